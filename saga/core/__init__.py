@@ -1,0 +1,1 @@
+"""The pure machine: standard library only, no I/O, no clock, no randomness, no logging."""

@@ -1,0 +1,191 @@
+"""What one outcome means for its node: the phase that follows, the effect, when to try again, whether to halt.
+
+The table in prose (DESIGN section 5); "repeatable" is a readonly step, or one whose participant serialises keys:
+
+| outcome   | action, going forward                          | action, saga turned round | compensation                |
+|-----------|------------------------------------------------|---------------------------|-----------------------------|
+| succeeded | done                                           | done                      | done                        |
+| pending   | pending until its own deadline                 | closed                    | pending                     |
+| rejected  | failed; retriable: halt, or done when recorded | failed                    | failed, halt                |
+| not_sent  | backoff; spent: halt participant_down          | closed                    | backoff; spent: halt        |
+| throttled | backoff as told                                | closed                    | backoff as told; spent: halt|
+| unknown   | repeatable: backoff, else failed and halt      | closed                    | the same as forward         |
+| defect    | failed, halt                                   | closed                    | failed, halt                |
+
+A death of the worker process is `unknown` and tried again at once. A node that was open in `LONE_DEATHS` processes that
+died with nothing else open is poison and halts; one that merely stood beside it does not.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from saga.core.definition import Kind, Saga, Step
+from saga.core.fold import NodeState, SagaState
+from saga.core.outcomes import EffectChange, Outcome, OutcomeCode, effect_after
+from saga.core.plan import action_of, may_be_past_return
+from saga.core.states import Direction, Effect, HaltReason, NodePhase
+
+LONE_DEATHS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the machine makes of one outcome."""
+
+    phase: NodePhase
+    effect: Effect
+    next_at: datetime | None = None
+    halt: HaltReason | None = None
+    spent: bool = False
+    effects: tuple[EffectChange, ...] = ()
+    is_null: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One outcome with everything the rules may look at."""
+
+    definition: Saga[Any]
+    state: SagaState
+    step: Step
+    direction: Direction
+    name: str
+    node: NodeState
+    outcome: Outcome
+    at: datetime
+    is_lost: bool
+    effect: Effect
+
+    @property
+    def is_spent(self) -> bool:
+        """The budget of attempts and time, once spent for good; what was not sent or throttled costs time only."""
+        policy = self.step.retry_in(self.direction)
+        is_free = self.outcome.code in (OutcomeCode.NOT_SENT, OutcomeCode.THROTTLED)
+        elapsed_s = (self.at - self.node.first_at).total_seconds() if self.node.first_at else 0.0
+        return self.node.spent or policy.is_spent(0 if is_free else self.node.tries + 1, elapsed_s)
+
+    def again_at(self) -> datetime:
+        if self.is_lost:
+            return self.at
+        policy = self.step.retry_in(self.direction)
+        wait_s = policy.delay_s(self.state.saga_id, self.name, self.node.epoch)
+        if self.outcome.code is OutcomeCode.THROTTLED and self.outcome.retry_after_s is not None:
+            wait_s = min(self.outcome.retry_after_s, policy.cap_s)
+        return self.at + timedelta(seconds=wait_s)
+
+
+def judge(
+    definition: Saga[Any], state: SagaState, name: str, outcome: Outcome, at: datetime, *, is_lost: bool = False
+) -> Verdict:
+    """The verdict on `outcome` of the open attempt of node `name`."""
+    step, direction = definition.node(name)
+    node = state.node(name)
+    remembers = step.remembers_rejections_in(direction)
+    effect = effect_after(node.effect, outcome.code, remembers_rejections=remembers)
+    case = _Case(definition, state, step, direction, name, node, outcome, at, is_lost, effect)
+    if is_lost and node.alone and node.lone_death_count + 1 >= LONE_DEATHS:
+        return Verdict(NodePhase.FAILED, effect, halt=HaltReason.POISON)
+    if direction is Direction.COMPENSATION:
+        return _backward(case)
+    return _settling(case) if state.cause is not None else _forward(case)
+
+
+def _forward(case: _Case) -> Verdict:
+    match case.outcome.code:
+        case OutcomeCode.SUCCEEDED:
+            return Verdict(NodePhase.DONE, case.effect, effects=case.outcome.effects or ())
+        case OutcomeCode.PENDING:
+            return _pending(case)
+        case OutcomeCode.REJECTED:
+            return _rejected(case)
+        case OutcomeCode.DEFECT:
+            return Verdict(NodePhase.FAILED, case.effect, halt=HaltReason.DEFECT)
+        case OutcomeCode.UNKNOWN if not case.step.is_repeatable_in(case.direction) or case.step.on_unknown == "halt":
+            return _unrepeatable(case)
+    may_turn = case.step.on_unknown == "compensate" and case.outcome.code is OutcomeCode.UNKNOWN
+    can_turn = case.step.kind is not Kind.RETRIABLE and not _is_late(case)
+    if case.is_spent and may_turn and can_turn:
+        return Verdict(NodePhase.FAILED, case.effect, spent=True)
+    return _again(case, HaltReason.PARTICIPANT_DOWN)
+
+
+def _again(case: _Case, reason: HaltReason) -> Verdict:
+    spent = case.is_spent
+    return Verdict(NodePhase.BACKOFF, case.effect, case.again_at(), reason if spent else None, spent)
+
+
+def _pending(case: _Case) -> Verdict:
+    until_at = case.outcome.until_at or case.at + timedelta(seconds=case.step.pending_s)
+    return Verdict(NodePhase.PENDING, case.effect, until_at, spent=case.node.spent)
+
+
+def _is_late(case: _Case) -> bool:
+    """Whether the step stands behind the point of no return, or beside one that may have been passed."""
+    return case.definition.after_pivot(case.step) or may_be_past_return(case.definition, case.state)
+
+
+def _unrepeatable(case: _Case) -> Verdict:
+    if case.step.kind is Kind.PIVOT:
+        return Verdict(NodePhase.FAILED, case.effect, halt=HaltReason.PIVOT_UNRESOLVED)
+    turns = case.step.on_unknown == "compensate" and case.step.kind is Kind.COMPENSATABLE
+    return Verdict(NodePhase.FAILED, case.effect, halt=None if turns else HaltReason.UNRESOLVED_EFFECT)
+
+
+def _rejected(case: _Case) -> Verdict:
+    step = case.step
+    if step.on_rejected == "record":
+        return Verdict(NodePhase.DONE, case.effect)
+    if step.kind is Kind.RETRIABLE or (step.kind is not Kind.PIVOT and _is_late(case)):
+        return Verdict(NodePhase.FAILED, case.effect, halt=HaltReason.RETRIABLE_REJECTED)
+    if step.kind is not Kind.PIVOT:
+        return Verdict(NodePhase.FAILED, case.effect)
+    if step.remembers_rejections_in(case.direction) and step.serialises_in(case.direction):
+        return Verdict(NodePhase.FAILED, Effect.ABSENT)
+    is_absent = case.effect is Effect.ABSENT
+    return Verdict(NodePhase.FAILED, case.effect, halt=None if is_absent else HaltReason.PIVOT_UNRESOLVED)
+
+
+def _settling(case: _Case) -> Verdict:
+    if case.outcome.code is OutcomeCode.SUCCEEDED:
+        return Verdict(NodePhase.DONE, case.effect, effects=case.outcome.effects or ())
+    is_rejected = case.outcome.code is OutcomeCode.REJECTED
+    return Verdict(NodePhase.FAILED if is_rejected else NodePhase.CLOSED, case.effect)
+
+
+def _backward(case: _Case) -> Verdict:
+    match case.outcome.code:
+        case OutcomeCode.SUCCEEDED:
+            return Verdict(NodePhase.DONE, case.effect, effects=_undone(case), is_null=_is_null(case))
+        case OutcomeCode.PENDING:
+            return _pending(case)
+        case OutcomeCode.DEFECT:
+            return Verdict(NodePhase.FAILED, case.effect, halt=HaltReason.DEFECT)
+        case OutcomeCode.REJECTED:
+            return Verdict(NodePhase.FAILED, case.effect, halt=HaltReason.UNRESOLVED_EFFECT)
+        case OutcomeCode.UNKNOWN if not case.step.is_repeatable_in(case.direction):
+            return Verdict(NodePhase.FAILED, case.effect, halt=HaltReason.UNRESOLVED_EFFECT)
+    return _again(case, HaltReason.COMPENSATION_RETRYING)
+
+
+def _is_null(case: _Case) -> bool:
+    """Whether the undo proved that an action of unknown effect had done nothing: its answer reports no movement."""
+    return case.outcome.effects == () and case.state.node(action_of(case.step)).effect is Effect.UNKNOWN
+
+
+def _undone(case: _Case) -> tuple[EffectChange, ...]:
+    """The effects of a compensation: as its answer reports them, else the mirror image of its action's.
+
+    When the action's answer was lost, what it did is learned from what the undo gave back: both are recorded.
+    """
+    action = case.state.node(action_of(case.step))
+    reported = case.outcome.effects
+    if reported is None:
+        return tuple(_turned(change) for change in action.effects)
+    if action.effect is Effect.APPLIED:
+        return reported
+    return tuple(_turned(change) for change in reported) + reported
+
+
+def _turned(change: EffectChange) -> EffectChange:
+    return EffectChange(change.kind, change.unit, change.quantity, -change.sign)

@@ -1,0 +1,142 @@
+"""What we know about talking to a participant, as data: connectors, operations, undos and calls.
+
+A connector states *facts* about its participant; the machine and the executor read them and contain no special case for
+anybody. The fact that carries the engine is `keys`:
+
+- `serialise`: a barrier participant. Two requests with one idempotency key give one effect and one answer, whichever
+  comes first, however late; and an undo that arrives before its action leaves a tombstone. An unknown outcome is
+  settled by repeating the same bytes under the same key.
+- `replay`: keeps answers by key for a while, but two at once may both work.
+- `ignored`: does nothing with the key.
+
+A fact is claimed until it has been measured against the participant. Everything here is a plain immutable value, and
+type parameters are invariant on purpose: `compensatable(reserve_inventory, compensation=void)` is an error in the type
+checker because no one result type fits both.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar
+
+from saga.errors import DefinitionError
+
+Keys = Literal["serialise", "replay", "ignored"]
+
+
+class Model(Protocol):
+    """A JSON model; every `pydantic.BaseModel` is one."""
+
+    @classmethod
+    def model_json_schema(cls) -> dict[str, Any]: ...
+
+    @classmethod
+    def model_validate_json(cls, json_data: str, /) -> Self: ...
+
+    def model_dump_json(self) -> str: ...
+
+
+Req = TypeVar("Req", bound=Model)
+Res = TypeVar("Res", bound=Model)
+
+
+@dataclass(frozen=True)
+class Connector:
+    """Facts about one participant.
+
+    `rejected` enumerates the business "no": status → code or codes in the problem body. An answer of a listed status
+    whose body names another code is not a rejection; without any code in the body the status alone decides, except for
+    409, which is then "in progress" and so unknown. `throttled` lists the statuses that are given before any work.
+    Durations are seconds. `timeout_s` bounds the whole call by the wall clock, connecting included.
+    """
+
+    name: str
+    keys: Keys = "ignored"
+    remembers_rejections: bool = False
+    rejected: Mapping[int, str | tuple[str, ...]] = field(default_factory=dict)
+    throttled: tuple[int, ...] = (429, 503)
+    timeout_s: float = 10.0
+    connect_timeout_s: float = 3.0
+    late_window_s: float = 60.0
+    probe_lag_s: float = 0.0
+    key_max: int = 32
+    key_lifetime_s: float | None = None
+    key_header: str = "Idempotency-Key"
+
+    def __post_init__(self) -> None:
+        for status, codes in self.rejected.items():
+            named = (codes,) if isinstance(codes, str) else codes
+            if not 400 <= status < 500 or not named or not all(named):
+                msg = (
+                    f"connector {self.name}: rejected={{{status}: {codes!r}}}: a business no is a status from 400 to 499 with the "
+                    "codes that its problem body names"
+                )
+                raise DefinitionError(msg)
+        if self.key_max < 20 or self.timeout_s <= 0 or self.connect_timeout_s <= 0:
+            msg = f"connector {self.name}: key_max >= 20 and positive time-outs are needed (units: characters, seconds)"
+            raise DefinitionError(msg)
+
+    def post(self, path: str, request: type[Req], result: type[Res]) -> "Operation[Req, Res]":
+        """An operation: POST of `request` to `path`, answered by `result`."""
+        return Operation(self, "POST", path, request, result)
+
+    def query(self, path: str, request: type[Req], result: type[Res]) -> "Operation[Req, Res]":
+        """A POST without effect, for readonly steps: asking twice, or in vain, changes nothing at the participant."""
+        return Operation(self, "POST", path, request, result, has_effect=False)
+
+    def undo(self, path: str, *, of: "Operation[Any, Res]") -> "Undo[Res]":
+        """The undo of an operation, by the key of the action alone; only a barrier participant offers one."""
+        return Undo(self, path, of)
+
+    def rejection_codes(self, status: int) -> tuple[str, ...]:
+        """The business codes enumerated for `status`; empty when that status is no rejection."""
+        codes = self.rejected.get(status, ())
+        return (codes,) if isinstance(codes, str) else codes
+
+
+@dataclass(frozen=True)
+class Operation(Generic[Req, Res]):
+    """One thing a participant can be asked; calling it with a request gives the `Call` that a step returns."""
+
+    connector: Connector
+    method: str
+    path: str
+    request: type[Req]
+    result: type[Res]
+    has_effect: bool = True
+
+    def __call__(self, request: Req) -> "Call[Res]":
+        return Call(self, request)
+
+    def __hash__(self) -> int:
+        return hash((self.connector.name, self.method, self.path))
+
+    def __str__(self) -> str:
+        return f"{self.connector.name}.{self.method} {self.path}"
+
+
+@dataclass(frozen=True)
+class Undo(Generic[Res]):
+    """An undo that knows what it undoes: sent as `{"undoes": <wire key of the action>}` under a key of its own."""
+
+    connector: Connector
+    path: str
+    of: Operation[Any, Res]
+
+    def __post_init__(self) -> None:
+        if self.connector.name != self.of.connector.name:
+            msg = f"undo {self.path} of {self.connector.name} cannot undo {self.of}: the same participant must do both"
+            raise DefinitionError(msg)
+        if self.connector.keys != "serialise":
+            msg = (
+                f"undo {self.path}: connector {self.connector.name} has keys={self.connector.keys!r}; an undo by key needs "
+                "keys='serialise'. Write a compensation function that takes the action's result instead"
+            )
+            raise DefinitionError(msg)
+
+
+@dataclass(frozen=True)
+class Call(Generic[Res]):
+    """What a step asks for: an operation and its request. Pure data; nothing has been sent."""
+
+    operation: Operation[Any, Res]
+    request: Model

@@ -1,0 +1,288 @@
+"""State is the fold of the journal: `evolve` is the only code that changes it, `replay` is `evolve` over a journal.
+
+`evolve` first looks the transition up in the table (`saga.core.states.STATUS_AFTER`) and raises `IllegalTransition`
+before it touches anything, so a refused transition leaves the state as it was. It makes no decision and knows no
+definition: whatever a transition implies was written into it by `saga.core.machine.decide`.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from saga.core import transitions as t
+from saga.core.outcomes import EffectChange, OutcomeCode, Payload, Request
+from saga.core.states import (
+    SELF_HEALING,
+    STATUS_AFTER,
+    Direction,
+    Effect,
+    EntryState,
+    HaltReason,
+    NodePhase,
+    SagaStatus,
+)
+from saga.errors import IllegalTransition
+
+FREE_CODES = frozenset({OutcomeCode.NOT_SENT, OutcomeCode.THROTTLED})
+"""Outcomes that cost no attempt, because the participant did no work."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """One step instance in one direction."""
+
+    phase: NodePhase = NodePhase.WAITING
+    epoch: int = 0
+    tries: int = 0
+    """Attempts that cost one, out of the retry budget."""
+    effect: Effect = Effect.ABSENT
+    owner: str = ""
+    deadline_at: datetime | None = None
+    first_at: datetime | None = None
+    next_at: datetime | None = None
+    ended_at: datetime | None = None
+    alone: bool = False
+    suspect_count: int = 0
+    """In how many processes that died it was open."""
+    lone_death_count: int = 0
+    """How many of those had nothing else open."""
+    spent: bool = False
+    key: str = ""
+    wire_key: str = ""
+    request: Request | None = None
+    code: OutcomeCode | None = None
+    detail: str = ""
+    result: Payload | None = None
+    effects: tuple[EffectChange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PlanEntry:
+    """One entry of the frozen plan and how far it is."""
+
+    step: str
+    mode: str
+    state: EntryState
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Why the saga stands still and where it goes back to."""
+
+    reason: HaltReason
+    at: datetime
+    resumes: SagaStatus
+    node: str | None
+    detail: str
+
+    @property
+    def heals_itself(self) -> bool:
+        return self.reason in SELF_HEALING
+
+
+@dataclass(frozen=True, slots=True)
+class SagaState:
+    """Everything the journal says about one saga."""
+
+    saga_id: str
+    definition: str
+    version: int
+    fingerprint: str
+    environment: str
+    tenant: str
+    entity: str
+    run: int
+    input: Payload
+    accepted_at: datetime
+    status: SagaStatus = SagaStatus.RUNNING
+    nodes: dict[str, NodeState] = field(default_factory=dict)
+    cause: t.RollbackRequested | None = None
+    plan: tuple[PlanEntry, ...] | None = None
+    halt: Halt | None = None
+    cancel: t.CancelRequested | None = None
+    is_cancel_refused: bool = False
+    deadline_at: datetime | None = None
+    traceparent: str | None = None
+    warnings: tuple[str, ...] = ()
+    ended_at: datetime | None = None
+
+    def node(self, node: str) -> NodeState:
+        """The state of a node; one that was never touched waits."""
+        return self.nodes.get(node, _UNTOUCHED)
+
+    def net_effects(self) -> dict[tuple[str, str], int]:
+        """What is left in the world by (kind, unit), as reported; a compensated saga has none."""
+        net: dict[tuple[str, str], int] = {}
+        for node in self.nodes.values():
+            for change in node.effects:
+                key = (change.kind, change.unit)
+                net[key] = net.get(key, 0) + change.sign * change.quantity
+        return {key: quantity for key, quantity in net.items() if quantity}
+
+
+_UNTOUCHED = NodeState()
+
+
+def accepted(first: t.SagaAccepted) -> SagaState:
+    """The state after entry 1."""
+    return SagaState(
+        saga_id=first.saga_id,
+        definition=first.definition,
+        version=first.version,
+        fingerprint=first.fingerprint,
+        environment=first.environment,
+        tenant=first.tenant,
+        entity=first.entity,
+        run=first.run,
+        input=first.input,
+        accepted_at=first.at,
+        deadline_at=first.deadline_at,
+        traceparent=first.traceparent,
+    )
+
+
+def replay(journal: Iterable[t.Transition]) -> SagaState:
+    """The state that a journal's transitions add up to; the same on every machine."""
+    rest = iter(journal)
+    first = next(rest, None)
+    if not isinstance(first, t.SagaAccepted):
+        raise IllegalTransition("?", "nothing", first.kind if first else "an empty journal")
+    state = accepted(first)
+    for transition in rest:
+        state = evolve(state, transition)
+    return state
+
+
+def evolve(state: SagaState, transition: t.Transition) -> SagaState:
+    """The state after one more transition. Raises `IllegalTransition` and changes nothing when the table forbids it."""
+    after = STATUS_AFTER.get((state.status, transition.kind))
+    if after is None:
+        raise IllegalTransition(state.saga_id, state.status, transition.kind)
+    if after is not state.status:
+        state = replace(state, status=after)
+    return _APPLY[transition.kind](state, transition)
+
+
+def _with_node(state: SagaState, name: str, node: NodeState, **changes: Any) -> SagaState:
+    return replace(state, nodes={**state.nodes, name: node}, **changes)
+
+
+def _attempt_started(state: SagaState, it: t.AttemptStarted) -> SagaState:
+    before = state.node(it.node)
+    node = replace(
+        before,
+        phase=NodePhase.OPEN,
+        epoch=it.epoch,
+        owner=it.owner,
+        deadline_at=it.deadline_at,
+        next_at=None,
+        first_at=before.first_at or it.at,
+        alone=it.alone,
+        key=it.key or before.key,
+        wire_key=it.wire_key or before.wire_key,
+        request=it.request or before.request,
+    )
+    return _with_node(state, it.node, node)
+
+
+def _attempt_ended(state: SagaState, it: t.AttemptEnded) -> SagaState:
+    before = state.node(it.node)
+    node = replace(
+        before,
+        phase=it.phase,
+        tries=before.tries + (it.code not in FREE_CODES),
+        effect=it.effect,
+        deadline_at=None,
+        next_at=it.next_at,
+        ended_at=it.at,
+        suspect_count=before.suspect_count + it.lost,
+        lone_death_count=before.lone_death_count + (it.lost and before.alone),
+        spent=it.spent,
+        code=it.code,
+        detail=it.detail,
+        result=it.result or before.result,
+        effects=before.effects + it.effects,
+    )
+    return _mark_entry(_with_node(state, it.node, node), it.node, node, is_null=it.null)
+
+
+def _mark_entry(state: SagaState, name: str, node: NodeState, *, is_null: bool = False) -> SagaState:
+    step, _, direction = name.rpartition(":")
+    if state.plan is None or direction != Direction.COMPENSATION:
+        return state
+    if node.phase is NodePhase.DONE:
+        mark = EntryState.NULL if is_null else EntryState.COMPENSATED
+    else:
+        mark = EntryState.STUCK if node.spent or node.phase is NodePhase.FAILED else EntryState.OPEN
+    plan = tuple(replace(entry, state=mark) if entry.step == step else entry for entry in state.plan)
+    return replace(state, plan=plan)
+
+
+def _step_broke(state: SagaState, it: t.StepBroke) -> SagaState:
+    node = replace(
+        state.node(it.node), phase=NodePhase.FAILED, code=OutcomeCode.DEFECT, detail=it.detail, ended_at=it.at
+    )
+    return _mark_entry(_with_node(state, it.node, node), it.node, node)
+
+
+def _evidence_kept(state: SagaState, _: t.EvidenceKept) -> SagaState:
+    return state
+
+
+def _cancel_requested(state: SagaState, it: t.CancelRequested) -> SagaState:
+    return replace(state, cancel=it)
+
+
+def _cancel_refused(state: SagaState, _: t.CancelRefused) -> SagaState:
+    return replace(state, is_cancel_refused=True)
+
+
+def _rollback_requested(state: SagaState, it: t.RollbackRequested) -> SagaState:
+    nodes = dict(state.nodes)
+    for name, node in state.nodes.items():
+        if node.phase is NodePhase.BACKOFF or node.phase is NodePhase.PENDING:
+            nodes[name] = replace(node, phase=NodePhase.CLOSED, next_at=None)
+    return replace(state, cause=it, halt=None, nodes=nodes)
+
+
+def _plan_frozen(state: SagaState, it: t.PlanFrozen) -> SagaState:
+    first = {"compensate": EntryState.OPEN, "settle": EntryState.STUCK}
+    return replace(state, plan=tuple(PlanEntry(entry.step, entry.mode, first[entry.mode]) for entry in it.entries))
+
+
+def _saga_halted(state: SagaState, it: t.SagaHalted) -> SagaState:
+    resumes = SagaStatus.RUNNING if state.cause is None else SagaStatus.COMPENSATING
+    since = state.halt.at if state.halt else it.at
+    return replace(state, halt=Halt(it.reason, since, resumes, it.node, it.detail))
+
+
+def _saga_resumed(state: SagaState, it: t.SagaResumed) -> SagaState:
+    if state.halt is None:
+        raise IllegalTransition(state.saga_id, state.status, it.kind)
+    deadline_at = state.deadline_at + (it.at - state.halt.at) if state.deadline_at else None
+    return replace(state, status=state.halt.resumes, halt=None, deadline_at=deadline_at)
+
+
+def _saga_completed(state: SagaState, it: t.SagaCompleted) -> SagaState:
+    return replace(state, warnings=it.warnings, ended_at=it.at)
+
+
+def _saga_compensated(state: SagaState, it: t.SagaCompensated) -> SagaState:
+    return replace(state, ended_at=it.at)
+
+
+_APPLY: dict[str, Callable[[SagaState, Any], SagaState]] = {
+    "attempt_started": _attempt_started,
+    "attempt_ended": _attempt_ended,
+    "step_broke": _step_broke,
+    "evidence_kept": _evidence_kept,
+    "cancel_requested": _cancel_requested,
+    "cancel_refused": _cancel_refused,
+    "rollback_requested": _rollback_requested,
+    "plan_frozen": _plan_frozen,
+    "saga_halted": _saga_halted,
+    "saga_resumed": _saga_resumed,
+    "saga_completed": _saga_completed,
+    "saga_compensated": _saga_compensated,
+}

@@ -1,0 +1,23 @@
+"""Idempotency keys: stable over attempts, deploys and restored backups, and never shared by two shops.
+
+The *logical* key `<definition>:<entity>:<run>:<step>:<a|c>:<generation>` is what people read in the journal. The *wire*
+key is base32 of a hash over (environment, tenant, logical key), cut to what the participant takes: some providers take
+32 characters, and a staging system must never share a key with production. The generation rises only with a new business
+intent, never per attempt.
+"""
+
+from base64 import b32encode
+from hashlib import sha256
+
+GENERATION = 1
+
+
+def logical_key(definition: str, entity: str, run: int, node: str) -> str:
+    """The key of a node such as `capture_payment:a`."""
+    return f"{definition}:{entity}:{run}:{node}:{GENERATION}"
+
+
+def wire_key(environment: str, tenant: str, logical: str, key_max: int = 32) -> str:
+    """The key as it is sent: `a-z2-7`, at most `key_max` characters, at least 100 bits of the hash."""
+    digest = sha256("\x1f".join((environment, tenant, logical)).encode()).digest()
+    return b32encode(digest).decode().lower().rstrip("=")[: min(key_max, 32)]

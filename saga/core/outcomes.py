@@ -1,0 +1,84 @@
+"""What one attempt came to, what that leaves in the world, and the values that travel with it.
+
+Unknown is not failed: a time-out after sending has its own code, and no later answer turns it back into "nothing
+happened". `effect_after` is the whole rule; it folds one attempt into what was known before it:
+
+- `succeeded` proves the effect: `applied`, for good.
+- `not_sent` and `throttled` were answered before any work, so they change nothing.
+- `rejected` changes nothing at a participant that remembers rejections (a late copy of an earlier attempt meets the
+  remembered rejection); at any other the late copy may still be applied, so it is `unknown`.
+- `unknown`, `pending` and `defect` are `unknown`: a 2xx that does not parse was perhaps applied.
+- A later `not_sent` or `rejected` never erases an earlier `unknown`: that attempt may still be on its way.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from saga.core.states import Effect
+
+
+class OutcomeCode(StrEnum):
+    SUCCEEDED = "succeeded"
+    PENDING = "pending"
+    REJECTED = "rejected"
+    NOT_SENT = "not_sent"
+    THROTTLED = "throttled"
+    UNKNOWN = "unknown"
+    DEFECT = "defect"
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """Text that may hold personal data, in the envelope that lets its key be forgotten later."""
+
+    data: str
+    codec: str = "json"
+    key_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is sent, to the letter, on every attempt; host, credentials, signature and date are computed at send."""
+
+    method: str
+    path: str
+    body: Payload
+
+
+@dataclass(frozen=True, slots=True)
+class EffectChange:
+    """One movement in the world that an answer reported; `compensated` is refused unless they net to zero."""
+
+    kind: str
+    unit: str
+    """What is counted: a currency code, a SKU, a carrier."""
+    quantity: int
+    sign: int
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The definite or indefinite end of one attempt."""
+
+    code: OutcomeCode
+    detail: str = ""
+    """The business code of a rejection, or what was seen; shown to people, never parsed."""
+    result: Payload | None = None
+    effects: tuple[EffectChange, ...] | None = None
+    """None when the participant does not report effects; then a compensation is taken to mirror its action."""
+    retry_after_s: float | None = None
+    until_at: datetime | None = None
+    """Pending only: when the answer is due."""
+
+
+def effect_after(before: Effect, code: OutcomeCode, *, remembers_rejections: bool) -> Effect:
+    """The effect of a node after one more attempt ended with `code`; the rules stand at the top of this file."""
+    if before is Effect.APPLIED or code is OutcomeCode.SUCCEEDED:
+        return Effect.APPLIED
+    if code in (OutcomeCode.NOT_SENT, OutcomeCode.THROTTLED):
+        return before
+    if code is OutcomeCode.REJECTED and remembers_rejections:
+        return before
+    return Effect.UNKNOWN

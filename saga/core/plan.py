@@ -1,0 +1,96 @@
+"""The rollback plan: a pure function of definition and journal, and which of its entries may run now.
+
+The plan holds every compensatable step whose effect is applied or unknown, in reverse order of the *definition*. The
+order in which parallel branches really ended is a race and never enters it, so the same facts give the same plan on
+every machine. A step whose effect is unknown at a barrier participant is compensated like an applied one: the undo leaves
+a tombstone if the action never arrived. Elsewhere it must be settled first.
+
+Entries run one at a time, in plan order. An entry that is stuck blocks only those entries whose results the stuck
+step's action had asked for (an unfinished void must not leave the stock of an unrelated branch reserved), and what is
+blocked blocks in turn.
+"""
+
+from typing import Any
+
+from saga.core.definition import Kind, Saga, Step
+from saga.core.fold import NodeState, SagaState
+from saga.core.states import Direction, Effect, EntryState, NodePhase
+from saga.core.transitions import PlannedEntry
+
+SETTLED = frozenset({EntryState.COMPENSATED, EntryState.NULL})
+
+
+def action_of(step: Step) -> str:
+    return step.action_node
+
+
+def compensation_of(step: Step) -> str:
+    return step.compensation_node
+
+
+def make_plan(definition: Saga[Any], state: SagaState) -> tuple[PlannedEntry, ...]:
+    """Every entry of the rollback of `state`, first to last."""
+    entries = []
+    for step in reversed(definition.order):
+        effect = state.node(action_of(step)).effect
+        if step.kind is not Kind.COMPENSATABLE or effect is Effect.ABSENT:
+            continue
+        settles_first = effect is Effect.UNKNOWN and not step.serialises_in(Direction.ACTION)
+        entries.append(PlannedEntry(step.name, "settle" if settles_first else "compensate"))
+    return tuple(entries)
+
+
+def has_reached_no_return(definition: Saga[Any], state: SagaState) -> bool:
+    """Whether a step of no return was started at all."""
+    return any(state.node(action_of(step)).phase is not NodePhase.WAITING for step in definition.no_return)
+
+
+def may_be_past_return(definition: Saga[Any], state: SagaState) -> bool:
+    """Whether a step of no return may have happened: started, and not proved to have done nothing."""
+    nodes = [state.node(action_of(step)) for step in definition.no_return]
+    return any(node.phase is not NodePhase.WAITING and not _did_nothing(node) for node in nodes)
+
+
+def is_past_return(definition: Saga[Any], state: SagaState) -> bool:
+    """Whether a step of no return has succeeded: forward only."""
+    return any(state.node(action_of(step)).phase is NodePhase.DONE for step in definition.no_return)
+
+
+def _did_nothing(node: NodeState) -> bool:
+    return node.effect is Effect.ABSENT and node.phase in (NodePhase.BACKOFF, NodePhase.FAILED)
+
+
+def is_settling(state: SagaState) -> bool:
+    """Whether an attempt of an action is still in flight after the saga turned round."""
+    return any(node.phase is NodePhase.OPEN for node in state.nodes.values())
+
+
+def runnable_entries(definition: Saga[Any], state: SagaState) -> list[Step]:
+    """The steps whose compensation may be attempted now, as far as the plan's order goes."""
+    held: list[Step] = []
+    ahead: list[Step] = []
+    runnable: list[Step] = []
+    for entry in state.plan or ():
+        if entry.state in SETTLED:
+            continue
+        step = definition.by_name[entry.step]
+        if entry.state is EntryState.STUCK:
+            held.append(step)
+            if entry.mode == "compensate":
+                runnable.append(step)
+        elif any(step.name in other.asks_for() for other in held):
+            held.append(step)
+        else:
+            if not ahead or (definition.parallel_compensation and all(_are_parallel(step, other) for other in ahead)):
+                runnable.append(step)
+            ahead.append(step)
+    return runnable
+
+
+def _are_parallel(one: Step, other: Step) -> bool:
+    return one.name not in other.ancestors and other.name not in one.ancestors
+
+
+def is_rolled_back(state: SagaState) -> bool:
+    """Whether every entry of the frozen plan has ended."""
+    return state.plan is not None and all(entry.state in SETTLED for entry in state.plan)

@@ -1,0 +1,277 @@
+"""What is checked when a saga is built: each error names the step and says what to write instead."""
+
+from typing import Any
+
+import pytest
+
+from saga.core.binding import StepContext
+from saga.core.connector import Call
+from saga.core.definition import Kind, Saga, Tree, compensatable, parallel, pivot, readonly, retriable, sequence
+from saga.core.retry import COMPENSATION_RETRY, RetryPolicy
+from saga.core.states import Direction
+from saga.errors import DefinitionError
+from tests.unit.core.shop import Done, Order, abc, barrier, provider, saga_of, step
+
+reserve = barrier.post("/reserve", Order, Done)
+release = barrier.undo("/release", of=reserve)
+authorize = barrier.post("/authorize", Order, Done)
+void = barrier.undo("/void", of=authorize)
+
+
+def work(order: Order) -> Done:
+    return Done(done=bool(order))
+
+
+def refused(*steps: Tree, says: str, **options: Any) -> None:
+    with pytest.raises(DefinitionError, match=says):
+        saga_of(*steps, **options)
+
+
+def test_order_is_depth_first_and_after_is_what_must_be_done() -> None:
+    """`after` is the direct predecessors, `ancestors` all of them; a join waits for the exits of every branch."""
+    built = saga_of(step("a"), parallel(sequence(step("b"), step("c")), step("d")), step("e"))
+    assert [it.name for it in built.order] == ["a", "b", "c", "d", "e"]
+    assert {it.name: set(it.after) for it in built.order} == {
+        "a": set(),
+        "b": {"a"},
+        "c": {"b"},
+        "d": {"a"},
+        "e": {"c", "d"},
+    }
+    assert built.by_name["e"].ancestors == frozenset("abcd")
+    assert built.by_name["d"].ancestors == frozenset("a")
+
+
+def test_nodes_and_the_pivot_are_found_by_name() -> None:
+    """A node id is the step and its direction; the pivot is one step or none."""
+    built = saga_of(step("a"), step("p", Kind.PIVOT), step("r", Kind.RETRIABLE))
+    assert built.node("a:c") == (built.by_name["a"], Direction.COMPENSATION)
+    assert built.pivot is built.by_name["p"]
+    assert [it.name for it in built.order if built.after_pivot(it)] == ["r"]
+    assert abc().pivot is None
+    assert not abc().after_pivot(abc().by_name["c"])
+
+
+@pytest.mark.parametrize(("name", "version", "steps"), [("not a name", 1, 1), ("shop", 0, 1), ("shop", 1, 0)])
+def test_a_saga_needs_name_version_and_step(name: str, version: int, steps: int) -> None:
+    """Names become Celery task names and parts of keys; version counts from 1."""
+    with pytest.raises(DefinitionError, match="needs a name that is an identifier, a version >= 1 and a step"):
+        Saga(name, version, Order, lambda order: order.order_id, [step("a")] * steps)
+
+
+def test_names_are_unique() -> None:
+    """In whatever branch they stand."""
+    refused(step("a"), parallel(step("b"), step("a")), says=r"two steps are called a: give one of them name='\.\.\.'")
+
+
+def test_an_operation_needs_a_name() -> None:
+    """It has none of its own; neither has a lambda."""
+    with pytest.raises(DefinitionError, match=r"write compensatable\(\.\.\., name='reserve_inventory'\)"):
+        compensatable(reserve, compensation=release)
+    with pytest.raises(DefinitionError, match=r"an operation has no name of its own; write readonly\(\.\.\., name="):
+        readonly(lambda: Done())  # noqa: PLW0108
+
+
+def test_a_parallel_of_one_is_refused() -> None:
+    """One branch is no parallel."""
+    refused(parallel(step("a")), says=r"parallel\(\.\.\.\) needs two branches or more; write the one step without it")
+
+
+def test_a_compensatable_without_compensation_is_refused() -> None:
+    """The message names the alternatives."""
+    bare = compensatable(work, compensation=None)  # type: ignore[call-overload, arg-type, unused-ignore]
+    refused(
+        bare, says=r"work: compensatable\(\.\.\.\) without compensation; name its undo, or say what it is: readonly"
+    )
+
+
+def test_two_pivots_are_refused() -> None:
+    """There is one point of no return; both are named."""
+    refused(step("p", Kind.PIVOT), step("q", Kind.PIVOT), says=r"shop: two pivots \(p, q\); there is one point of no")
+
+
+@pytest.mark.parametrize("beside", [step("x"), step("x", Kind.READONLY), step("x", Kind.RETRIABLE)])
+def test_a_pivot_inside_parallel_is_refused(beside: Tree) -> None:
+    """Beside it nobody can say whether the saga may still turn round."""
+    refused(
+        step("a"),
+        parallel(step("p", Kind.PIVOT), beside),
+        says=r"p: a pivot inside parallel\(\.\.\.\) beside x; put it behind the join",
+    )
+
+
+@pytest.mark.parametrize("policy", [{"compensation": release}, {"on_unknown": "compensate"}])
+def test_a_pivot_with_a_compensation_policy_is_refused(policy: dict[str, Any]) -> None:
+    """A pivot is never compensated."""
+    the_pivot = pivot(reserve, name="p", **policy)
+    refused(the_pivot, says="p: a pivot is never compensated; make it compensatable, or drop its compensation policy")
+
+
+def test_a_retriable_before_the_pivot_is_refused() -> None:
+    """Before the pivot only what can be undone or has no effect."""
+    refused(
+        step("r", Kind.RETRIABLE),
+        step("p", Kind.PIVOT),
+        says="r is retriable and stands before the pivot p; only compensatable and readonly may",
+    )
+
+
+def test_a_compensatable_after_the_pivot_is_refused() -> None:
+    """After the pivot only what must succeed or has no effect."""
+    refused(
+        step("p", Kind.PIVOT),
+        step("c"),
+        says="c is compensatable and stands after the pivot p; only retriable and readonly may",
+    )
+
+
+def test_without_a_pivot_a_compensatable_after_a_retriable_is_refused() -> None:
+    """The retriable could not be undone when the later step fails."""
+    refused(
+        step("r", Kind.RETRIABLE),
+        step("q", Kind.READONLY),
+        step("c"),
+        says="shop: c is compensatable and stands after or beside the retriable r, which cannot be rolled back; put it",
+    )
+
+
+@pytest.mark.parametrize("kind", [Kind.COMPENSATABLE, Kind.PIVOT, Kind.READONLY])
+def test_recording_a_rejection_is_for_retriable_steps(kind: Kind) -> None:
+    """Everywhere else a rejection rolls back."""
+    refused(
+        step("x", kind, on_rejected="record"),
+        says=f"x: on_rejected='record' is for retriable steps; the rejection of a {kind} rolls back",
+    )
+
+
+@pytest.mark.parametrize("kind", [Kind.COMPENSATABLE, Kind.PIVOT, Kind.RETRIABLE])
+def test_an_effect_without_barrier_needs_a_word(kind: Kind) -> None:
+    """A lost answer there cannot be settled by asking again: the message offers both ways out."""
+    refused(
+        step("x", kind, at=provider, on_unknown="retry"),
+        says=r"x: provider\.POST /x has an effect, .* State keys='serialise' .* or write on_unknown='halt'",
+    )
+    saga_of(step("x", kind, at=provider, on_unknown="halt"))
+    saga_of(step("x", Kind.READONLY, at=provider))
+
+
+def test_a_compensation_wired_to_the_wrong_step_is_refused() -> None:
+    """The message says what the step does, what the undo undoes, and which step it belongs to."""
+    swapped = compensatable(reserve, compensation=void, name="reserve_stock")
+    refused(
+        swapped,
+        compensatable(authorize, compensation=void, name="authorize"),
+        says=r"reserve_stock: compensation /void undoes barrier\.POST /authorize, but the step does "
+        r"barrier\.POST /reserve\. It undoes step authorize\.",
+    )
+
+
+def test_a_wrong_undo_that_belongs_to_no_step_is_refused_without_a_guess() -> None:
+    """No step of the saga does what it undoes."""
+    with pytest.raises(DefinitionError, match="but the step does barrier") as error:
+        saga_of(compensatable(reserve, compensation=void, name="reserve_stock"))
+    assert "It undoes step" not in str(error.value)
+
+
+def test_an_undo_of_a_functions_own_work_is_refused() -> None:
+    """A function step did no operation that a key could undo."""
+    refused(compensatable(work, compensation=release), says="but the step does a function's own work")
+
+
+def test_an_undo_belongs_to_the_operation_that_a_call_step_uses() -> None:
+    """A function that returns a call is undone like the operation itself."""
+
+    def reserve_stock(order: Order) -> Call[Done]:
+        return reserve(order)
+
+    built = saga_of(compensatable(reserve_stock, compensation=release)).by_name["reserve_stock"]
+    assert built.operation is reserve
+    assert built.operation_in(Direction.COMPENSATION) is reserve
+    assert built.connector_in(Direction.COMPENSATION) is barrier
+
+
+def test_a_compensation_function_may_call_an_operation_of_its_own() -> None:
+    """Then that operation's connector says how it is repeated."""
+    refund = provider.post("/refunds", Order, Done)
+
+    def give_back(order: Order) -> Call[Done]:
+        return refund(order)
+
+    built = saga_of(compensatable(work, compensation=give_back, keys="serialise", on_unknown="halt")).by_name["work"]
+    assert built.operation_in(Direction.ACTION) is None
+    assert built.operation_in(Direction.COMPENSATION) is refund
+    assert built.is_repeatable_in(Direction.ACTION)
+    assert not built.is_repeatable_in(Direction.COMPENSATION)
+
+
+def test_how_long_one_attempt_may_take() -> None:
+    """The step's own word, else its connector's, else half a minute."""
+    own = saga_of(step("a", timeout_s=3.0), step("b"), step("f", at=None)).by_name
+    assert own["a"].wall_s_in(Direction.ACTION) == 3.0
+    assert own["b"].wall_s_in(Direction.ACTION) == barrier.timeout_s
+    assert own["f"].wall_s_in(Direction.ACTION) == 30.0
+
+
+def test_queues_and_budgets_by_direction() -> None:
+    """A compensation has a queue and a retry budget of its own."""
+    once = RetryPolicy(max_attempts=1)
+    built = saga_of(step("a", queue="stock", retry=once)).by_name["a"]
+    assert built.queue_of(Direction.ACTION) == "stock"
+    assert built.queue_of(Direction.COMPENSATION) == "stock.rollback"
+    assert (built.retry_in(Direction.ACTION), built.retry_in(Direction.COMPENSATION)) == (once, COMPENSATION_RETRY)
+
+
+def test_a_function_that_rejects_is_believed() -> None:
+    """`Rejected` from a function is its author's word that nothing was done; a connector says so as a fact."""
+    own = saga_of(step("f", at=None), step("a"), step("x", at=provider)).by_name
+    assert [own[name].remembers_rejections_in(Direction.ACTION) for name in "fax"] == [True, True, False]
+
+
+def test_a_definition_is_immutable_and_no_registry_knows_it() -> None:
+    """Two built alike are two values with one fingerprint, and a field cannot be set."""
+    one, other = abc(), abc()
+    assert one is not other
+    assert one.fingerprint == other.fingerprint
+    with pytest.raises(AttributeError):
+        one.version = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("wrong", [dict, int, StepContext])
+def test_an_input_that_is_no_json_model_is_refused(wrong: Any) -> None:
+    """The input goes into the journal: it must be a JSON model, and the message says so."""
+    with pytest.raises(DefinitionError, match="JSON model"):
+        Saga("shop", 1, wrong, str, [retriable(_nothing)])
+
+
+@pytest.mark.parametrize("wrong", [dict, int])
+def test_an_operation_whose_result_is_no_json_model_is_refused(wrong: Any) -> None:
+    """The same for what an operation promises."""
+    with pytest.raises(DefinitionError, match="JSON model"):
+        saga_of(retriable(barrier.post("/x", Order, wrong), name="x"))
+
+
+def _nothing() -> None:
+    """A step that asks for nothing and returns nothing."""
+
+
+def test_without_a_pivot_a_compensatable_beside_a_retriable_is_refused() -> None:
+    """A retriable in flight beside a step that is rejected would leave an effect that nobody undoes."""
+    refused(parallel(step("c"), step("r", Kind.RETRIABLE)), says="c is compensatable and stands after or beside")
+
+
+def test_a_readonly_step_must_not_have_an_effect() -> None:
+    """It may run again at any time and is never undone; the message names both ways out."""
+    with pytest.raises(DefinitionError, match=r"look: barrier\.POST /reserve has an effect.*barrier\.query"):
+        saga_of(readonly(reserve, name="look"))
+
+
+def test_a_compensation_that_cannot_be_repeated_needs_a_person_as_well() -> None:
+    """A lost answer of a refund at a participant without a barrier cannot be settled by refunding again."""
+
+    def refund(done: Done) -> Call[Done]:
+        return ask_refund(Order(order_id="SO-1"))
+
+    ask_refund = provider.post("/refunds", Order, Done)
+    with pytest.raises(DefinitionError, match=r"pay: .*POST /refunds has an effect, and connector provider"):
+        saga_of(compensatable(reserve, compensation=refund, name="pay"))
+    saga_of(compensatable(reserve, compensation=refund, name="pay", on_unknown="halt"))
