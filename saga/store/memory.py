@@ -1,0 +1,272 @@
+"""The store in memory: for the simulator and for `memory://`, held to the same suite as the databases.
+
+One lock makes every call a transaction, and the clock is given from outside, so a simulator may steer it. It is always
+within reach, so a lease that ran out proves a death. What is stored is gone with the process.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from saga.clock import Clock, SystemClock
+from saga.core.states import SagaStatus
+from saga.store.accepting import (
+    EntityKey,
+    FreshSaga,
+    KnownRequest,
+    LatestRun,
+    RequestKey,
+    entity_key_of,
+    request_key_of,
+    settle,
+)
+from saga.store.port import (
+    ANYTHING,
+    AcceptResult,
+    AcceptStatus,
+    Append,
+    AppendResult,
+    DueSaga,
+    EffectRow,
+    JournalEntry,
+    NewSaga,
+    SagaFilter,
+    SagaRow,
+    Wanted,
+    WorkerRow,
+)
+from saga.store.refusing import Refused, append_refusal, in_order, isolate, saga_refusal
+from saga.store.sweeping import pushed_s
+
+
+@dataclass(slots=True)
+class _StoredSaga:
+    row: SagaRow
+    priority: int
+    pushes: int = 0
+    journal: list[JournalEntry] = field(default_factory=list)
+    effects: list[EffectRow] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _StoredWorker:
+    row: WorkerRow
+    lease_until: datetime
+    is_open: bool = True
+
+
+class MemoryStore:
+    """`saga.store.port.Store` without a database."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._lock = threading.RLock()
+        self._sagas: dict[str, _StoredSaga] = {}
+        self._latest: dict[EntityKey, str] = {}
+        self._requests: dict[RequestKey, tuple[str, str]] = {}
+        self._worker_rows: dict[str, _StoredWorker] = {}
+        self._definitions: dict[tuple[str, int], str] = {}
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    def clock(self) -> datetime:
+        return self._clock.now()
+
+    def accept(self, group: Sequence[NewSaga]) -> list[AcceptResult]:
+        if not group:
+            return []
+        return isolate(
+            group, self._accept_together, lambda new, why: AcceptResult(AcceptStatus.REFUSED, new.saga_id, reason=why)
+        )
+
+    def append(self, group: Sequence[Append]) -> list[AppendResult]:
+        with self._lock:
+            results = {item.saga_id: self._append_one(item) for item in in_order(group)}
+        return [results[item.saga_id] for item in group]
+
+    def load(self, saga_ids: Sequence[str]) -> Mapping[str, list[JournalEntry]]:
+        with self._lock:
+            return {saga_id: list(self._sagas[saga_id].journal) for saga_id in saga_ids if saga_id in self._sagas}
+
+    def tail(self, saga_id: str, after_seq: int) -> list[JournalEntry]:
+        with self._lock:
+            stored = self._sagas.get(saga_id)
+            return [] if stored is None else stored.journal[max(after_seq, 0) :]
+
+    def sweep_due(self, limit: int, push_s: float, wanted: Wanted = ANYTHING) -> list[DueSaga]:
+        with self._lock:
+            now = self.now()
+            swept = []
+            due = [row for row in self._due(now) if _is_wanted(row[2].row, wanted)]
+            for _, _, stored in sorted(due, key=lambda row: row[:2])[:limit]:
+                row, pushes = stored.row, stored.pushes
+                stored.row = replace(row, due_at=now + timedelta(seconds=pushed_s(push_s, pushes)))
+                stored.pushes = pushes + 1
+                swept.append(DueSaga(row.saga_id, row.definition, row.version, pushes))
+            return swept
+
+    def due_counts(self) -> tuple[int, float]:
+        with self._lock:
+            now = self.now()
+            instants = [due_at for _, due_at, _ in self._due(now)]
+            return len(instants), (now - min(instants)).total_seconds() if instants else 0.0
+
+    def register_worker(self, worker: WorkerRow) -> None:
+        with self._lock:
+            until = self.now() + timedelta(seconds=worker.lease_ttl_s)
+            self._worker_rows.setdefault(worker.worker_id, _StoredWorker(worker, until))
+
+    def renew_lease(self, worker_id: str) -> bool:
+        with self._lock:
+            worker = self._worker_rows.get(worker_id)
+            if worker is None or not worker.is_open:
+                return False
+            worker.lease_until = self.now() + timedelta(seconds=worker.row.lease_ttl_s)
+            return True
+
+    def dead_workers(self) -> list[str]:
+        with self._lock:
+            now = self.now()
+            workers = self._worker_rows.items()
+            return sorted(name for name, worker in workers if worker.is_open and worker.lease_until < now)
+
+    def close_worker(self, worker_id: str) -> int:
+        with self._lock:
+            worker = self._worker_rows.get(worker_id)
+            if worker is None or not worker.is_open:
+                return 0
+            worker.is_open = False
+            held = [stored for stored in self._sagas.values() if _is_held_by(stored, worker_id)]
+            for stored in held:
+                stored.row = replace(stored.row, due_at=min(stored.row.due_at or self.now(), self.now()))
+                stored.pushes = 0
+            return len(held)
+
+    def worker_is_open(self, worker_ids: Sequence[str]) -> Mapping[str, bool]:
+        with self._lock:
+            found = {worker_id: self._worker_rows.get(worker_id) for worker_id in worker_ids}
+            return {worker_id: worker is not None and worker.is_open for worker_id, worker in found.items()}
+
+    def register_definition(self, name: str, version: int, fingerprint: str) -> str:
+        with self._lock:
+            return self._definitions.setdefault((name, version), fingerprint)
+
+    def row(self, saga_id: str) -> SagaRow | None:
+        with self._lock:
+            stored = self._sagas.get(saga_id)
+            return None if stored is None else stored.row
+
+    def find(self, saga_filter: SagaFilter, limit: int) -> list[SagaRow]:
+        with self._lock:
+            rows = [stored.row for stored in self._sagas.values() if _passes(stored.row, saga_filter)]
+        return sorted(rows, key=lambda row: (row.accepted_at, row.saga_id), reverse=True)[:limit]
+
+    def counts(self) -> Mapping[SagaStatus, int]:
+        with self._lock:
+            found = [stored.row.status for stored in self._sagas.values()]
+        return {status: found.count(status) for status in SagaStatus}
+
+    def effects(self, saga_id: str) -> list[EffectRow]:
+        with self._lock:
+            stored = self._sagas.get(saga_id)
+            return [] if stored is None else list(stored.effects)
+
+    def workers(self) -> list[tuple[WorkerRow, datetime]]:
+        with self._lock:
+            return [(worker.row, worker.lease_until) for worker in self._worker_rows.values() if worker.is_open]
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _accept_together(self, group: Sequence[NewSaga]) -> list[AcceptResult]:
+        with self._lock:
+            acceptance = settle(group, self._known_requests(group), self._latest_runs(group))
+            for fresh in acceptance.fresh:
+                why = saga_refusal(fresh)
+                if why is not None or fresh.new.saga_id in self._sagas:
+                    raise Refused(why or "the saga id is taken")
+            for fresh in acceptance.fresh:
+                self._insert(fresh)
+            return acceptance.results
+
+    def _known_requests(self, group: Sequence[NewSaga]) -> dict[RequestKey, KnownRequest]:
+        known: dict[RequestKey, KnownRequest] = {}
+        for new in group:
+            key = request_key_of(new)
+            if key is not None and key in self._requests:
+                request_hash, saga_id = self._requests[key]
+                known[key] = KnownRequest(request_hash, saga_id, self._sagas[saga_id].row.run)
+        return known
+
+    def _latest_runs(self, group: Sequence[NewSaga]) -> dict[EntityKey, LatestRun]:
+        latest: dict[EntityKey, LatestRun] = {}
+        for key in {entity_key_of(new) for new in group} & self._latest.keys():
+            row = self._sagas[self._latest[key]].row
+            latest[key] = LatestRun(row.saga_id, row.run, row.status)
+        return latest
+
+    def _insert(self, fresh: FreshSaga) -> None:
+        new = fresh.new
+        row = SagaRow(
+            new.saga_id, new.environment, new.tenant, new.definition, new.version, new.fingerprint, new.entity,
+            fresh.run, SagaStatus.RUNNING, None, new.due_at, self.now(), None,
+        )  # fmt: skip
+        self._sagas[new.saga_id] = _StoredSaga(row, new.priority, journal=[fresh.entry])
+        self._latest[entity_key_of(new)] = new.saga_id
+        if (key := request_key_of(new)) is not None:
+            self._requests[key] = (new.request_hash or "", new.saga_id)
+
+    def _append_one(self, item: Append) -> AppendResult:
+        if append_refusal(item) is not None:
+            return AppendResult.REFUSED
+        stored, entry = self._sagas.get(item.saga_id), item.entry
+        if stored is None or entry.seq > len(stored.journal) + 1:
+            return AppendResult.CONFLICT
+        if entry.seq <= len(stored.journal):
+            return AppendResult.APPENDED if is_same(stored.journal[entry.seq - 1], entry) else AppendResult.CONFLICT
+        stored.journal.append(entry)
+        stored.effects.extend(item.effects)
+        if (columns := item.columns) is not None:
+            stored.row = replace(
+                stored.row,
+                status=columns.status,
+                halt_reason=columns.halt_reason,
+                due_at=columns.due_at,
+                ended_at=columns.ended_at,
+            )
+            stored.pushes = 0
+        return AppendResult.APPENDED
+
+    def _due(self, now: datetime) -> list[tuple[int, datetime, _StoredSaga]]:
+        waiting = [(stored.row.due_at, stored) for stored in self._sagas.values()]
+        return [(-stored.priority, at, stored) for at, stored in waiting if at is not None and at <= now]
+
+
+def _is_wanted(row: SagaRow, wanted: Wanted) -> bool:
+    is_known = wanted.definitions is None or (row.definition, row.version) in wanted.definitions
+    return is_known and (not wanted.turned_only or row.status is SagaStatus.COMPENSATING)
+
+
+def is_same(standing: JournalEntry, offered: JournalEntry) -> bool:
+    """Whether an entry that stands is the very one that is offered again."""
+    return (standing.writer, standing.prev_hash, standing.body) == (offered.writer, offered.prev_hash, offered.body)
+
+
+def _is_held_by(stored: _StoredSaga, worker_id: str) -> bool:
+    return stored.row.due_at is not None and any(entry.writer == worker_id for entry in stored.journal)
+
+
+def _passes(row: SagaRow, saga_filter: SagaFilter) -> bool:
+    wanted = saga_filter
+    return (
+        (wanted.definition is None or row.definition == wanted.definition)
+        and (not wanted.statuses or row.status in wanted.statuses)
+        and (wanted.halt_reason is None or row.halt_reason is wanted.halt_reason)
+        and (wanted.environment is None or row.environment == wanted.environment)
+        and (wanted.tenant is None or row.tenant == wanted.tenant)
+        and (wanted.entity is None or row.entity == wanted.entity)
+        and (wanted.id_prefix is None or any(key.startswith(wanted.id_prefix) for key in (row.saga_id, row.entity)))
+        and (wanted.before is None or (row.accepted_at, row.saga_id) < wanted.before)
+    )

@@ -1,0 +1,289 @@
+"""The port of the store: what the engine asks of a database, kept alike on PostgreSQL, SQLite and in memory.
+
+The store knows rows and sequence numbers and nothing of sagas: what an entry *means* is decided by `saga.core.machine`
+and written as text by `saga.store.codec`. The protocol it must keep, and that one conformance suite holds all three
+implementations to:
+
+- **Append is compare-and-set on the journal's primary key.** An entry carries the sequence number it expects to take.
+  All of an entry or nothing is stored: the journal row, the cached columns of the saga row and the effect rows
+  of one `Append` share one transaction.
+- **Append is idempotent.** If the row at that number is *this very entry* (same writer, hash and body) the answer is
+  `APPENDED` again. So a COMMIT whose outcome is unknown (RELIABILITY 16) needs no special path: append again.
+- **A group is many sagas' entries, at most one per saga, sorted by saga id** before it is sent, so that two groups
+  cannot deadlock. One entry that the database refuses (a NUL byte) is found by appending one by one, and only that one
+  is `REFUSED`.
+- **Nothing is returned before it is durable.**
+- Serialization failures, deadlocks and lock time-outs are retried inside, bounded and jittered; a database that is away
+  raises `StoreUnavailable`, after which the same call may be made again.
+- Instants are the database's clock (`now`), never the worker's.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Protocol
+
+from saga.core.states import HaltReason, SagaStatus
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One decision as it is stored: every transition of it in `body`, a JSON array."""
+
+    seq: int
+    at: datetime
+    writer: str
+    """Boot id of the worker process, or the surface that wrote it (`api`, `cli`)."""
+    actor: str
+    reason: str | None
+    body: str
+    prev_hash: bytes
+    """sha256 of the entry before (32 bytes); zeros for entry 1."""
+    min_reader_version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SagaColumns:
+    """The cached columns of a saga row: an index over the fold, rewritten only when one of them matters."""
+
+    status: SagaStatus
+    halt_reason: HaltReason | None
+    due_at: datetime | None
+    """Somebody must look by then; None when the saga has ended or waits for a person."""
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EffectRow:
+    """One movement in the world that an outcome reported: what happened, how much, in which direction."""
+
+    node: str
+    kind: str
+    unit: str
+    """Currency code for money, SKU for stock, label for shipments: netting is per (kind, unit)."""
+    quantity: int
+    sign: int
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """One saga's decision on its way into the journal."""
+
+    saga_id: str
+    entry: JournalEntry
+    columns: SagaColumns | None = None
+    """When given, the saga row is updated in the same transaction."""
+    effects: tuple[EffectRow, ...] = ()
+
+
+class AppendResult(Enum):
+    """What became of one `Append`."""
+
+    APPENDED = "appended"
+    CONFLICT = "conflict"
+    """Another entry has that number: read the tail and decide again."""
+    REFUSED = "refused"
+    """The database refuses the data itself; repeating cannot help."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewSaga:
+    """A saga to accept: its row, its idempotency row and journal entry 1, in one transaction."""
+
+    saga_id: str
+    environment: str
+    tenant: str
+    definition: str
+    version: int
+    fingerprint: str
+    entity: str
+    due_at: datetime
+    first_entry: Callable[[int], JournalEntry]
+    """Entry 1 for a given run number (1 + earlier sagas of the entity), which only the database knows."""
+    request_key: str | None = None
+    request_hash: str | None = None
+    priority: int = 0
+
+
+class AcceptStatus(Enum):
+    """What became of one `NewSaga`."""
+
+    ACCEPTED = "accepted"
+    REPLAYED = "replayed"
+    """Same request key, same request hash: `saga_id` is the saga of the first time."""
+    KEY_REUSED = "key_reused"
+    """Same request key, another request hash; nothing stored."""
+    DUPLICATE = "duplicate"
+    """The entity has a saga that is not `compensated`; nothing stored, `saga_id` is that one."""
+    REFUSED = "refused"
+    """The database refuses the data itself; nothing stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptResult:
+    status: AcceptStatus
+    saga_id: str
+    run: int = 0
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SagaRow:
+    """A saga as the list sees it, without reading its journal."""
+
+    saga_id: str
+    environment: str
+    tenant: str
+    definition: str
+    version: int
+    fingerprint: str
+    entity: str
+    run: int
+    status: SagaStatus
+    halt_reason: HaltReason | None
+    due_at: datetime | None
+    accepted_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DueSaga:
+    """A saga whose due instant passed, now held back from other sweepers until `due_at` was pushed."""
+
+    saga_id: str
+    definition: str
+    version: int
+    pushes: int
+    """How often in a row it was swept before without anybody moving it (0 the first time): hints back off by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which due sagas a sweeper can do something about. Pushing those of somebody else would hide them from him."""
+
+    definitions: tuple[tuple[str, int], ...] | None = None
+    """(name, version) of the definitions that the process has; None: every."""
+    turned_only: bool = False
+    """Only sagas that are rolling back: what a process takes whose actions have used up their slots."""
+
+    @property
+    def names(self) -> list[str] | None:
+        """The definitions as one text each."""
+        return None if self.definitions is None else [f"{name} {version}" for name, version in self.definitions]
+
+
+ANYTHING = Wanted()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """One boot of a worker process. Its lease is the promise that it lives until `lease_until`."""
+
+    worker_id: str
+    host: str
+    pid: int
+    queues: tuple[str, ...]
+    lease_ttl_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class SagaFilter:
+    """Server-side filter of `find`; None means any. Pages go by (accepted_at, saga_id) descending."""
+
+    definition: str | None = None
+    statuses: tuple[SagaStatus, ...] = ()
+    halt_reason: HaltReason | None = None
+    entity: str | None = None
+    id_prefix: str | None = None
+    """Matches the beginning of the saga id or of the entity."""
+    environment: str | None = None
+    tenant: str | None = None
+    before: tuple[datetime, str] | None = None
+
+
+class Store(Protocol):
+    """A database, seen by the engine. Thread-safe; one instance per process, created after fork."""
+
+    def now(self) -> datetime:
+        """The database's clock, UTC. One round trip."""
+        ...
+
+    def clock(self) -> datetime:
+        """The database's clock as this process carries it on between answers: no round trip."""
+        ...
+
+    def accept(self, group: Sequence[NewSaga]) -> list[AcceptResult]:
+        """Store new sagas, durable on return; answers stand in the order of `group`. One transaction for the group
+        (one by one only to isolate refused data). Two equal request keys in one group: the first is accepted."""
+        ...
+
+    def append(self, group: Sequence[Append]) -> list[AppendResult]:
+        """Compare-and-set a group of entries; answers stand in the order of `group`. See the rules above."""
+        ...
+
+    def load(self, saga_ids: Sequence[str]) -> Mapping[str, list[JournalEntry]]:
+        """Whole journals, ascending by seq; ids that do not exist are missing from the answer."""
+        ...
+
+    def tail(self, saga_id: str, after_seq: int) -> list[JournalEntry]:
+        """The entries behind `after_seq`, ascending."""
+        ...
+
+    def sweep_due(self, limit: int, push_s: float, wanted: Wanted = ANYTHING) -> list[DueSaga]:
+        """Of the sagas that are `wanted`, take up to `limit` sagas whose due instant passed, the highest priority and the oldest first, and push each
+        one's due instant to `push_s` from now (doubling with every push in a row up to 60 s), in one row-returning
+        statement: of twenty sweepers exactly one gets a saga (RELIABILITY 19)."""
+        ...
+
+    def due_counts(self) -> tuple[int, float]:
+        """How many sagas are due now, and for how many seconds the oldest has been."""
+        ...
+
+    def register_worker(self, worker: WorkerRow) -> None:
+        """Insert the worker's row with a lease from now; on PostgreSQL take its session advisory lock as well."""
+        ...
+
+    def renew_lease(self, worker_id: str) -> bool:
+        """Extend the lease from now. False: the worker was declared dead (its row is closed) and must register again
+        under a new id; what it claimed before may have been taken over."""
+        ...
+
+    def dead_workers(self) -> list[str]:
+        """Ids of open worker rows whose process is gone: lease expired, or, on PostgreSQL, advisory lock free while the
+        lease was not renewed for 2 s. Empty while the server itself has been up for less than one lease, or when this
+        process could not reach it for that long: a restart of the database kills nobody."""
+        ...
+
+    def close_worker(self, worker_id: str) -> int:
+        """Close a dead or leaving worker's row and make every live saga with a journal entry by that writer due now,
+        in one transaction; how many became due. Idempotent. Live means that it has a due instant: a saga that waits for
+        a person is not woken, since nobody could move it."""
+        ...
+
+    def worker_is_open(self, worker_ids: Sequence[str]) -> Mapping[str, bool]:
+        """Whether each worker's row is still open; an unknown id is False."""
+        ...
+
+    def register_definition(self, name: str, version: int, fingerprint: str) -> str:
+        """The stored fingerprint of (name, version), after storing the offered one if there was none."""
+        ...
+
+    def row(self, saga_id: str) -> SagaRow | None: ...
+
+    def find(self, saga_filter: SagaFilter, limit: int) -> list[SagaRow]: ...
+
+    def counts(self) -> Mapping[SagaStatus, int]:
+        """Number of sagas by status."""
+        ...
+
+    def effects(self, saga_id: str) -> list[EffectRow]: ...
+
+    def workers(self) -> list[tuple[WorkerRow, datetime]]:
+        """Open worker rows with the end of their lease."""
+        ...
+
+    def close(self) -> None:
+        """Give back connections; the store is not usable afterwards."""
+        ...

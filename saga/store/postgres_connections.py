@@ -1,0 +1,117 @@
+"""Connections to PostgreSQL: borrowing, repeating, translating errors, and the pinned way to run hot statements.
+
+Rules of this file:
+
+- A hot statement runs as a *pinned pipeline*: one message with `set_config(..., is_local)` and the statement, one
+  round trip, one implicit transaction that ends at its Sync. Settings are local, so nothing leaks behind a pooler.
+- The pins switch sequential scans and hash and merge joins off. On tables that grew since they were last analysed the
+  planner otherwise keeps a cached plan that reads whole tables (DESIGN section 10 measured a third of the throughput).
+- A connection on which anything but a refusal or a lost race went wrong is thrown away, never given back; one that was
+  lost takes every idle connection with it, since a restarted server lost them all.
+- Behind a pooler in transaction mode the process id that the connection was greeted with is not the one of the session
+  that runs its statements. Then nothing is prepared (`connecting` sees to it: `prepare=True` has no effect on such a
+  connection), and advisory locks are not relied on.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import errors
+from sqlalchemy import Connection
+from sqlalchemy import exc as alchemy
+
+from saga.errors import UsageError
+from saga.store.connecting import connect_postgres, is_behind_pooler
+from saga.store.refusing import Refused
+from saga.store.retrying import ForkGuard, Retriable, repeat
+
+Result = TypeVar("Result")
+Session = psycopg.Connection[tuple[Any, ...]]
+
+PINS = """SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+    set_config('enable_mergejoin', 'off', true), set_config('lock_timeout', '5s', true)"""
+REFUSALS = (psycopg.DataError, errors.CheckViolation, errors.NotNullViolation, UnicodeEncodeError)
+CONNECTION_LOST = ("08", "57P")
+AWAY = (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction, alchemy.TimeoutError)
+
+
+class PostgresConnections:
+    """A small pool of one process, with the rules above."""
+
+    def __init__(self, url: str, pool_size: int) -> None:
+        self.url = url
+        self.engine = connect_postgres(url, pool_size)
+        self._guard = ForkGuard()
+        self.pooled = self.run(is_behind_pooler, "opening the store")
+
+    def run(self, work: Callable[[Session], Result], what: str) -> Result:
+        """`work` on a connection of the driver, made again on another one while that may help."""
+        self._guard.check()
+        return repeat(lambda: self._attempt(work), what)
+
+    def read(self, work: Callable[[Connection], Result], what: str) -> Result:
+        """`work` on a connection of SQLAlchemy, each statement on its own."""
+        self._guard.check()
+        return repeat(lambda: self._attempt_read(work), what)
+
+    def pinned(self, session: Session, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Run one statement as a pinned pipeline; its rows.
+
+        One and never several: a value that the driver refuses stops a pipeline half-way, and its Sync would commit the
+        statements before.
+        """
+        with session.pipeline():
+            session.execute(PINS, prepare=True)
+            cursor = session.execute(statement, values, prepare=True)
+        return cursor.fetchall() if cursor.description else []
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def _attempt(self, work: Callable[[Session], Result]) -> Result:
+        with self._translated(), self._borrowed() as session:
+            return work(session)
+
+    def _attempt_read(self, work: Callable[[Connection], Result]) -> Result:
+        with self._translated(), self.engine.connect() as connection:
+            return work(connection)
+
+    @contextlib.contextmanager
+    def _borrowed(self) -> Iterator[Session]:
+        pooled = self.engine.raw_connection()
+        is_sound = False
+        try:
+            yield pooled.driver_connection  # type: ignore[misc]  # psycopg is the only driver that postgres_url names
+            is_sound = True
+        except (Refused, errors.UniqueViolation, *REFUSALS):
+            is_sound = True
+            raise
+        finally:
+            if not is_sound:
+                pooled.invalidate()
+            pooled.close()
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (alchemy.DBAPIError, *AWAY, *REFUSALS, errors.UndefinedTable, errors.InvalidSchemaName) as error:
+            cause = error.orig if isinstance(error, alchemy.DBAPIError) and error.orig is not None else error
+            if isinstance(cause, errors.UndefinedTable | errors.InvalidSchemaName):
+                raise UsageError("the database has no tables of this release: run `saga db upgrade`") from cause
+            if isinstance(cause, REFUSALS):
+                raise Refused(str(cause)) from cause
+            if not isinstance(cause, AWAY):
+                raise
+            if _was_lost(cause):
+                self.engine.dispose()
+            raise Retriable(str(cause)) from cause
+
+
+def _was_lost(error: BaseException) -> bool:
+    if isinstance(error, alchemy.TimeoutError):
+        return False
+    sqlstate = getattr(error, "sqlstate", None)
+    return sqlstate is None or sqlstate.startswith(CONNECTION_LOST)

@@ -1,0 +1,131 @@
+"""Reads for the surfaces, and the small writes that are alike on both databases, as SQLAlchemy Core.
+
+Nothing here is on the hot path. Each function takes a connection and the tables of its dialect, and runs one statement
+or two that are right in any isolation; the stores decide how a connection is had and when to try again.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, literal, or_, select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
+
+from saga.core.states import HaltReason, SagaStatus
+from saga.store.port import EffectRow, SagaFilter, SagaRow, WorkerRow
+from saga.store.tables import SQLITE, Tables
+
+LAST_LETTER = "\U0010ffff"
+
+
+def row(connection: Connection, tables: Tables, saga_id: str) -> SagaRow | None:
+    """The saga row of one id."""
+    found = connection.execute(_rows(tables).where(tables.saga.c.saga_id == saga_id)).one_or_none()
+    return None if found is None else _saga_row(found)
+
+
+def find(connection: Connection, tables: Tables, saga_filter: SagaFilter, limit: int) -> list[SagaRow]:
+    """Sagas that the filter lets through, the latest accepted first."""
+    saga = tables.saga.c
+    query = _rows(tables).where(*_conditions(tables, saga_filter))
+    if saga_filter.before is not None:
+        accepted_at, saga_id = saga_filter.before
+        # A tuple does not pass its types on to plain values, and SQLite would compare text with a number.
+        last = tuple_(literal(accepted_at, saga.accepted_at.type), literal(saga_id))
+        query = query.where(tuple_(saga.accepted_at, saga.saga_id) < last)
+    ordered = query.order_by(saga.accepted_at.desc(), saga.saga_id.desc()).limit(limit)
+    return [_saga_row(found) for found in connection.execute(ordered)]
+
+
+def counts(connection: Connection, tables: Tables) -> dict[SagaStatus, int]:
+    """Number of sagas by status, zeros included."""
+    status = tables.saga.c.status
+    rows = connection.execute(select(status, func.count()).group_by(status))
+    found: dict[str, int] = {row[0]: row[1] for row in rows}
+    return {known: found.get(known.value, 0) for known in SagaStatus}
+
+
+def due_counts(connection: Connection, tables: Tables, now: datetime) -> tuple[int, float]:
+    """How many sagas are due at `now`, and for how many seconds the oldest has been."""
+    due_at = tables.saga.c.due_at
+    number, oldest = connection.execute(select(func.count(), func.min(due_at)).where(due_at <= now)).one()
+    return number, 0.0 if oldest is None else (now - oldest).total_seconds()
+
+
+def effects(connection: Connection, tables: Tables, saga_id: str) -> list[EffectRow]:
+    """Effect rows of one saga in the order in which they were journalled."""
+    effect = tables.effect.c
+    columns = (effect.node, effect.kind, effect.unit, effect.quantity, effect.sign, effect.expires_at)
+    query = select(*columns).where(effect.saga_id == saga_id).order_by(effect.seq, effect.ordinal)
+    return [EffectRow(*found) for found in connection.execute(query)]
+
+
+def workers(connection: Connection, tables: Tables) -> list[tuple[WorkerRow, datetime]]:
+    """Open worker rows with the end of their lease, the oldest first."""
+    worker = tables.worker.c
+    columns = (worker.worker_id, worker.host, worker.pid, worker.queues, worker.lease_ttl_s, worker.lease_until)
+    query = select(*columns).where(worker.closed_at.is_(None)).order_by(worker.started_at, worker.worker_id)
+    return [
+        (WorkerRow(worker_id, host, pid, tuple(json.loads(queues)), lease_ttl_s), lease_until)
+        for worker_id, host, pid, queues, lease_ttl_s, lease_until in connection.execute(query)
+    ]
+
+
+def worker_is_open(connection: Connection, tables: Tables, worker_ids: Sequence[str]) -> dict[str, bool]:
+    """Whether each worker's row is still open."""
+    worker = tables.worker.c
+    query = select(worker.worker_id).where(worker.worker_id.in_(worker_ids), worker.closed_at.is_(None))
+    still_open = set(connection.execute(query).scalars())
+    return {worker_id: worker_id in still_open for worker_id in worker_ids}
+
+
+def register_definition(
+    connection: Connection, tables: Tables, name: str, version: int, fingerprint: str, now: datetime
+) -> str:
+    """The fingerprint that stands, after storing the offered one if there was none."""
+    definition = tables.definition
+    values = {"name": name, "version": version, "fingerprint": fingerprint, "registered_at": now}
+    insert = sqlite.insert(definition) if tables is SQLITE else postgresql.insert(definition)
+    connection.execute(insert.values(values).on_conflict_do_nothing())
+    key = and_(definition.c.name == name, definition.c.version == version)
+    return str(connection.execute(select(definition.c.fingerprint).where(key)).scalar_one())
+
+
+def _rows(tables: Tables) -> Select[tuple[object, ...]]:
+    saga = tables.saga.c
+    return select(
+        saga.saga_id, saga.environment, saga.tenant, saga.definition, saga.version, saga.fingerprint, saga.entity,
+        saga.run, saga.status, saga.halt_reason, saga.due_at, saga.accepted_at, saga.ended_at,
+    )  # fmt: skip
+
+
+def _saga_row(found: Row[tuple[object, ...]]) -> SagaRow:
+    fields = dict(found._mapping)
+    reason = fields.pop("halt_reason")
+    return SagaRow(
+        status=SagaStatus(fields.pop("status")), halt_reason=None if reason is None else HaltReason(reason), **fields
+    )
+
+
+def _conditions(tables: Tables, saga_filter: SagaFilter) -> list[ColumnElement[bool]]:
+    saga = tables.saga.c
+    conditions: list[ColumnElement[bool]] = []
+    if saga_filter.definition is not None:
+        conditions.append(saga.definition == saga_filter.definition)
+    if saga_filter.statuses:
+        conditions.append(saga.status.in_([status.value for status in saga_filter.statuses]))
+    if saga_filter.halt_reason is not None:
+        conditions.append(saga.halt_reason == saga_filter.halt_reason.value)
+    if saga_filter.environment is not None:
+        conditions.append(saga.environment == saga_filter.environment)
+    if saga_filter.tenant is not None:
+        conditions.append(saga.tenant == saga_filter.tenant)
+    if saga_filter.entity is not None:
+        conditions.append(saga.entity == saga_filter.entity)
+    if saga_filter.id_prefix is not None:
+        # A range and not LIKE: LIKE ignores case on SQLite, and a range can use the index on both.
+        end = saga_filter.id_prefix + LAST_LETTER
+        conditions.append(
+            or_(*(and_(column >= saga_filter.id_prefix, column < end) for column in (saga.saga_id, saga.entity)))
+        )
+    return conditions

@@ -1,0 +1,56 @@
+"""The part of the port that is alike on PostgreSQL and SQLite: every read of the surfaces, by way of `queries`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from sqlalchemy import Connection
+
+from saga.core.states import SagaStatus
+from saga.store import queries
+from saga.store.port import EffectRow, SagaFilter, SagaRow, WorkerRow
+from saga.store.tables import Tables
+
+Result = TypeVar("Result")
+
+
+class ReadOn(Protocol):
+    """Runs `work` on a connection of its own, again while that may help."""
+
+    def __call__(self, work: Callable[[Connection], Result], what: str) -> Result: ...
+
+
+class Reads:
+    """Reads of a store that has SQLAlchemy connections and a clock."""
+
+    def __init__(self, read: ReadOn, tables: Tables, database_now: Callable[[], datetime]) -> None:
+        self._read, self._tables, self._database_now = read, tables, database_now
+
+    def row(self, saga_id: str) -> SagaRow | None:
+        return self._read(lambda connection: queries.row(connection, self._tables, saga_id), "row")
+
+    def find(self, saga_filter: SagaFilter, limit: int) -> list[SagaRow]:
+        return self._read(lambda connection: queries.find(connection, self._tables, saga_filter, limit), "find")
+
+    def counts(self) -> Mapping[SagaStatus, int]:
+        return self._read(lambda connection: queries.counts(connection, self._tables), "counts")
+
+    def due_counts(self) -> tuple[int, float]:
+        now = self._database_now()
+        return self._read(lambda connection: queries.due_counts(connection, self._tables, now), "due counts")
+
+    def effects(self, saga_id: str) -> list[EffectRow]:
+        return self._read(lambda connection: queries.effects(connection, self._tables, saga_id), "effects")
+
+    def workers(self) -> list[tuple[WorkerRow, datetime]]:
+        return self._read(lambda connection: queries.workers(connection, self._tables), "workers")
+
+    def worker_is_open(self, worker_ids: Sequence[str]) -> Mapping[str, bool]:
+        return self._read(lambda connection: queries.worker_is_open(connection, self._tables, worker_ids), "workers")
+
+    def register_definition(self, name: str, version: int, fingerprint: str) -> str:
+        now = self._database_now()
+        return self._read(
+            lambda connection: queries.register_definition(connection, self._tables, name, version, fingerprint, now),
+            "register definition",
+        )

@@ -1,0 +1,57 @@
+"""Bounded, jittered repetition of a database call: of the database part only, never of a call to a participant.
+
+Every operation of the store may run twice: append and accept are idempotent, the others only set what they set. So an
+operation that lost its connection, its lock or its snapshot is simply made again on another connection, and after
+`ATTEMPTS` the caller gets `StoreUnavailable` and may decide for itself.
+"""
+
+import os
+import threading
+import zlib
+from collections.abc import Callable
+from typing import TypeVar
+
+from saga.clock import monotonic, sleep
+from saga.errors import StoreUnavailable, UsageError
+
+Result = TypeVar("Result")
+
+ATTEMPTS = 6
+FIRST_WAIT_S = 0.02
+
+
+class Retriable(Exception):
+    """The attempt failed in a way that another attempt may mend; the cause is chained."""
+
+
+def repeat(attempt: Callable[[], Result], what: str) -> Result:
+    """Run `attempt` until it does not raise Retriable, at most `ATTEMPTS` times over about a second."""
+    for number in range(ATTEMPTS):
+        try:
+            return attempt()
+        except Retriable as error:
+            if number == ATTEMPTS - 1:
+                raise StoreUnavailable(f"{what}: {error.__cause__ or error}; the call may be repeated") from error
+        sleep(jittered(FIRST_WAIT_S * 2**number))
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def jittered(wait_s: float) -> float:
+    """Between half and all of `wait_s`, spread over threads and processes that failed at the same moment."""
+    seed = f"{os.getpid()}:{threading.get_ident()}:{monotonic()}".encode()
+    return wait_s * (0.5 + zlib.crc32(seed) / 2**33)
+
+
+class ForkGuard:
+    """Refuses a store that was carried into a child process: two processes would share one socket (RELIABILITY 14)."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+
+    def check(self) -> None:
+        """Raise UsageError in any process but the one that created this."""
+        if os.getpid() != self._pid:
+            raise UsageError(
+                f"this store was created in pid {self._pid} and is used in pid {os.getpid()}: "
+                "open a store in each process, after fork"
+            )

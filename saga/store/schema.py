@@ -1,0 +1,145 @@
+"""Brings a database to the schema of this release, safely beside running workers and other upgraders.
+
+Rules of this file:
+
+- All migrations of one upgrade run in one transaction: the schema is at the old revision or at the new one.
+- Two upgraders at once are safe: an advisory lock on PostgreSQL, BEGIN IMMEDIATE on SQLite. The second finds nothing
+  left to do.
+- An upgrade never queues for long behind somebody's open transaction, because everybody else would queue behind *it*
+  (RELIABILITY 26): `lock_timeout` ends the attempt after `LOCK_TIMEOUT_S`, everything is rolled back, and it tries
+  again after a pause, until `patience_s` is used up.
+- Roles are the operator's business: `grants` writes the SQL that an operator runs.
+"""
+
+import sqlite3
+from importlib.resources import files
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from psycopg import sql
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from saga.clock import monotonic, sleep
+from saga.errors import StoreUnavailable, UsageError
+from saga.store.connecting import connect_once, sqlite_path
+from saga.store.retrying import jittered
+from saga.store.tables import SCHEMA
+
+LOCK_TIMEOUT_S = 2.0
+PATIENCE_S = 120.0
+PAUSE_S = 0.5
+UPGRADE_LOCK = 0x5A6A_0001
+
+GRANTS = """
+-- Writes the journal and can never change it; every other right is what the engine needs to move a saga.
+GRANT USAGE ON SCHEMA saga TO {journal};
+GRANT SELECT, INSERT ON saga.journal, saga.effect, saga.request, saga.definition TO {journal};
+GRANT SELECT, INSERT, UPDATE ON saga.saga, saga.worker TO {journal};
+GRANT SELECT ON saga.transition, saga.alembic_version TO {journal};
+-- Reads everything: dashboards, audits.
+GRANT USAGE ON SCHEMA saga TO {reader};
+GRANT SELECT ON ALL TABLES IN SCHEMA saga TO {reader};
+-- Runs `saga db upgrade`: owns the schema and what is in it.
+ALTER SCHEMA saga OWNER TO {migrator};
+"""
+OWNED = ("saga", "journal", "request", "worker", "definition", "effect", "alembic_version")
+
+
+def head() -> str:
+    """The revision that this release needs."""
+    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    if revision is None:
+        raise UsageError("this installation holds no migrations; install ordersaga again")
+    return revision
+
+
+def current(url: str) -> str | None:
+    """The revision that the database is at; None when it was never upgraded."""
+    engine = connect_once(url)
+    try:
+        with engine.connect() as connection:
+            return _current_on(connection)
+    except DBAPIError as error:
+        raise StoreUnavailable(f"no answer from the database: {error.orig}") from error
+    finally:
+        engine.dispose()
+
+
+def upgrade(url: str, *, patience_s: float = PATIENCE_S) -> str:
+    """Bring the database to `head()` and return it; safe to run twice, at once, and beside running workers.
+
+    Raises StoreUnavailable when the locks could not be had within `patience_s`, with nothing changed.
+    """
+    give_up_at = monotonic() + patience_s
+    while True:
+        try:
+            return _upgrade_once(url)
+        except DBAPIError as error:
+            if not _is_blocked(error):
+                raise StoreUnavailable(f"upgrade failed, nothing was changed: {error.orig}") from error
+            if monotonic() >= give_up_at:
+                raise StoreUnavailable(
+                    f"another transaction held what the upgrade needs for {patience_s:.0f} s; nothing was changed. "
+                    "End it (see pg_stat_activity) and run `saga db upgrade` again"
+                ) from error
+        sleep(jittered(PAUSE_S))
+
+
+def grants(*, journal: str, reader: str, migrator: str) -> str:
+    """SQL that gives three existing PostgreSQL roles their rights; run it after an upgrade, as the tables' owner.
+
+    `journal` is the role of API and workers (INSERT and SELECT only on the journal), `reader` that of dashboards,
+    `migrator` that of `saga db upgrade`.
+    """
+    roles = {"journal": sql.Identifier(journal), "reader": sql.Identifier(reader), "migrator": sql.Identifier(migrator)}
+    owner = sql.SQL("ALTER TABLE {table} OWNER TO {migrator};\n")
+    view = sql.SQL("ALTER VIEW saga.transition OWNER TO {migrator};\n").format(migrator=roles["migrator"])
+    tables = (owner.format(table=sql.Identifier(SCHEMA, table), migrator=roles["migrator"]) for table in OWNED)
+    return sql.Composed([sql.SQL(GRANTS).format(**roles), *tables, view]).as_string()
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(files("migrations")).replace("%", "%%"))
+    return config
+
+
+def _current_on(connection: Connection) -> str | None:
+    schema = SCHEMA if connection.dialect.name == "postgresql" else None
+    return MigrationContext.configure(connection, opts={"version_table_schema": schema}).get_current_revision()
+
+
+def _upgrade_once(url: str) -> str:
+    if url.startswith("sqlite"):
+        sqlite_path(url).parent.mkdir(parents=True, exist_ok=True)
+    engine = connect_once(url)
+    try:
+        with engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                _lock_postgres(connection)
+            if _current_on(connection) != head():
+                config = _config()
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+    finally:
+        engine.dispose()
+    return head()
+
+
+def _lock_postgres(connection: Connection) -> None:
+    connection.execute(text(f"SET LOCAL lock_timeout = {int(LOCK_TIMEOUT_S * 1000)}"))
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
+    # IF NOT EXISTS would ask for the right to create even where the schema stands already.
+    if connection.execute(text("SELECT to_regnamespace(:schema)"), {"schema": SCHEMA}).scalar() is None:
+        connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
+
+
+def _is_blocked(error: DBAPIError) -> bool:
+    if isinstance(error.orig, sqlite3.OperationalError):
+        return "locked" in str(error.orig) or "busy" in str(error.orig)
+    blocked = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+    return isinstance(error.orig, blocked)

@@ -1,0 +1,89 @@
+"""The statements of the SQLite store, and how values become their parameters; instants are whole microseconds."""
+
+from datetime import datetime
+from typing import Any
+
+from saga.store.accepting import FreshSaga
+from saga.store.port import Append, JournalEntry, SagaColumns
+from saga.store.tables import from_micros, to_micros
+
+JOURNAL_COLUMNS = "saga_id, seq, at, writer, actor, reason, body, prev_hash, min_reader_version"
+
+APPEND = f"""INSERT INTO journal ({JOURNAL_COLUMNS}) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?
+WHERE EXISTS (SELECT 1 FROM journal WHERE saga_id = ? AND seq = ?)
+ON CONFLICT (saga_id, seq) DO NOTHING"""
+STANDING = "SELECT writer, prev_hash, body FROM journal WHERE saga_id = ? AND seq = ?"
+MOVE = """UPDATE saga SET status = ?, halt_reason = ?, due_at = ?, ended_at = ?, due_pushes = 0 WHERE saga_id = ?"""
+INSERT_EFFECT = """INSERT INTO effect (saga_id, seq, ordinal, node, kind, unit, quantity, sign, expires_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+KNOWN_REQUEST = """SELECT r.request_hash, r.saga_id, s.run FROM request r JOIN saga s ON s.saga_id = r.saga_id
+WHERE r.environment = ? AND r.tenant = ? AND r.request_key = ?"""
+LATEST_RUN = """SELECT saga_id, run, status FROM saga
+WHERE environment = ? AND tenant = ? AND definition = ? AND entity = ? ORDER BY run DESC LIMIT 1"""
+INSERT_REQUEST = """INSERT INTO request (environment, tenant, request_key, request_hash, saga_id, created_at)
+VALUES (?, ?, ?, ?, ?, ?)"""
+INSERT_SAGA = """INSERT INTO saga (saga_id, environment, tenant, definition, version, fingerprint, entity, run, due_at,
+    priority, accepted_at, status) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running')"""
+INSERT_FIRST_ENTRY = f"INSERT INTO journal ({JOURNAL_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+LOAD = f"""SELECT {JOURNAL_COLUMNS} FROM journal WHERE saga_id IN (SELECT value FROM json_each(?))
+ORDER BY saga_id, seq"""
+TAIL = f"SELECT {JOURNAL_COLUMNS} FROM journal WHERE saga_id = ? AND seq > ? ORDER BY seq"
+
+ANY_DUE = "SELECT 1 FROM saga WHERE due_at <= ? LIMIT 1"
+DUE = """SELECT saga_id, definition, version, due_pushes FROM saga WHERE due_at <= ?
+AND (? IS NULL OR definition || ' ' || version IN (SELECT value FROM json_each(?)))
+AND (NOT ? OR status = 'compensating')
+ORDER BY priority DESC, due_at LIMIT ?"""
+PUSH = "UPDATE saga SET due_at = ?, due_pushes = due_pushes + 1 WHERE saga_id = ?"
+
+REGISTER = """INSERT INTO worker (worker_id, host, pid, queues, started_at, lease_ttl_s, lease_until)
+VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (worker_id) DO NOTHING"""
+RENEW = """UPDATE worker SET lease_until = ? + CAST(lease_ttl_s * ? AS INTEGER)
+WHERE worker_id = ? AND closed_at IS NULL"""
+DEAD = "SELECT worker_id FROM worker WHERE closed_at IS NULL AND lease_until < ? ORDER BY worker_id"
+CLOSE = "UPDATE worker SET closed_at = ? WHERE worker_id = ? AND closed_at IS NULL"
+WAKE = """UPDATE saga SET due_at = min(due_at, ?), due_pushes = 0 WHERE due_at IS NOT NULL
+AND EXISTS (SELECT 1 FROM journal j WHERE j.saga_id = saga.saga_id AND j.writer = ?)"""
+
+
+def entry_values(saga_id: str, entry: JournalEntry) -> tuple[Any, ...]:
+    """One journal row."""
+    return (
+        saga_id, entry.seq, to_micros(entry.at), entry.writer, entry.actor, entry.reason, entry.body, entry.prev_hash,
+        entry.min_reader_version,
+    )  # fmt: skip
+
+
+def column_values(saga_id: str, columns: SagaColumns) -> tuple[Any, ...]:
+    """The cached columns, and the id of their saga."""
+    reason = None if columns.halt_reason is None else columns.halt_reason.value
+    return (columns.status.value, reason, _micros(columns.due_at), _micros(columns.ended_at), saga_id)
+
+
+def effect_values(item: Append) -> list[tuple[Any, ...]]:
+    """One row per effect of the append."""
+    return [
+        (item.saga_id, item.entry.seq, ordinal, e.node, e.kind, e.unit, e.quantity, e.sign, _micros(e.expires_at))
+        for ordinal, e in enumerate(item.effects)
+    ]
+
+
+def saga_values(fresh: FreshSaga, now: int) -> tuple[Any, ...]:
+    """One new saga row."""
+    new = fresh.new
+    return (
+        new.saga_id, new.environment, new.tenant, new.definition, new.version, new.fingerprint, new.entity, fresh.run,
+        to_micros(new.due_at), new.priority, now,
+    )  # fmt: skip
+
+
+def journal_entry(row: tuple[Any, ...]) -> JournalEntry:
+    """A journal row behind its saga id."""
+    seq, at, writer, actor, reason, body, prev_hash, min_reader_version = row
+    return JournalEntry(seq, from_micros(at), writer, actor, reason, body, prev_hash, min_reader_version)
+
+
+def _micros(instant: datetime | None) -> int | None:
+    return None if instant is None else to_micros(instant)

@@ -1,0 +1,99 @@
+"""Accepting inside the caller's transaction: his rows and the saga commit together or not at all."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import Connection, Engine, create_engine, text
+
+from saga.core.states import SagaStatus
+from saga.store.joining import accept_on
+from saga.store.opening import open_store
+from saga.store.port import AcceptStatus, Store
+from tests.conformance.building import entry, moved, new_id, new_saga
+
+
+@pytest.fixture(params=["postgres", "sqlite"])
+def joined(request: pytest.FixtureRequest) -> Iterator[tuple[Engine, Store]]:
+    """The caller's own engine with a table of his, and our store on the same database."""
+    url = request.getfixturevalue(f"store_{request.param}_url")
+    engine, store = create_engine(url), open_store(url)
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE IF EXISTS cart"))
+        connection.execute(text("CREATE TABLE cart (name TEXT)"))
+    yield engine, store
+    store.close()
+    engine.dispose()
+
+
+def carts(connection: Connection) -> int:
+    return int(connection.execute(text("SELECT count(*) FROM cart")).scalar_one())
+
+
+def test_both_commit(joined: tuple[Engine, Store]) -> None:
+    """After the caller's COMMIT the saga is there as after `accept`, and goes on by `append`."""
+    engine, store = joined
+    new = new_saga(store, request_key=new_id("k"), request_hash="h", priority=2)
+    with engine.begin() as connection:
+        result = accept_on(connection, new)
+        connection.execute(text("INSERT INTO cart VALUES ('mine')"))
+    assert (result.status, result.run) == (AcceptStatus.ACCEPTED, 1)
+    row = store.row(new.saga_id)
+    assert row is not None
+    assert (row.entity, row.due_at, row.status) == (new.entity, new.due_at, SagaStatus.RUNNING)
+    assert store.tail(new.saga_id, 0) == [new.first_entry(1)]
+    assert [r.value for r in store.append([moved(store, new.saga_id, 2, SagaStatus.COMPLETED)])] == ["appended"]
+
+
+@pytest.mark.parametrize("own_row_first", [True, False])
+def test_both_roll_back(joined: tuple[Engine, Store], own_row_first: bool) -> None:
+    """After the caller's ROLLBACK neither is there, whichever came first."""
+    engine, store = joined
+    new = new_saga(store)
+    with engine.connect() as connection:
+        if own_row_first:
+            connection.execute(text("INSERT INTO cart VALUES ('mine')"))
+        accept_on(connection, new)
+        connection.execute(text("INSERT INTO cart VALUES ('mine')"))
+        connection.rollback()
+        assert carts(connection) == 0
+    assert store.row(new.saga_id) is None
+
+
+def test_answers_are_those_of_accept(joined: tuple[Engine, Store]) -> None:
+    """Replay, reused key, duplicate, refused and a second run, and the caller's transaction stays usable."""
+    engine, store = joined
+    key, entity = new_id("k"), new_id("order")
+    first = new_saga(store, entity, request_key=key, request_hash="h")
+    now = store.now()
+    refused = replace(new_saga(store), first_entry=lambda run: replace(entry(1, now), reason="a\0b"))
+    offers = [
+        first,
+        new_saga(store, entity, request_key=key, request_hash="h"),
+        new_saga(store, entity, request_key=key, request_hash="other"),
+        new_saga(store, entity),
+        refused,
+    ]
+    with engine.begin() as connection:
+        statuses = [accept_on(connection, new).status.value for new in offers]
+        connection.execute(text("INSERT INTO cart VALUES ('mine')"))
+    assert statuses == ["accepted", "replayed", "key_reused", "duplicate", "refused"]
+    store.append([moved(store, first.saga_id, 2, SagaStatus.COMPENSATED)])
+    with engine.begin() as connection:
+        assert carts(connection) == 1
+        assert accept_on(connection, new_saga(store, entity)).run == 2
+
+
+def test_one_of_many_callers_wins(joined: tuple[Engine, Store]) -> None:
+    """Twelve callers offer one order at once, each in a transaction of its own: one saga."""
+    engine, store = joined
+    entity = new_id("order")
+
+    def offer(_number: int) -> str:
+        with engine.begin() as connection:
+            return accept_on(connection, new_saga(store, entity)).status.value
+
+    with ThreadPoolExecutor(12) as threads:
+        statuses = list(threads.map(offer, range(12)))
+    assert sorted(statuses) == ["accepted"] + ["duplicate"] * 11

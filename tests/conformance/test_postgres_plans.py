@@ -1,0 +1,42 @@
+"""PostgreSQL only: statistics of tiny tables must not make a hot statement read whole tables later (DESIGN section 10)."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from saga.store.opening import open_store
+from saga.store.port import AppendResult, Store
+from tests.conformance.building import accepted, append_of, new_saga
+
+SCANS = "SELECT coalesce(sum(seq_scan), 0) FROM pg_stat_user_tables WHERE relname IN ('saga', 'journal', 'request')"
+
+
+@pytest.fixture
+def analysed(store_postgres_url: str) -> Iterator[Store]:
+    """A store whose tables were analysed when they held five sagas: a sequential scan is what the planner would take."""
+    store = open_store(store_postgres_url)
+    for _ in range(5):
+        accepted(store)
+    with psycopg.connect(store_postgres_url, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE saga.saga, saga.journal, saga.request")
+    yield store
+    store.close()
+
+
+def test_hot_statements_never_scan_a_table(analysed: Store, store_postgres_url: str) -> None:
+    """Twelve groups of accept, append, load and sweep on such tables: not one sequential scan by this store."""
+    with psycopg.connect(store_postgres_url, autocommit=True) as connection:
+        before = connection.execute(SCANS).fetchone()
+        for _ in range(12):
+            group = [new_saga(analysed, request_key=None) for _ in range(20)]
+            analysed.accept(group)
+            appends = [append_of(analysed, new.saga_id, 2) for new in group]
+            assert analysed.append(appends) == [AppendResult.APPENDED] * 20
+            analysed.append(appends)
+            analysed.load([new.saga_id for new in group])
+            analysed.sweep_due(5, 5.0)
+        # A session reports what it counted when it ends, at the latest.
+        analysed.close()
+        connection.execute("SELECT pg_stat_force_next_flush()")
+        assert connection.execute(SCANS).fetchone() == before
