@@ -1,0 +1,81 @@
+"""A Celery app whose settings suit hints, for `saga worker` and the API; an existing app keeps its own.
+
+Rules of this file: JSON only; no result backend; early acknowledgement; the connection is tried for ever, at the start as
+well, because the rescuer runs sagas while the broker is away; every socket has a time-out.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from celery import Celery
+from kombu import Exchange, Queue
+
+from saga.core.definition import Saga
+from saga.core.states import Direction
+from saga.runtime.work import task_name
+
+POLL_S = 0.01
+"""How often the memory transport looks for messages; its default of a second is 97 messages a second."""
+REDIS_OPTIONS = {
+    # A message is acknowledged when it arrives, so only what a dead process had prefetched waits for this.
+    "visibility_timeout": 300,
+    "socket_timeout": 20,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "health_check_interval": 25,
+}
+
+
+def make_app(broker_url: str, sagas: Iterable[Saga[Any]], *, name: str = "saga", quorum: bool = False) -> Celery:
+    """An app that knows the queues and task names of `sagas`; `attach` gives it the tasks themselves.
+
+    It connects to nothing yet. A worker of it without a choice of queues consumes all queues of `sagas`. `quorum` asks
+    RabbitMQ for quorum queues (a cluster); a queue that exists with another type must be deleted first.
+    """
+    routes = queue_of_task(sagas)
+    arguments = {"x-queue-type": "quorum"} if quorum else {}
+    app = Celery(name, broker=broker_url, set_as_current=False)
+    app.conf.update(
+        accept_content=["json"],
+        task_serializer="json",
+        result_backend=None,
+        task_ignore_result=True,
+        task_acks_late=False,
+        task_default_queue="saga",
+        task_queues=[
+            Queue(queue, Exchange(queue, type="direct"), routing_key=queue, queue_arguments=arguments)
+            for queue in sorted(set(routes.values()))
+        ],
+        task_routes={task: {"queue": queue} for task, queue in routes.items()},
+        task_publish_retry=False,
+        broker_connection_retry=True,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options=transport_options(broker_url),
+        worker_enable_remote_control=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+    )
+    return app
+
+
+def transport_options(broker_url: str) -> dict[str, Any]:
+    """What kombu is told of this kind of broker."""
+    scheme = broker_url.partition(":")[0]
+    if scheme == "memory":
+        return {"polling_interval": POLL_S}
+    if scheme.startswith("redis"):
+        return dict(REDIS_OPTIONS)
+    return {}
+
+
+def queue_of_task(sagas: Iterable[Saga[Any]]) -> dict[str, str]:
+    """Task name to queue, of every node; of two versions of a saga the later one decides."""
+    queues: dict[str, str] = {}
+    for saga in sorted(sagas, key=lambda it: it.version):
+        for step in saga.order:
+            directions = [Direction.ACTION] if step.compensation is None else list(Direction)
+            for direction in directions:
+                queues[task_name(saga.name, f"{step.name}:{direction}")] = step.queue_of(direction)
+    return queues

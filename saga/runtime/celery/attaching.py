@@ -1,0 +1,344 @@
+"""Puts sagas into a Celery app: one task per node, and what a worker process of that app needs beside them.
+
+Rules of this file
+------------------
+- An app that is attached to keeps its tasks, its settings and its routes: our tasks name their queue themselves.
+- A task takes one argument, a list of up to 32 saga ids. Anything else is logged and forgotten, and an id that is well
+  formed and unknown finds no journal: a forged message can only have somebody look.
+- **Process driver**: a message of ours is taken by the strategy below. It is acknowledged and its ids handed to the
+  `Worker` of the process; no task body runs. The `Worker` starts before the consumer does and stops after it, so it runs
+  sagas whether or not there is a broker. Only under the pools that are one process for good: threads and solo.
+- **Task driver**: Celery runs the body, in any pool. The body makes one attempt. An attempt that failed raises
+  `AttemptFailed` after its outcome is durable, so that Celery's signals and events tell it; a message that found nothing
+  to do raises `Ignore`, and Celery tells neither success nor failure.
+- What belongs to a process (store, executor, lease, threads) is made in it, after fork, and is known by its pid.
+"""
+
+import os
+import re
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+from celery import Celery, Task, bootsteps, signals
+from celery.exceptions import Ignore
+from kombu.exceptions import KombuError
+
+from saga.core.definition import Saga
+from saga.errors import UsageError
+from saga.log import logger
+from saga.runtime.celery.apps import queue_of_task
+from saga.runtime.celery.attempts import Announcer, AttemptFailed, around_attempts, failure_of
+from saga.runtime.celery.publisher import IDS_PER_MESSAGE, Publisher
+from saga.runtime.engine import Definitions
+from saga.runtime.executor import Executor
+from saga.runtime.task import TaskWorker
+from saga.runtime.work import Hint, Limits
+from saga.runtime.worker import Worker
+from saga.settings import read_settings
+from saga.store.opening import open_store
+from saga.store.port import Store
+
+DriverName = Literal["process", "task"]
+SINGLE_PROCESS_POOLS = frozenset({"celery.concurrency.thread", "celery.concurrency.solo"})
+SAGA_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
+GRACE_S = 30.0
+STOP_LOOK_S = 0.25
+
+
+def no_participants(connector: str) -> str:
+    """The addresses of a process whose sagas have function steps only."""
+    raise UsageError(f"no address for connector {connector!r}: give attach(..., url_of=...) one")
+
+
+def ids_in(argument: object) -> list[str]:
+    """The saga ids of a message's argument; empty for an argument that is none of ours."""
+    if not isinstance(argument, list) or not 1 <= len(argument) <= IDS_PER_MESSAGE:
+        return []
+    ids = [it for it in argument if isinstance(it, str) and SAGA_ID.fullmatch(it)]
+    return ids if len(ids) == len(argument) else []
+
+
+class NodeTask(Task[Any, Any]):
+    """A node of a saga as a Celery task; `attach` makes one of these per node."""
+
+    abstract = True
+    acks_late = False
+    ignore_result = True
+    max_retries = 0
+    serializer = "json"
+    throws = (AttemptFailed,)
+    typing = False
+    attachment: "Attachment"
+    saga_name: str
+    node: str
+    node_queue: str
+
+    def apply_async(self, *args: Any, **options: Any) -> Any:
+        """Celery's own, to the step's queue; so that no route has to be put into the app's settings."""
+        return super().apply_async(*args, **{"queue": self.node_queue, **options})
+
+    def start_strategy(self, app: Celery, consumer: Any, **options: Any) -> Any:
+        """How a worker takes this task's messages: handed to the process, or run as a body."""
+        run = None if self.attachment.driver == "process" else super().start_strategy(app, consumer, **options)
+        return self.attachment.taking(self.name, consumer, run)
+
+
+def run_node(task: NodeTask, argument: object = None, *_: object, **__: object) -> None:
+    """The body of every task under the task driver: the first saga here, each other one as a message of its own, since
+    one body is one attempt."""
+    ids = ids_in(argument)
+    if not ids:
+        logger.warning("message_refused", task=task.name, reason="its argument is not a list of 1 to 32 saga ids")
+        raise Ignore
+    attachment = task.attachment
+    attachment.publisher.publish([Hint(saga_id, task.name, task.node_queue) for saga_id in ids[1:]])
+    outcome = attachment.task_worker().run(ids[0], task.saga_name, task.node)
+    if outcome is None:
+        raise Ignore
+    failure = failure_of(ids[0], task.node, outcome)
+    if failure is not None:
+        raise failure
+
+
+class Attachment:
+    """Sagas in one Celery app, and in a worker process of it the driver that runs them."""
+
+    def __init__(
+        self,
+        app: Celery,
+        definitions: Definitions,
+        *,
+        store_url: str,
+        url_of: Callable[[str], str],
+        driver: DriverName,
+        limits: Limits,
+        pool_size: int,
+    ) -> None:
+        self.driver = driver
+        self.publisher = Publisher(app, ids_per_message=IDS_PER_MESSAGE if driver == "process" else 1)
+        self.worker: Worker | None = None
+        """The process driver, while this process is a worker."""
+        self._app = app
+        self._definitions = definitions
+        self._store_url = store_url
+        self._url_of = url_of
+        self._limits = limits
+        self._pool_size = pool_size
+        self._announcer = Announcer()
+        self._stopped: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._task_worker: tuple[int, TaskWorker] | None = None
+        self._resources: tuple[Store, Executor] | None = None
+        self._is_worker = False
+
+    def refuse_pool(self, pool: str) -> None:
+        """Raises `UsageError` where the driver cannot live: children that are recycled take their sagas with them."""
+        if self.driver == "process" and pool not in SINGLE_PROCESS_POOLS:
+            name, recycled = pool.rpartition(".")[2], self._app.conf.worker_max_tasks_per_child
+            msg = (
+                f"driver=process under {name}, worker_max_tasks_per_child={recycled}: a child that ends would kill all "
+            )
+            msg += "steps in flight of it. Use  saga worker  or  --pool threads  or  SAGA_DRIVER=task"
+            raise UsageError(msg)
+
+    def begin(self, pool: str) -> None:
+        """This process is a worker now. Under prefork the children begin by themselves, after fork."""
+        self._is_worker = True
+        if self.driver == "process":
+            self._begin_process()
+        elif pool != "celery.concurrency.prefork":
+            self.task_worker()
+
+    def begin_child(self, **_: object) -> None:
+        """A pool child of a worker of this app was forked."""
+        if self._is_worker and self.driver == "task":
+            self.task_worker()
+
+    def request_stop(self, **_: object) -> None:
+        """Start nothing more from now on; returns at once, for the signal that stops a worker."""
+        if self._task_worker is not None and self._task_worker[0] == os.getpid():
+            self._task_worker[1].request_stop()
+        with self._lock:
+            if self.worker is not None and self._stopped is None:
+                self._stopped = threading.Thread(target=self.worker.stop, args=(GRACE_S,), name="saga-stop")
+                self._stopped.start()
+
+    def end_with(self, sender: Any, **_: object) -> None:
+        """The worker of this app has stopped, its pool too: no body runs any more."""
+        if getattr(sender, "app", None) is self._app:
+            self.end()
+
+    def end(self, **_: object) -> None:
+        """Stop at a step boundary, give the lease back and close what this process opened."""
+        if not self._is_worker:
+            return
+        self.request_stop()
+        if self._stopped is not None:
+            self._stopped.join()
+            self._announcer.stop()
+        if self._task_worker is not None and self._task_worker[0] == os.getpid():
+            self._task_worker[1].stop(GRACE_S)
+        self.publisher.close()
+        if self._resources is not None:
+            store, executor = self._resources
+            executor.close()
+            store.close()
+        self._task_worker = self._resources = self.worker = self._stopped = None
+        self._is_worker = False
+
+    def taking(self, name: str, consumer: Any, run: Callable[..., None] | None) -> Callable[..., None]:
+        """How messages of one task are taken: one that is none of ours is acknowledged and forgotten, because what is no
+        JSON list ends Celery's own consumer; else it is `run` (Celery's strategy), or, without, acknowledged and its ids
+        handed to the driver of this process."""
+        self._announcer.consumer = consumer
+
+        def take(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **options: object) -> None:
+            ids = ids_in(_argument_of(message, body))
+            if ids and run is not None:
+                run(message, body, ack, reject, callbacks, **options)
+                return
+            ack(logger, consumer.connection_errors)
+            if not ids:
+                logger.warning("message_refused", task=name, reason="its argument is not a list of 1 to 32 saga ids")
+            elif self.worker is not None:
+                self.worker.wake(ids)
+
+        return take
+
+    def task_worker(self) -> TaskWorker:
+        """The task driver's part of this process, made at first use."""
+        made = self._task_worker
+        if made is not None and made[0] == os.getpid():
+            return made[1]
+        with self._lock:
+            if self._task_worker is None or self._task_worker[0] != os.getpid():
+                store, executor = self._open()
+                worker = TaskWorker(
+                    store,
+                    self._definitions,
+                    executor,
+                    queues=self._queues(),
+                    publish=self.publisher.publish,
+                    broker_is_away=lambda: self.publisher.is_away,
+                )
+                worker.start()
+                self._task_worker = (os.getpid(), worker)
+            return self._task_worker[1]
+
+    def _begin_process(self) -> None:
+        store, executor = self._open()
+        self.worker = Worker(
+            store,
+            self._definitions,
+            executor,
+            queues=self._queues(),
+            limits=self._limits,
+            publish=self.publisher.publish,
+            around=around_attempts(self._app, self._announcer),
+        )
+        self._announcer.start()
+        self.worker.start()
+
+    def _open(self) -> tuple[Store, Executor]:
+        store = open_store(self._store_url, pool_size=self._pool_size)
+        for refused in self._definitions.register(store):
+            logger.error("definition_refused", error=str(refused))
+        self._resources = store, Executor(self._url_of, store.clock, self._limits.threads)
+        return self._resources
+
+    def _queues(self) -> frozenset[str]:
+        """Those of our queues that this worker consumes."""
+        ours = frozenset(queue_of_task(self._definitions).values())
+        consumed = ours & frozenset(self._app.amqp.queues.consume_from)
+        if not consumed:
+            logger.warning("no_queue_consumed", reason=f"this worker runs no saga; add -Q {','.join(sorted(ours))}")
+        return consumed
+
+
+def _argument_of(message: Any, body: Any) -> object:
+    """The one positional argument of a task message, of protocol 2 or 1; None for what is neither."""
+    try:
+        payload = message.payload if body is None else body
+    except (KombuError, ValueError, UnicodeError):
+        return None
+    args = (
+        payload.get("args")
+        if isinstance(payload, dict)
+        else payload[0]
+        if isinstance(payload, list) and payload
+        else None
+    )
+    return args[0] if isinstance(args, list) and len(args) == 1 else None
+
+
+def attach(
+    app: Celery,
+    sagas: Iterable[Saga[Any]],
+    *,
+    store_url: str,
+    url_of: Callable[[str], str] = no_participants,
+    driver: DriverName | None = None,
+    limits: Limits | None = None,
+    pool_size: int = 4,
+) -> Attachment:
+    """Register every node of `sagas` as a task of `app`, so that its workers run them.
+
+    The tasks are `<saga>.<step>` and `<saga>.<step>.compensation`; start workers with `-Q` and the steps' queues (each
+    has a second one for compensations, `<queue>.rollback`). `url_of` gives a connector's address. `driver` is `process`
+    or `task`; None takes `SAGA_DRIVER`, else `task`, which fits any pool. `store_url` is opened in each worker process,
+    after fork; its schema must be there (`saga db upgrade`). Raises `DefinitionError` for two definitions of one version.
+    """
+    definitions = Definitions(sagas)
+    attachment = Attachment(
+        app,
+        definitions,
+        store_url=store_url,
+        url_of=url_of,
+        driver=driver or read_settings().driver or "task",
+        limits=limits or Limits(),
+        pool_size=pool_size,
+    )
+    for name, queue in queue_of_task(definitions).items():
+        saga_name, step, *rest = name.split(".")
+        options: dict[str, Any] = {
+            "attachment": attachment,
+            "saga_name": saga_name,
+            "node": f"{step}:{'c' if rest else 'a'}",
+            "node_queue": queue,
+        }
+        register: Any = app.task(name=name, base=NodeTask, bind=True, shared=False, **options)
+        register(run_node)
+    app.steps["worker"].add(_bootstep(attachment))
+    signals.worker_process_init.connect(attachment.begin_child, weak=False)
+    signals.worker_process_shutdown.connect(attachment.end, weak=False)
+    signals.worker_shutting_down.connect(attachment.request_stop, weak=False)
+    signals.worker_shutdown.connect(attachment.end_with, weak=False)
+    return attachment
+
+
+def _bootstep(attachment: Attachment) -> type[bootsteps.StartStopStep]:
+    """The step that begins and ends the driver with Celery's worker: before its consumer, and after it."""
+
+    class Sagas(bootsteps.StartStopStep):
+        requires = ("celery.worker.components:Pool",)
+        name = f"saga.runtime.celery:{id(attachment)}"
+
+        def __init__(self, parent: Any, **_: Any) -> None:
+            super().__init__(parent)
+            attachment.refuse_pool(parent.pool_cls.__module__)
+
+        def start(self, parent: Any) -> None:
+            attachment.begin(parent.pool_cls.__module__)
+
+        def register_with_event_loop(self, _parent: Any, hub: Any) -> None:
+            """Without a timer of its own Celery's loop looks for a signal to stop only every ten seconds."""
+            hub.call_repeatedly(STOP_LOOK_S, lambda: None)
+
+        def stop(self, _parent: Any) -> None:
+            attachment.request_stop()
+
+        def terminate(self, parent: Any) -> None:
+            self.stop(parent)
+
+    return Sagas

@@ -1,0 +1,163 @@
+"""Hints to the broker: at once for the caller, best effort, bounded.
+
+Rules of this file
+------------------
+- `publish` never waits: it puts hints into a bounded queue. What does not fit, and what comes while the broker is away, is
+  dropped, because the due index of the store has it.
+- One thread sends. It alone owns the connection; whatever goes wrong there costs the hints at hand and a pause
+  (0.5 s, doubling to 10 s) and then a new connection. Its sockets have time-outs, so a broker that accepts a connection
+  and reads nothing (RabbitMQ under a memory alarm) stops this thread for 2 s at a time and nobody else.
+- Plain messages of Celery's protocol 2 to the queue by name, without confirms, not persistent, expiring after 60 s: by
+  then the rescuer has looked.
+- Thread and connection belong to one process. After a fork the child makes its own at its first hint.
+"""
+
+import os
+import threading
+from collections.abc import Sequence
+from queue import Empty, SimpleQueue
+
+from celery import Celery
+from kombu import Connection, Producer
+
+from saga.ids import uuid7
+from saga.log import logger
+from saga.runtime.work import Hint
+
+IDS_PER_MESSAGE = 32
+HINT_LIMIT = 10_000
+"""Hints that may wait to be sent."""
+EXPIRES_S = 60
+SOCKET_TIMEOUT_S = 2.0
+FIRST_PAUSE_S, LAST_PAUSE_S = 0.5, 10.0
+TRANSIENT = 1
+"""AMQP's delivery mode: not written to disk."""
+
+
+class Publisher:
+    """Sends hints for one process; `publish` and `close` may be called from any thread.
+
+    `ids_per_message` is 32 for a fleet of process drivers; with 1 each task body of the task driver has one node.
+    """
+
+    def __init__(self, app: Celery, *, ids_per_message: int = IDS_PER_MESSAGE) -> None:
+        self._app = app
+        self._ids_per_message = ids_per_message
+        self._lock = threading.Lock()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self._queue: SimpleQueue[Hint | None] = SimpleQueue()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._is_away = False
+        self.dropped_count = 0
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the broker could not be reached when it was last tried."""
+        return self._is_away and self._pid == os.getpid()
+
+    def publish(self, hints: Sequence[Hint]) -> None:
+        """Send these soon, or drop them; returns at once."""
+        if self._thread is None or self._pid != os.getpid():
+            self._ensure_thread()
+        if self._is_away or self._queue.qsize() > HINT_LIMIT:
+            self.dropped_count += len(hints)
+            return
+        for hint in hints:
+            self._queue.put(hint)
+
+    def close(self, patience_s: float = 1.0) -> None:
+        """Send what waits if the broker answers within `patience_s`, then end the thread."""
+        self._closing.set()
+        if self._thread is not None and self._pid == os.getpid():
+            self._queue.put(None)
+            self._thread.join(patience_s)
+
+    def _ensure_thread(self) -> None:
+        if self._pid != os.getpid():
+            # A fork copies a lock as it stood, perhaps held; the child is alone when it comes here first.
+            self._lock = threading.Lock()
+            self._begin()
+        with self._lock:
+            if self._thread is None and not self._closing.is_set():
+                self._thread = threading.Thread(target=self._run, name="saga-publisher", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        pause_s, is_open = FIRST_PAUSE_S, True
+        while is_open:
+            try:
+                with self._connect() as connection:
+                    producer = connection.Producer(auto_declare=False)
+                    self._came_back()
+                    pause_s = FIRST_PAUSE_S
+                    while is_open:
+                        is_open = self._send(producer)
+            except Exception as error:  # the guard of an endless loop: no failure of a broker ends the sending of hints
+                self._went_away(error)
+                is_open = not self._closing.wait(pause_s)
+                pause_s = min(2 * pause_s, LAST_PAUSE_S)
+
+    def _connect(self) -> Connection:
+        timeouts = {"redis": ("socket_timeout", "socket_connect_timeout"), "amqp": ("read_timeout", "write_timeout")}
+        kind = self._app.connection_for_write().transport_cls
+        names = next((names for known, names in timeouts.items() if known in str(kind)), ())
+        options = {"confirm_publish": False, **dict.fromkeys(names, SOCKET_TIMEOUT_S)}
+        connection = self._app.connection_for_write(
+            transport_options=options, connect_timeout=SOCKET_TIMEOUT_S, heartbeat=0
+        )
+        connection.connect()
+        return connection
+
+    def _came_back(self) -> None:
+        if self._is_away:
+            logger.info("broker_back", count=self.dropped_count)
+        self._is_away = False
+
+    def _went_away(self, error: Exception) -> None:
+        if not self._is_away:
+            logger.warning("broker_away", error=f"{type(error).__name__}: {error}")
+        self._is_away = True
+        while not self._queue.empty():
+            if self._queue.get() is None:
+                self._closing.set()
+            self.dropped_count += 1
+
+    def _send(self, producer: Producer) -> bool:
+        """Wait for hints and send them, grouped; False when there will be no more."""
+        hints, is_open = self._take()
+        ids: dict[tuple[str, str], dict[str, None]] = {}
+        for hint in hints:
+            ids.setdefault((hint.task, hint.queue), {})[hint.saga_id] = None
+        for (task, queue), wanted in ids.items():
+            saga_ids = list(wanted)
+            for start in range(0, len(saga_ids), self._ids_per_message):
+                self._send_one(producer, task, queue, saga_ids[start : start + self._ids_per_message])
+        return is_open
+
+    def _take(self) -> tuple[list[Hint], bool]:
+        hint = self._queue.get()
+        hints: list[Hint] = []
+        try:
+            while hint is not None:
+                hints.append(hint)
+                hint = self._queue.get_nowait()
+        except Empty:
+            return hints, True
+        return hints, False
+
+    def _send_one(self, producer: Producer, task: str, queue: str, saga_ids: list[str]) -> None:
+        message = self._app.amqp.as_task_v2(uuid7(), task, args=(saga_ids,), ignore_result=True)
+        producer.publish(
+            message.body,
+            exchange="",
+            routing_key=queue,
+            headers=message.headers,
+            serializer="json",
+            delivery_mode=TRANSIENT,
+            expiration=EXPIRES_S,
+            **message.properties,
+        )

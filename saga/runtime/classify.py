@@ -1,0 +1,105 @@
+"""What an HTTP answer means, by the facts of its connector: a pure function from answer to outcome.
+
+| answer | outcome |
+|---|---|
+| 2xx that parses | succeeded |
+| 2xx that does not parse, 3xx, any 4xx that is not below | defect: its effect is unknown |
+| an enumerated status whose body names an enumerated code | rejected |
+| an enumerated status without any code in its body, but for 409 | rejected |
+| 429; 503 with Retry-After, where the connector lists them | throttled |
+| 408, 409 otherwise, every other 5xx | unknown |
+
+A 409 whose code is not listed is "in progress". A 5xx says nothing about whether the work was done.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from saga.core.connector import Connector, Model
+from saga.core.outcomes import EffectChange, Outcome, OutcomeCode, Payload
+
+TOMBSTONED = "tombstoned"
+"""A barrier participant's word that the undo was there first: a rejection at every connector that serialises keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer, read to its end. `headers` has lower-case names."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def classify(answer: Answer, connector: Connector, result: type[Model] | None) -> Outcome:
+    """The outcome of a call that was answered. `result` is None for an undo, whose answer has no model."""
+    status = answer.status
+    if 200 <= status < 300:
+        return _succeeded(answer, result)
+    code = _problem_code(answer)
+    if _is_rejected(status, code, connector):
+        return Outcome(OutcomeCode.REJECTED, code or connector.rejection_codes(status)[0])
+    if status in connector.throttled and (status == 429 or "retry-after" in answer.headers):
+        return Outcome(OutcomeCode.THROTTLED, f"HTTP {status}", retry_after_s=_retry_after_s(answer))
+    shown = f"HTTP {status} {code or ''}".strip()
+    if status in (408, 409) or status >= 500:
+        return Outcome(OutcomeCode.UNKNOWN, shown)
+    return Outcome(OutcomeCode.DEFECT, f"{shown}: {_shown(answer.body)}")
+
+
+def _is_rejected(status: int, code: str, connector: Connector) -> bool:
+    if status == 409 and code == TOMBSTONED and connector.keys == "serialise":
+        return True
+    codes = connector.rejection_codes(status)
+    return bool(codes) and (code in codes or (not code and status != 409))
+
+
+def _problem_code(answer: Answer) -> str:
+    try:
+        problem = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return ""
+    code = problem.get("code", "") if isinstance(problem, dict) else ""
+    return code if isinstance(code, str) else ""
+
+
+def _retry_after_s(answer: Answer) -> float | None:
+    """Delta-seconds only; a date is left to the backoff."""
+    text = answer.headers.get("retry-after", "")
+    return float(text) if text.isascii() and text.isdigit() else None
+
+
+def _succeeded(answer: Answer, result: type[Model] | None) -> Outcome:
+    try:
+        effects = _effects(answer.body)
+        payload = None
+        if result is not None:
+            payload = Payload(result.model_validate_json(answer.body.decode()).model_dump_json())
+    except (ValueError, KeyError, TypeError, RecursionError) as error:  # pydantic's ValidationError is a ValueError
+        return Outcome(OutcomeCode.DEFECT, f"HTTP {answer.status} with a body that does not parse: {error!s:.300}")
+    return Outcome(OutcomeCode.SUCCEEDED, result=payload, effects=effects)
+
+
+def _effects(body: bytes) -> tuple[EffectChange, ...] | None:
+    """The `effects` that the answer reports; None when it says nothing about them."""
+    if b'"effects"' not in body:
+        return None
+    answer = json.loads(body)
+    rows = answer.get("effects") if isinstance(answer, dict) else None
+    return None if rows is None else tuple(_effect(row) for row in rows)
+
+
+def _effect(row: dict[str, Any]) -> EffectChange:
+    kind, unit, quantity, sign = row["kind"], row["unit"], row["quantity"], row["sign"]
+    if not (isinstance(kind, str) and isinstance(unit, str) and type(quantity) is int and sign in (1, -1)):
+        msg = f"effects: {row!r:.100} is not kind, unit, whole quantity and sign of 1 or -1"
+        raise ValueError(msg)
+    expires = row.get("expires_at")
+    return EffectChange(kind, unit, quantity, sign, datetime.fromisoformat(expires) if expires else None)
+
+
+def _shown(body: bytes) -> str:
+    return body[:200].decode("utf-8", "backslashreplace")

@@ -1,0 +1,397 @@
+"""The steppable driver: `step(now, finished calls, committed appends, messages) → (calls, appends, hints)`.
+
+It has no thread, socket, clock, lock or Celery in it. Adapters (`saga.runtime.loop` with threads, `saga.runtime.task`
+inside one Celery task, the simulator in tests) move values in and out of it and decide nothing, so what the tests drive
+is what production runs.
+
+The protocol it keeps
+---------------------
+- **One append in flight per saga.** Whatever is told about a saga meanwhile waits in its inbox. Many sagas' appends
+  travel as a group.
+- **No call before its claim is durable.** `attempt_started` is the claim. A call is handed out only when the append
+  that holds its claim came back `APPENDED`.
+- **The outcome and the next claim share an append.** When a call ends and its slot is free, the next node of the same
+  saga is prepared, claimed and written in the same journal entry: N sequential steps cost N + 1 commits.
+- **A conflict is read, not fought.** The tail is folded in and the same events are decided again. The machine fences: an
+  outcome whose epoch is old changes nothing. The outcome of a call that was made is never dropped by a conflict.
+- **Refused data halts its own saga only**: what could not be stored becomes a defect that can be.
+- **A suspect runs alone.** A node that was open in two processes that died is started only when nothing else is in
+  flight here, and nothing else starts until it ended, so that only its own deaths count against it.
+- **Slow calls are not hoarded.** While calls take longer than a commit, no more are claimed than there are threads, so that
+  another process can have the rest; while they are fast, a few per thread are claimed ahead to keep the threads busy.
+- **Compensations have a share of the slots** that no action may take, so a backlog forward cannot starve a rollback.
+
+A saga is in memory only while something of it is in flight or ready here; otherwise it is forgotten, and the due index
+brings it back. Losing this object at any moment loses speed and nothing else.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from saga.core.definition import Saga
+from saga.core.events import Decision, Ended, Event, PrepareFailed, Start, StartAsked, Woken
+from saga.core.fold import SagaState
+from saga.core.machine import decide
+from saga.core.outcomes import Outcome, OutcomeCode
+from saga.core.states import Direction
+from saga.core.transitions import AttemptStarted, Transition
+from saga.errors import CodecError, SagaError
+from saga.runtime.engine import CONFLICT_LIMIT, Loaded, Written, append_for, follow
+from saga.runtime.prepare import BrokenStep, prepare
+from saga.runtime.work import Call, Committed, EndedCall, Hint, Limits, Message, Work, task_name
+from saga.store.port import AppendResult
+
+QUEUE_ALLOWANCE_S = 5.0
+"""How long a claimed call may wait for a thread, on top of its own time."""
+REFUSAL_LIMIT = 3
+ALONE_AND_REFUSED = 2
+FAST_CALL_S = 0.05
+_PACE_WEIGHT = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class _Tries:
+    """How often these events were decided before. After one refusal they are decided one by one, each in an append of its
+    own and nothing started beside them, so that innocent outcomes are kept as they are; what is refused by itself as well
+    becomes a defect."""
+
+    conflict_count: int = 0
+    refusal_count: int = 0
+    is_message: bool = False
+    """Whether a message began this: a driver that does not go on starts nothing without one."""
+
+
+@dataclass(slots=True)
+class _Draft:
+    events: list[Event]
+    written: Written
+    transitions: list[Transition]
+    tries: "_Tries"
+    commands: tuple[Start, ...]
+
+
+@dataclass(slots=True)
+class _Held:
+    loaded: Loaded
+    draft: _Draft | None = None
+    inbox: list[Event] = field(default_factory=list)
+    call_count: int = 0
+    commands: tuple[Start, ...] = ()
+    """What may be started now, as of the last decision; starting one is decided again."""
+
+
+_FIRST = _Tries()
+_REFUSED = "the database refuses the data of this request or answer (a NUL character, a number out of range)"
+
+
+Item = TypeVar("Item", EndedCall, Committed, Message)
+
+
+class Driver:
+    """Moves sagas forward as far as this process may; see the top of this file. Not thread-safe: one caller at a time."""
+
+    def __init__(
+        self,
+        worker_id: str,
+        *,
+        limits: Limits | None = None,
+        runs: Callable[[str, Start], bool] = lambda _saga, _start: True,
+        goes_on: bool = True,
+        has_company: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.worker_id = worker_id
+        self._limits = limits or Limits()
+        self._runs = runs
+        self._goes_on = goes_on
+        self._has_company = has_company
+        self._held: dict[str, _Held] = {}
+        self._calls: set[tuple[str, str, int]] = set()
+        self._handed_at: dict[tuple[str, str, int], datetime] = {}
+        self._pace_s = FAST_CALL_S * 2
+        self._lone: tuple[str, str, int] | None = None
+        self._waiting: deque[str] = deque()
+        self._waiting_back: deque[str] = deque()
+        self._suspects: deque[str] = deque()
+        self._stopping = False
+
+    @property
+    def free_count(self) -> int:
+        """How many more sagas it would take now. While calls are fast, enough that no slot waits for a journal to be
+        loaded; while they are slow, no more than can be claimed, so that another process finds the rest."""
+        is_fast = self._pace_s <= FAST_CALL_S
+        room = min(self._limits.held, 2 * self._slots if is_fast else self._forward_slots)
+        return max(0, room - len(self._held))
+
+    @property
+    def back_count(self) -> int:
+        """How many sagas that are rolling back it would take now, beyond what it takes of the others."""
+        return max(0, min(self._slots - len(self._calls), self._limits.held - len(self._held)))
+
+    @property
+    def _slots(self) -> int:
+        """How many claims may be in flight at the pace of the calls."""
+        is_fast = self._pace_s <= FAST_CALL_S
+        return self._limits.slots if is_fast else min(self._limits.slots, self._limits.threads)
+
+    @property
+    def _forward_slots(self) -> int:
+        """What actions may use of them; the rest is for compensations."""
+        return self._slots - max(1, self._slots // 8) if self._slots > 1 else 1
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing in flight: no call, no append."""
+        return not self._calls and not any(held.draft for held in self._held.values())
+
+    def stop(self) -> None:
+        """Start nothing any more; what is in flight is still finished and written: a step boundary."""
+        self._stopping = True
+
+    def step(
+        self,
+        now: datetime,
+        finished: Sequence[EndedCall] = (),
+        committed: Sequence[Committed] = (),
+        messages: Sequence[Message] = (),
+    ) -> Work:
+        """Take in what happened and say what to do; see the top of this file for what holds."""
+        work = Work()
+        for done in finished:
+            self._guarded(self._take_outcome, now, done, work)
+        for answer in committed:
+            self._guarded(self._take_commit, now, answer, work)
+        for message in messages:
+            self._guarded(self._take_message, now, message, work)
+        self._wake_waiting(now, work)
+        return work
+
+    def _guarded(self, take: Callable[[datetime, Item, Work], None], now: datetime, item: Item, work: Work) -> None:
+        """One saga that cannot be worked on is told and left alone; the others go on."""
+        try:
+            take(now, item, work)
+        except SagaError as error:
+            work.troubles.append(f"{item.saga_id}: {error}")
+            held = self._held.get(item.saga_id)
+            if held is not None and held.draft is None and held.call_count == 0:
+                self._forget(item.saga_id)
+
+    def _take_outcome(self, now: datetime, done: EndedCall, work: Work) -> None:
+        ref = (done.saga_id, done.node, done.epoch)
+        self._calls.discard(ref)
+        self._lone = None if self._lone == ref else self._lone
+        took_s = (now - self._handed_at.pop(ref, now)).total_seconds()
+        self._pace_s += _PACE_WEIGHT * (min(took_s, 1.0) - self._pace_s)
+        held = self._held.get(done.saga_id)
+        if held is None:
+            work.troubles.append(
+                f"{done.saga_id}: outcome of {done.node} without its saga; its deadline will settle it"
+            )
+            return
+        held.call_count -= 1
+        self._process(now, held, [Ended(now, done.node, done.epoch, done.outcome)], work)
+
+    def _take_message(self, now: datetime, message: Message, work: Work) -> None:
+        held = self._held.get(message.saga_id)
+        if held is None:
+            if len(self._held) >= self._limits.held:
+                return
+            held = self._held[message.saga_id] = _Held(message.loaded)
+            # A driver that goes on knows every call of its process: an open one that it does not hold is lost. One made
+            # for a single message does not know what the other threads of its process run.
+            gone = message.closed_workers | ({self.worker_id} if self._goes_on else frozenset())
+        else:
+            gone = message.closed_workers
+            if held.draft is None and message.loaded.seq > held.loaded.seq:
+                held.loaded = message.loaded
+        self._process(now, held, [Woken(now, gone)], work)
+
+    def _take_commit(self, now: datetime, answer: Committed, work: Work) -> None:
+        held = self._held.get(answer.saga_id)
+        if held is None or held.draft is None:
+            return
+        draft, held.draft = held.draft, None
+        if answer.result is AppendResult.APPENDED:
+            held.loaded, held.commands = draft.written.after, draft.commands
+            self._hand_out(now, held, draft, work)
+            inbox, held.inbox = held.inbox, []
+            self._process(now, held, inbox, work)
+            return
+        self._release(answer.saga_id, draft.transitions)
+        tries = draft.tries
+        if answer.result is AppendResult.REFUSED:
+            events, tries = draft.events, replace(tries, refusal_count=tries.refusal_count + 1)
+        else:
+            held.loaded = follow(held.loaded, answer.tail)
+            events, held.inbox = [*draft.events, *held.inbox] or [Woken(now)], []
+            tries = replace(tries, conflict_count=tries.conflict_count + 1)
+        if tries.conflict_count <= CONFLICT_LIMIT and tries.refusal_count <= REFUSAL_LIMIT:
+            self._process(now, held, events, work, tries)
+            return
+        work.troubles.append(f"{answer.saga_id}: {tries}, nothing could be written; tried again when it is looked at")
+        held.inbox = [*events, *held.inbox]
+        if held.call_count == 0:
+            self._forget(answer.saga_id)
+
+    def _process(self, now: datetime, held: _Held, events: list[Event], work: Work, tries: _Tries = _FIRST) -> None:
+        """Decide `events` in turn, then claim what may start here; one append for all of it."""
+        if held.draft is not None:
+            held.inbox += events
+            return
+        events, rest = (events[:1], events[1:]) if tries.refusal_count else (events, [])
+        held.inbox = rest + held.inbox
+        loaded, state = held.loaded, held.loaded.state
+        transitions: list[Transition] = []
+        commands = held.commands
+        for event in events:
+            decision = decide(loaded.definition, state, _storable(event, tries))
+            transitions += decision.transitions
+            state, commands = decision.state, decision.commands
+        if events and isinstance(events[0], Woken):
+            tries = replace(tries, is_message=True)
+        for command in () if tries.refusal_count and events else commands:
+            if self._may_start(loaded.definition.name, command, is_message=tries.is_message):
+                decision = self._claim(now, loaded.definition, state, command, tries)
+                transitions += decision.transitions
+                state, commands = decision.state, decision.commands
+                if tries.refusal_count:
+                    break
+        if not transitions:
+            self._go_on_or_settle(now, held, commands, events, work, tries)
+            return
+        try:
+            written = append_for(loaded, transitions, state, at=now, writer=self.worker_id)
+        except CodecError:
+            self._release(loaded.state.saga_id, transitions)
+            self._process(now, held, events, work, replace(tries, refusal_count=tries.refusal_count + 1))
+            return
+        held.draft = _Draft(events, written, transitions, tries, commands)
+        work.appends.append(written.append)
+
+    def _go_on_or_settle(
+        self, now: datetime, held: _Held, commands: tuple[Start, ...], events: list[Event], work: Work, tries: _Tries
+    ) -> None:
+        """Nothing to write. An event that was decided by itself after a refusal leaves the others and the starts to do."""
+        if tries.refusal_count and (events or held.inbox):
+            held.commands = commands
+            inbox, held.inbox = held.inbox, []
+            self._process(now, held, inbox, work, _Tries(refusal_count=1, is_message=tries.is_message))
+        else:
+            self._settle(held, commands, work)
+
+    def _claim(self, now: datetime, saga: Saga[Any], state: SagaState, command: Start, tries: _Tries) -> Decision:
+        step, direction = saga.node(command.node)
+        wait_s = self._limits.slots / self._limits.threads * step.wall_s_in(direction)
+        deadline_at = now + timedelta(seconds=QUEUE_ALLOWANCE_S + wait_s)
+        event = _storable(self._start_event(now, saga, state, command, deadline_at), tries)
+        decision = decide(saga, state, event)
+        for it in decision.transitions:
+            if isinstance(it, AttemptStarted):
+                ref = (state.saga_id, it.node, it.epoch)
+                self._calls.add(ref)
+                self._lone = ref if it.alone else self._lone
+        return decision
+
+    def _start_event(
+        self, now: datetime, saga: Saga[Any], state: SagaState, command: Start, deadline_at: datetime
+    ) -> StartAsked | PrepareFailed:
+        step, direction = saga.node(command.node)
+        node = state.node(command.node)
+        if node.epoch:
+            return StartAsked(now, command.node, self.worker_id, deadline_at, "", "", None, command.alone)
+        try:
+            ready = prepare(state, step, direction, deadline_at)
+        except BrokenStep as error:
+            return PrepareFailed(now, command.node, str(error))
+        return StartAsked(
+            now, command.node, self.worker_id, deadline_at, ready.key, ready.wire_key, ready.request, command.alone
+        )
+
+    def _may_start(self, saga: str, command: Start, *, is_message: bool) -> bool:
+        if self._stopping or not self._runs(saga, command) or not (self._goes_on or is_message):
+            return False
+        if self._lone is not None or (self._calls if command.alone else self._suspects):
+            return False
+        if command.alone and self._has_company():
+            return False
+        is_action = command.node.endswith(f":{Direction.ACTION}")
+        return len(self._calls) < (self._forward_slots if is_action else self._slots)
+
+    def _hand_out(self, now: datetime, held: _Held, draft: _Draft, work: Work) -> None:
+        loaded = held.loaded
+        for it in draft.transitions:
+            if not isinstance(it, AttemptStarted):
+                continue
+            step, direction = loaded.definition.node(it.node)
+            node = loaded.state.node(it.node)
+            held.call_count += 1
+            self._handed_at[loaded.state.saga_id, it.node, it.epoch] = now
+            work.calls.append(
+                Call(
+                    loaded.definition,
+                    loaded.state,
+                    step,
+                    direction,
+                    it.node,
+                    it.epoch,
+                    it.deadline_at,
+                    node.request,
+                    node.wire_key,
+                )
+            )
+
+    def _settle(self, held: _Held, commands: tuple[Start, ...], work: Work) -> None:
+        """Nothing to write: wait for a slot here, hint at who runs the rest, or forget the saga."""
+        saga_id, name = held.loaded.state.saga_id, held.loaded.definition.name
+        held.commands = commands
+        keeps = self._goes_on and not self._stopping
+        mine = [command for command in commands if keeps and self._runs(name, command)]
+        for command in commands:
+            if command not in mine:
+                work.hints.append(Hint(saga_id, task_name(name, command.node), command.queue))
+        if mine:
+            is_suspect = any(command.alone for command in mine)
+            is_back = held.loaded.state.cause is not None
+            line = self._suspects if is_suspect else self._waiting_back if is_back else self._waiting
+            if saga_id not in line:
+                line.append(saga_id)
+        elif held.call_count == 0:
+            self._forget(saga_id)
+
+    def _wake_waiting(self, now: datetime, work: Work) -> None:
+        """Give free slots to who waits: a suspect when all is quiet, then compensations, then actions."""
+        if self._suspects and not self._calls:
+            suspect = self._suspects.popleft()
+            if suspect in self._held:
+                self._process(now, self._held[suspect], [], work)
+        for line, slots in ((self._waiting_back, self._slots), (self._waiting, self._forward_slots)):
+            for _ in range(min(len(line), slots - len(self._calls))):
+                held = self._held.get(line.popleft())
+                if held is not None and not self._suspects and self._lone is None:
+                    self._process(now, held, [], work)
+                elif held is not None:
+                    line.append(held.loaded.state.saga_id)
+
+    def _forget(self, saga_id: str) -> None:
+        self._held.pop(saga_id, None)
+
+    def _release(self, saga_id: str, transitions: Sequence[Transition]) -> None:
+        """Claims that were not written free their slots."""
+        for it in transitions:
+            if isinstance(it, AttemptStarted):
+                ref = (saga_id, it.node, it.epoch)
+                self._calls.discard(ref)
+                self._lone = None if self._lone == ref else self._lone
+
+
+def _storable(event: Event, tries: _Tries) -> Event:
+    """The event as it may be decided after that many refusals by the database; see `_Tries`."""
+    if tries.refusal_count < ALONE_AND_REFUSED:
+        return event
+    if isinstance(event, StartAsked):
+        return PrepareFailed(event.at, event.node, _REFUSED)
+    if isinstance(event, Ended):
+        return replace(event, outcome=Outcome(OutcomeCode.DEFECT, _REFUSED))
+    return event

@@ -1,0 +1,185 @@
+"""One HTTP call with `requests`, honest about how far it came.
+
+- `not_sent` is said only when nothing was written: before the last look at the clock, which a connection subclass takes
+  between `connect()` and the first byte. Nothing after that is ever `not_sent`, whatever exception it wears: a plain-text
+  answer on a TLS socket raises `SSLError` after the participant applied the request.
+- A call whose time was over by then (a slow name server, a slow connect) is not sent at all: it may have been taken over.
+- `requests`' time-outs are per socket operation, so a participant that drips a byte a second would never time out. The
+  wall deadline is kept by `_Wall`, one thread per process that shuts down the socket of a call that is over its time.
+- No retries, no redirects, no cookies, no proxies from the environment: the engine is the only retry brain, and a
+  redirect is a defect. One session per process; its pool is as large as the step threads are many.
+"""
+
+import socket
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from saga.clock import monotonic
+from saga.core.outcomes import Outcome, OutcomeCode
+from saga.runtime import failpoints
+from saga.runtime.classify import Answer
+
+BODY_LIMIT_BYTES = 4 * 1024 * 1024
+_WALL_TICK_S = 0.2
+
+
+class _TooLate(OSError):
+    """Connected after the call's time was over: nothing was written."""
+
+
+class _Trace(threading.local):
+    """How far the call of this thread came, and what watches over its time."""
+
+    request_began: bool = False
+    deadline: float = 0.0
+    wall: "_Wall | None" = None
+
+    def begin(self, deadline: float, wall: "_Wall") -> None:
+        self.request_began = False
+        self.deadline, self.wall = deadline, wall
+
+    def use(self, connection: HTTPConnection) -> None:
+        """The last look at the clock: the next thing is the first byte."""
+        if connection.sock is None:
+            connection.connect()
+        if monotonic() >= self.deadline:
+            raise _TooLate
+        self.request_began = True
+        if self.wall is not None:
+            self.wall.watch(self.deadline, connection)
+
+
+_trace = _Trace()
+
+
+class _Plain(HTTPConnection):
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        _trace.use(self)
+        super().request(*args, **kwargs)
+        failpoints.reach(failpoints.IN_CALL, path=args[1])
+
+
+class _Secure(HTTPSConnection):
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        _trace.use(self)
+        super().request(*args, **kwargs)
+        failpoints.reach(failpoints.IN_CALL, path=args[1])
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _Plain
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _Secure
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
+
+
+class _Wall:
+    """Ends calls whose wall time is over by shutting their socket down; the reader then sees the connection break."""
+
+    def __init__(self) -> None:
+        self._calls: dict[int, tuple[float, HTTPConnection]] = {}
+        self._lock = threading.Lock()
+        self._wakes = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def watch(self, deadline: float, connection: HTTPConnection) -> None:
+        with self._lock:
+            self._calls[threading.get_ident()] = (deadline, connection)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="saga-wall", daemon=True)
+                self._thread.start()
+
+    def forget(self) -> None:
+        with self._lock:
+            self._calls.pop(threading.get_ident(), None)
+
+    def _run(self) -> None:
+        while not self._wakes.wait(_WALL_TICK_S):
+            now = monotonic()
+            with self._lock:
+                late = [connection for deadline, connection in self._calls.values() if deadline <= now]
+            for connection in late:
+                _shut(connection)
+
+
+def _shut(connection: HTTPConnection) -> None:
+    if connection.sock is not None:
+        try:
+            connection.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # closed meanwhile: the call is over, which is all that was wanted
+
+
+class Sender:
+    """Sends requests for one process. Thread-safe; create it after fork."""
+
+    def __init__(self, pool_size: int = 16) -> None:
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.cookies.set_policy(_NoCookies())
+        adapter = _Adapter(pool_connections=16, pool_maxsize=pool_size, max_retries=0)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+        self._wall = _Wall()
+
+    def send(
+        self, method: str, url: str, body: str, headers: Mapping[str, str], *, connect_timeout_s: float, wall_s: float
+    ) -> Answer | Outcome:
+        """The answer, or the outcome when there is none: `not_sent` or `unknown`."""
+        _trace.begin(monotonic() + wall_s, self._wall)
+        try:
+            response = self._session.request(
+                method,
+                url,
+                data=body.encode(),
+                headers=headers,
+                timeout=(min(connect_timeout_s, wall_s), wall_s),
+                allow_redirects=False,
+                stream=True,
+            )
+            content = _read(response)
+        except (requests.RequestException, OSError, ValueError) as error:
+            return _without_answer(error)
+        finally:
+            self._wall.forget()
+        return Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()}, content)
+
+    def close(self) -> None:
+        self._session.close()
+
+
+def _read(response: requests.Response) -> bytes:
+    content = b""
+    for chunk in response.iter_content(65536):
+        content += chunk
+        if len(content) > BODY_LIMIT_BYTES:
+            response.close()
+            break
+    return content
+
+
+def _without_answer(error: Exception) -> Outcome:
+    shown = f"{type(error).__name__}: {error}"[:300]
+    if not _trace.request_began:
+        return Outcome(OutcomeCode.NOT_SENT, shown)
+    return Outcome(OutcomeCode.UNKNOWN, shown)
+
+
+class _NoCookies(requests.cookies.cookielib.DefaultCookiePolicy):  # type: ignore[name-defined,misc]
+    """A participant's cookies would make two attempts differ."""
+
+    def set_ok(self, cookie: Any, request: Any) -> bool:  # noqa: ARG002  the base class's signature
+        return False

@@ -1,0 +1,313 @@
+"""The process driver's threads: they carry values between the driver, the store and the executor, and decide nothing.
+
+    loader ──journals──▶ ┌────────┐ ──calls──▶ step threads ──outcomes──┐
+    rescuer ──ids──▶ ... │ driver │ ◀────────────────────────────────────┘
+                         │ thread │ ──appends─▶ committer ──answers──┐
+    hints ◀──────────────└────────┘ ◀────────────────────────────────┘
+
+One driver thread owns the `Driver`; it drains its inbox, steps, and deals out what came of it. The committer takes
+everything that is waiting as one group and never lingers: while one group is being written the next one gathers. A store
+that is away is asked again until it answers, because appending again is idempotent; nothing else in the process waits
+for it but what needs it.
+
+`wake` may be called from any thread with saga ids; too many at once are dropped, because the due index knows them.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+from saga.clock import monotonic, sleep
+from saga.core.events import Start
+from saga.core.outcomes import Outcome, OutcomeCode
+from saga.errors import SagaError, StoreUnavailable
+from saga.log import logger
+from saga.runtime import failpoints
+from saga.runtime.driver import Driver
+from saga.runtime.engine import Definitions, Loaded, load
+from saga.runtime.executor import Executor
+from saga.runtime.work import Call, Committed, EndedCall, Hint, Limits, Message, Work, open_owners
+from saga.store.port import Append, AppendResult, JournalEntry, Store
+
+GROUP_LIMIT = 128
+LOAD_LIMIT = 32
+HINT_LIMIT = 10_000
+"""Ids that may wait to be loaded; what comes beyond is dropped, because the due index has it."""
+_TICK_S = 0.25
+_STORE_RETRY_S = 0.2
+
+T = TypeVar("T")
+Item = EndedCall | Committed | Message
+Around = Callable[[Call], AbstractContextManager[Callable[[Outcome], None]]]
+
+
+@contextmanager
+def plain(_call: Call) -> Iterator[Callable[[Outcome], None]]:
+    """Around an attempt where no Celery is: nothing."""
+    yield lambda _outcome: None
+
+
+class Committer:
+    """Appends what is waiting as one group; a store that is away is asked until it answers."""
+
+    def __init__(self, store: Store, deliver: Callable[[Item], None]) -> None:
+        self._store = store
+        self._deliver = deliver
+        self._queue: SimpleQueue[Append | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="saga-committer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def submit(self, append: Append) -> None:
+        self._queue.put(append)
+
+    def stop(self) -> None:
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        stopping = False
+        while not stopping:
+            group: list[Append] = []
+            taken = self._queue.get()
+            while taken is not None:
+                group.append(taken)
+                if len(group) == GROUP_LIMIT:
+                    break  # before the next one is taken out of the queue, or it would be lost
+                try:
+                    taken = self._queue.get_nowait()
+                except Empty:
+                    break
+            else:
+                stopping = True
+            if group:
+                self._commit(group)
+
+    def _commit(self, group: list[Append]) -> None:
+        for append in group:
+            _reach_failpoint(append)
+        results = patiently(self._store.append, group)
+        for append, result in zip(group, results, strict=True):
+            tail: Sequence[JournalEntry] = ()
+            if result is AppendResult.CONFLICT:
+                tail = patiently(self._store.tail, append.saga_id, append.entry.seq - 1)
+            self._deliver(Committed(append.saga_id, result, tail))
+
+
+def _reach_failpoint(append: Append) -> None:
+    """Just before an outcome would be committed, that is with its attempt open."""
+    body = append.entry.body
+    if '"t":"attempt_ended"' in body:
+        is_rollback = ':c"' in body
+        name = failpoints.IN_ROLLBACK if is_rollback else failpoints.BEFORE_COMMIT
+        failpoints.reach(name, saga_id=append.saga_id, seq=append.entry.seq)
+
+
+def patiently(ask: Callable[..., T], *args: Any) -> T:
+    """`ask`'s answer, however long the store is away: the outcome of a call that was made is never dropped."""
+    while True:
+        try:
+            return ask(*args)
+        except StoreUnavailable as error:
+            logger.warning("store_unavailable", error=str(error))
+            sleep(_STORE_RETRY_S)
+
+
+class Loop:
+    """One process's driver with its threads. `start`, `wake` from anywhere, `stop` at a step boundary."""
+
+    def __init__(
+        self,
+        store: Store,
+        definitions: Definitions,
+        executor: Executor,
+        worker_id: str,
+        *,
+        limits: Limits | None = None,
+        runs: Callable[[str, Start], bool] = lambda _saga, _start: True,
+        publish: Callable[[Sequence[Hint]], None] = lambda _hints: None,
+        around: Around = plain,
+    ) -> None:
+        self._limits = limits or Limits()
+        self._store = store
+        self._definitions = definitions
+        self._executor = executor
+        self._driver = Driver(worker_id, limits=self._limits, runs=runs)
+        self._publish = publish
+        self._around = around
+        self._inbox: SimpleQueue[Item | None] = SimpleQueue()
+        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+        self._ids: SimpleQueue[str | None] = SimpleQueue()
+        self._committer = Committer(store, self._inbox.put)
+        self._stopping = threading.Event()
+        self._room = threading.Event()
+        self._free, self._back = self._driver.free_count, self._driver.back_count
+        self._room.set()
+        self._threads = [
+            threading.Thread(target=self._drive, name="saga-driver", daemon=True),
+            threading.Thread(target=self._load, name="saga-loader", daemon=True),
+            *(
+                threading.Thread(target=self._perform, name=f"saga-step-{n}", daemon=True)
+                for n in range(self._limits.threads)
+            ),
+        ]
+
+    @property
+    def free_count(self) -> int:
+        """How many more sagas this process would take now, beyond those that already wait to be loaded."""
+        return max(0, self._free - self._ids.qsize())
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every thread that must run does."""
+        if self._stopping.is_set():
+            return True
+        return self._committer.is_alive and all(thread.is_alive() for thread in self._threads)
+
+    def rename(self, worker_id: str) -> None:
+        """Claim under this id from now on: the old one was declared dead. What it holds may be taken over, and is fenced."""
+        self._driver.worker_id = worker_id
+
+    @property
+    def back_count(self) -> int:
+        """How many sagas that are rolling back it would take now, as of the driver's last step."""
+        return self._back
+
+    def look_at(self, saga_ids: Sequence[str]) -> None:
+        """Have a look at these sagas now, past those that wait for room; in the caller's thread."""
+        for message in messages_for(self._store, self._definitions, saga_ids) if saga_ids else ():
+            self._inbox.put(message)
+
+    def start(self) -> None:
+        self._committer.start()
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self, saga_ids: Sequence[str]) -> None:
+        """Have a look at these sagas. Returns at once; ids beyond what fits are dropped (the due index has them)."""
+        if self._stopping.is_set() or self._ids.qsize() > HINT_LIMIT:
+            return
+        for saga_id in saga_ids:
+            self._ids.put(saga_id)
+
+    def abandon(self) -> None:
+        """Start nothing any more, without waiting: what this process claimed from now on would be taken over at once."""
+        self._stopping.set()
+        self._inbox.put(None)
+
+    def stop(self, grace_s: float = 30.0) -> bool:
+        """Start nothing more, let what is in flight end and be written, then end the threads. True when all of it did
+        within `grace_s`; otherwise the rest is left to whoever takes over."""
+        self._stopping.set()
+        self._inbox.put(None)
+        driver, loader, *steps = self._threads
+        driver.join(grace_s)
+        is_clean = not driver.is_alive()
+        self._ids.put(None)
+        for _ in steps:
+            self._calls.put(None)
+        if is_clean:
+            loader.join()
+            for thread in steps:
+                thread.join()
+            self._committer.stop()
+        return is_clean
+
+    def _drive(self) -> None:
+        while True:
+            finished: list[EndedCall] = []
+            committed: list[Committed] = []
+            messages: list[Message] = []
+            for item in self._drain():
+                match item:
+                    case EndedCall():
+                        finished.append(item)
+                    case Committed():
+                        committed.append(item)
+                    case Message():
+                        messages.append(item)
+                    case None:
+                        self._driver.stop()
+            self._deal(self._driver.step(self._store.clock(), finished, committed, messages))
+            if self._stopping.is_set() and self._driver.is_idle:
+                return
+
+    def _drain(self) -> Iterator[Item | None]:
+        try:
+            yield self._inbox.get(timeout=_TICK_S)
+            for _ in range(self._inbox.qsize()):
+                yield self._inbox.get_nowait()
+        except Empty:
+            return
+
+    def _deal(self, work: Work) -> None:
+        for append in work.appends:
+            self._committer.submit(append)
+        for call in work.calls:
+            self._calls.put(call)
+        if work.hints:
+            self._publish(work.hints)
+        for trouble in work.troubles:
+            logger.error("saga_left_alone", trouble=trouble)
+        self._free, self._back = self._driver.free_count, self._driver.back_count
+        if self._free:
+            self._room.set()
+        else:
+            self._room.clear()
+
+    def _perform(self) -> None:
+        while (call := self._calls.get()) is not None:
+            began = monotonic()
+            outcome = Outcome(OutcomeCode.UNKNOWN, "the thread of the step was ended")
+            try:
+                with self._around(call) as ended:
+                    outcome = self._executor.perform(call)
+                    ended(outcome)
+            finally:
+                self._inbox.put(EndedCall(call.state.saga_id, call.node, call.epoch, outcome))
+            took_s = monotonic() - began
+            logger.debug("attempt_ended", saga_id=call.state.saga_id, node=call.node, code=outcome.code, took_s=took_s)
+
+    def _load(self) -> None:
+        while (first := self._ids.get()) is not None:
+            while not self._room.wait(_TICK_S) and not self._stopping.is_set():
+                pass
+            wanted = {first: None}
+            while len(wanted) < min(LOAD_LIMIT, self._free):
+                try:
+                    more = self._ids.get_nowait()
+                except Empty:
+                    break
+                if more is None:
+                    return
+                wanted[more] = None
+            for message in patiently(messages_for, self._store, self._definitions, list(wanted)):
+                self._inbox.put(message)
+
+
+def messages_for(store: Store, definitions: Definitions, saga_ids: Sequence[str]) -> list[Message]:
+    """The journals of these sagas as messages to a driver, with those of their owners that are gone.
+
+    One journal that cannot be read is logged and left out: one bad row never stops the scan.
+    """
+    found: list[Loaded] = []
+    for saga_id, entries in store.load(saga_ids).items():
+        try:
+            loaded = load(definitions, entries)
+        except SagaError as error:
+            logger.error("journal_unreadable", saga_id=saga_id, error=str(error))
+            continue
+        if loaded is not None:
+            found.append(loaded)
+    owners = {loaded.state.saga_id: open_owners(loaded.state) for loaded in found}
+    everybody = sorted(set().union(*owners.values())) if owners else []
+    is_open = store.worker_is_open(everybody) if everybody else {}
+    gone = frozenset(owner for owner in everybody if not is_open.get(owner, False))
+    return [Message(it.state.saga_id, it, gone & owners[it.state.saga_id]) for it in found]

@@ -1,0 +1,227 @@
+"""Accepting a saga: one transaction for the idempotency row, the saga and journal entry 1 (T0 of the protocol).
+
+Concurrent starts are grouped: whoever comes while a group is being written waits for the next one, and each caller gets
+its own durable answer. `start_on` does the same inside the caller's own transaction instead, together with his rows.
+The broker is not asked: a saga is due two seconds after it was accepted, whether or not a hint arrives.
+"""
+
+import threading
+from dataclasses import dataclass, field
+from datetime import timedelta
+from hashlib import sha256
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from saga.clock import after
+from saga.core.connector import Model
+from saga.core.definition import Saga
+from saga.core.machine import HINT_S
+from saga.core.outcomes import Payload
+from saga.core.states import Direction
+from saga.core.transitions import SagaAccepted
+from saga.errors import DataRefused, DuplicateOrder, KeyReused, SagaError, StoreUnavailable
+from saga.ids import uuid7
+from saga.runtime.engine import GENESIS
+from saga.runtime.work import Hint, task_name
+from saga.store.codec import encode
+from saga.store.joining import Connection, accept_on
+from saga.store.port import AcceptResult, AcceptStatus, JournalEntry, NewSaga, Store
+
+GROUP_LIMIT = 64
+ENTITY_LIMIT = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Where the order stands: the saga, and whether this is the kept answer of an earlier, equal request."""
+
+    saga_id: str
+    run: int
+    is_replayed: bool
+
+
+def new_saga(
+    saga: Saga[Any],
+    order: Model,
+    store: Store,
+    *,
+    environment: str,
+    tenant: str,
+    request_key: str | None = None,
+    traceparent: str | None = None,
+    writer: str = "api",
+    saga_id: str | None = None,
+) -> NewSaga:
+    """The row and first entry of a saga of `order`; nothing is stored yet. Raises `CodecError` for a NUL in the input.
+
+    `saga_id` is made here unless a simulation gives one: backoff is a hash over it.
+    """
+    now = store.clock()
+    saga_id, entity, text = saga_id or uuid7(), saga.entity(order), order.model_dump_json()
+    if not 1 <= len(entity) <= ENTITY_LIMIT:
+        raise DataRefused(saga_id, f"its entity has {len(entity)} characters; 1 to {ENTITY_LIMIT} can be an index key")
+    deadline_at = now + timedelta(seconds=saga.deadline_s) if saga.deadline_s else None
+
+    def first_entry(run: int) -> JournalEntry:
+        accepted = SagaAccepted(
+            now,
+            saga_id,
+            saga.name,
+            saga.version,
+            saga.fingerprint,
+            environment,
+            tenant,
+            entity,
+            run,
+            Payload(text),
+            deadline_at,
+            traceparent,
+        )
+        return JournalEntry(1, now, writer, writer, None, encode([accepted]), GENESIS)
+
+    first_entry(1)
+    request_hash = sha256(text.encode()).hexdigest() if request_key is not None else None
+    return NewSaga(
+        saga_id,
+        environment,
+        tenant,
+        saga.name,
+        saga.version,
+        saga.fingerprint,
+        entity,
+        after(now, HINT_S),
+        first_entry,
+        request_key,
+        request_hash,
+    )
+
+
+def first_hints(saga: Saga[Any], saga_id: str) -> list[Hint]:
+    """The hints that bring a saga that was just accepted to its first steps; losing them costs two seconds."""
+    return [
+        Hint(saga_id, task_name(saga.name, f"{step.name}:{Direction.ACTION}"), step.queue_of(Direction.ACTION))
+        for step in saga.order
+        if not step.after
+    ]
+
+
+def answer(new: NewSaga, result: AcceptResult) -> Started:
+    """The caller's answer. Raises `KeyReused`, `DuplicateOrder` or `DataRefused`; then nothing was stored."""
+    match result.status:
+        case AcceptStatus.KEY_REUSED:
+            raise KeyReused(new.request_key or "", result.saga_id)
+        case AcceptStatus.DUPLICATE:
+            raise DuplicateOrder(new.entity, result.saga_id)
+        case AcceptStatus.REFUSED:
+            raise DataRefused(new.saga_id, result.reason or "refused")
+        case AcceptStatus.ACCEPTED | AcceptStatus.REPLAYED:
+            return Started(result.saga_id, result.run, result.status is AcceptStatus.REPLAYED)
+
+
+def start_on(
+    connection: Connection,
+    store: Store,
+    saga: Saga[Any],
+    order: Model,
+    *,
+    environment: str,
+    tenant: str,
+    key: str | None = None,
+) -> Started:
+    """Accept a saga in the caller's own transaction: his rows and the saga are committed together, or neither.
+
+    The caller commits and rolls back. Nobody is hinted at: the due index finds the saga within two seconds of the commit.
+    Raises what `answer` raises; then nothing was stored, and the transaction goes on.
+    """
+    new = new_saga(saga, order, store, environment=environment, tenant=tenant, request_key=key)
+    return answer(new, accept_on(connection, new))
+
+
+@dataclass(slots=True)
+class _Waiting:
+    new: NewSaga
+    done: threading.Event = field(default_factory=threading.Event)
+    result: AcceptResult | None = None
+    error: SagaError | None = None
+
+
+class Starter:
+    """Groups concurrent starts of one process. `start` is thread-safe and returns when the saga is durable."""
+
+    def __init__(self, store: Store, *, environment: str, tenant: str) -> None:
+        self._store = store
+        self.environment = environment
+        self.tenant = tenant
+        self._is_stopped = False
+        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="saga-starter", daemon=True)
+        self._thread.start()
+
+    def start(
+        self, saga: Saga[Any], order: Model, *, request_key: str | None = None, traceparent: str | None = None
+    ) -> Started:
+        """Accept one saga; durable on return. Repeating it with the same `request_key` gives the same answer.
+
+        Raises `KeyReused`, `DuplicateOrder`, `DataRefused`, `CodecError` (nothing stored) or `StoreUnavailable` (not
+        known to be stored; repeat with the same `request_key`).
+        """
+        new = new_saga(
+            saga,
+            order,
+            self._store,
+            environment=self.environment,
+            tenant=self.tenant,
+            request_key=request_key,
+            traceparent=traceparent,
+        )
+        waiting = _Waiting(new)
+        if self._is_stopped:
+            raise StoreUnavailable("this process is stopping; start the saga in another")
+        self._queue.put(waiting)
+        waiting.done.wait()
+        if waiting.result is None:
+            raise waiting.error or StoreUnavailable("the process is stopping")
+        return answer(new, waiting.result)
+
+    def stop(self) -> None:
+        """Accept what already waits, and nothing after it."""
+        self._is_stopped = True
+        self._queue.put(None)
+        self._thread.join()
+        while not self._queue.empty():
+            late = self._queue.get()
+            if late is not None:
+                late.error = StoreUnavailable("this process is stopping; start the saga in another")
+                late.done.set()
+
+    def _run(self) -> None:
+        stopping = False
+        while not stopping:
+            group: list[_Waiting] = []
+            taken = self._queue.get()
+            while taken is not None:
+                group.append(taken)
+                try:
+                    taken = self._queue.get_nowait() if len(group) < GROUP_LIMIT else None
+                except Empty:
+                    break
+                if len(group) >= GROUP_LIMIT:
+                    break
+            else:
+                stopping = True
+            self._accept(group)
+
+    def _accept(self, group: list[_Waiting]) -> None:
+        if not group:
+            return
+        try:
+            results = self._store.accept([waiting.new for waiting in group])
+        except Exception as error:  # the guard of an endless loop: a caller that waits must get an answer
+            known = error if isinstance(error, SagaError) else StoreUnavailable(f"{type(error).__name__}: {error}")
+            for waiting in group:
+                waiting.error = known
+                waiting.done.set()
+            return
+        for waiting, result in zip(group, results, strict=True):
+            waiting.result = result
+            waiting.done.set()

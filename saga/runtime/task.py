@@ -1,0 +1,244 @@
+"""The task driver without Celery: one message, one node of one saga, in the thread that brought the message.
+
+    message ─▶ driver ─▶ append (claim) ─▶ call ─▶ append (outcome) ─▶ hints for what is ready now
+
+The steppable `Driver` is made anew for each message, runs one node, and does not go on; whatever is ready afterwards is
+hinted at, so the broker spreads the work over whichever processes there are. It fits any pool: a child that Celery
+recycles has nothing in memory that the journal lacks.
+
+`TaskWorker` is what a process needs beside it: a lease, renewed by a thread of its own, because a step may take longer
+than a lease, and a rescuer. The rescuer hints at due sagas instead of running them, so that they run where the queues
+say; only while the broker is away it runs what this process consumes, one node after another, since then no hint arrives
+anywhere (DESIGN, P5).
+
+Which hints are sent: those for nodes that became ready by what this message brought about. A message that finds nothing to do
+sends none, or two copies of a message would answer each other for ever.
+"""
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from saga.core.events import Start
+from saga.core.outcomes import Outcome
+from saga.errors import SagaError
+from saga.ids import uuid7
+from saga.log import logger
+from saga.runtime.driver import Driver
+from saga.runtime.engine import Definitions
+from saga.runtime.executor import Executor
+from saga.runtime.loop import messages_for, patiently
+from saga.runtime.work import Call, Committed, EndedCall, Hint, Limits, Message
+from saga.store.port import Append, AppendResult, Store, Wanted, WorkerRow
+
+LEASE_TTL_S = 5.0
+RENEW_S = 1.0
+SWEEP_S = 1.0
+"""Rarer than that of a process driver: every pool child sweeps."""
+PUSH_S = 5.0
+SWEEP_LIMIT = 64
+ONE_NODE = Limits(slots=1, threads=1, held=1)
+
+Runs = Callable[[str, Start], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """What one message brought about."""
+
+    outcome: Outcome | None
+    """Of the attempt that was made; None when there was nothing to do here."""
+    hints: tuple[Hint, ...]
+
+
+def never(_saga: str, _start: Start) -> bool:
+    """Runs nothing: the driver only says what is ready."""
+    return False
+
+
+class Lease:
+    """The row that says this process lives, renewed by its own thread until `close`; its id changes when it was lost."""
+
+    def __init__(self, store: Store, queues: frozenset[str]) -> None:
+        self._store = store
+        self._queues = tuple(sorted(queues))
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name="saga-lease", daemon=True)
+        self.worker_id = ""
+
+    def open(self) -> None:
+        self._register()
+        self._thread.start()
+
+    def close(self) -> None:
+        self._ending.set()
+        self._thread.join()
+        try:
+            self._store.close_worker(self.worker_id)
+        except SagaError as error:
+            logger.warning("lease_not_given_back", worker_id=self.worker_id, error=str(error))
+
+    def _register(self) -> None:
+        worker_id = uuid7()
+        self._store.register_worker(WorkerRow(worker_id, socket.gethostname(), os.getpid(), self._queues, LEASE_TTL_S))
+        self.worker_id = worker_id
+
+    def _renew(self) -> None:
+        while not self._ending.wait(RENEW_S):
+            try:
+                if not self._store.renew_lease(self.worker_id):
+                    logger.warning("lease_lost", worker_id=self.worker_id)
+                    self._register()
+            except SagaError as error:
+                logger.warning("lease_not_renewed", worker_id=self.worker_id, error=str(error))
+            except Exception as error:  # the guard of an endless loop: a process without a lease loses its sagas
+                logger.error("lease_failed", error=f"{type(error).__name__}: {error}")
+
+
+class TaskWorker:
+    """One process of task bodies. `start` after fork; `run` from any thread; `stop` when the process ends."""
+
+    def __init__(
+        self,
+        store: Store,
+        definitions: Definitions,
+        executor: Executor,
+        *,
+        queues: frozenset[str],
+        publish: Callable[[Sequence[Hint]], None],
+        broker_is_away: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._store = store
+        self._definitions = definitions
+        self._executor = executor
+        self._queues = queues
+        self._publish = publish
+        self._broker_is_away = broker_is_away
+        self._lease = Lease(store, queues)
+        self._gate = threading.Lock()
+        self._body_count = 0
+        self._is_lone = False
+        self._stopping = threading.Event()
+        self._rescuer = threading.Thread(target=self._rescue, name="saga-rescuer", daemon=True)
+
+    @property
+    def worker_id(self) -> str:
+        return self._lease.worker_id
+
+    def start(self) -> None:
+        self._lease.open()
+        self._rescuer.start()
+
+    def request_stop(self) -> None:
+        """Start nothing more from now on; returns at once. A body that runs ends and journals its outcome."""
+        self._stopping.set()
+
+    def stop(self, grace_s: float = 30.0) -> None:
+        """Give the lease back, when no body runs any more."""
+        self._stopping.set()
+        self._rescuer.join(grace_s)
+        self._lease.close()
+
+    def run(self, saga_id: str, saga: str, node: str) -> Outcome | None:
+        """Make one attempt of this node if it is ready; the outcome is durable on return and the next nodes hinted at.
+        Once the process is stopping nothing is started: the due index brings the saga to somebody else."""
+        if self._stopping.is_set():
+            return None
+        with self._body() as may_run:
+            if not may_run:
+                return None
+            done = self._advance(saga_id, lambda name, start: name == saga and start.node == node)
+        if done.hints:
+            self._publish(done.hints)
+        return done.outcome
+
+    def _advance(self, saga_id: str, runs: Runs) -> Advance:
+        """One saga, by at most one node, by hand: every value the driver asks for is brought by this thread."""
+        driver = Driver(self.worker_id, limits=ONE_NODE, runs=runs, goes_on=False, has_company=self._has_company)
+        messages: list[Message] = patiently(messages_for, self._store, self._definitions, [saga_id])
+        finished: list[EndedCall] = []
+        committed: list[Committed] = []
+        outcome: Outcome | None = None
+        known: set[Hint] = set()
+        has_written = False
+        while True:
+            work = driver.step(self._store.clock(), finished, committed, messages)
+            for trouble in work.troubles:
+                logger.error("saga_left_alone", trouble=trouble)
+            has_written |= any(it.result is AppendResult.APPENDED for it in committed)
+            if work.calls:
+                known.update(work.hints)
+            if not work.calls and not work.appends:
+                fresh = tuple(hint for hint in work.hints if hint not in known)
+                return Advance(outcome, fresh if has_written or runs is never else ())
+            messages = []
+            finished = [self._perform(call) for call in work.calls]
+            committed = [self._commit(append) for append in work.appends]
+            outcome = finished[-1].outcome if finished else outcome
+
+    def _perform(self, call: Call) -> EndedCall:
+        return EndedCall(call.state.saga_id, call.node, call.epoch, self._executor.perform(call))
+
+    @contextmanager
+    def _body(self) -> Iterator[bool]:
+        """One message being worked on; False while a suspect runs alone in this process: the due index brings the saga
+        back, and only the suspect is open should the process die."""
+        with self._gate:
+            may_run = not self._is_lone
+            self._body_count += may_run
+        try:
+            yield may_run
+        finally:
+            with self._gate:
+                self._body_count -= may_run
+                self._is_lone = self._is_lone and self._body_count > 0
+
+    def _has_company(self) -> bool:
+        """Asked for a suspect: whether another message is being worked on here. If not, nothing else begins until it ended."""
+        with self._gate:
+            if self._body_count > 1:
+                return True
+            self._is_lone = self._body_count == 1
+            return False
+
+    def _commit(self, append: Append) -> Committed:
+        result = patiently(self._store.append, [append])[0]
+        is_conflict = result is AppendResult.CONFLICT
+        tail = patiently(self._store.tail, append.saga_id, append.entry.seq - 1) if is_conflict else ()
+        return Committed(append.saga_id, result, tail)
+
+    def _rescue(self) -> None:
+        while not self._stopping.wait(SWEEP_S):
+            try:
+                for dead in self._store.dead_workers():
+                    count = self._store.close_worker(dead)
+                    logger.warning("worker_gone", worker_id=dead, count=count)
+                while self._sweep() and not self._stopping.is_set():
+                    pass
+            except SagaError as error:
+                logger.warning("rescue_postponed", error=str(error))
+            except Exception as error:  # the guard of an endless loop: recovery is repeated for ever
+                logger.error("rescue_failed", error=f"{type(error).__name__}: {error}")
+
+    def _sweep(self) -> bool:
+        """Have due sagas looked at; whether there were so many that another look is due at once."""
+        limit = 1 if self._broker_is_away() else SWEEP_LIMIT
+        due = self._store.sweep_due(limit, PUSH_S, Wanted(self._definitions.versions))
+        for it in due:
+            hints = self._advance(it.saga_id, never).hints
+            if self._broker_is_away():
+                self._go_on(it.saga_id)
+            elif hints:
+                self._publish(hints)
+        return bool(due)
+
+    def _go_on(self, saga_id: str) -> None:
+        """Run what this process consumes of this saga, node after node."""
+        while not self._stopping.is_set():
+            with self._body() as may_run:
+                mine = may_run and self._advance(saga_id, lambda _saga, start: start.queue in self._queues).outcome
+            if not mine:
+                return

@@ -1,0 +1,96 @@
+"""The values that go into and come out of the driver; adapters carry them and decide nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from saga.core.definition import Saga, Step
+from saga.core.fold import SagaState
+from saga.core.outcomes import Outcome, Request
+from saga.core.states import Direction, NodePhase
+from saga.runtime.engine import Loaded
+from saga.store.port import Append, AppendResult, JournalEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Instruction to the executor: make this attempt; its claim is durable."""
+
+    saga: Saga[Any]
+    state: SagaState
+    step: Step
+    direction: Direction
+    node: str
+    epoch: int
+    deadline_at: datetime
+    request: Request | None
+    wire_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndedCall:
+    """What the executor brings back."""
+
+    saga_id: str
+    node: str
+    epoch: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What the committer brings back for one append; `tail` holds the others' entries after a conflict."""
+
+    saga_id: str
+    result: AppendResult
+    tail: Sequence[JournalEntry] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Somebody says that this saga wants a look: the saga as its journal says, and which of its owners are gone."""
+
+    saga_id: str
+    loaded: Loaded
+    closed_workers: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """A node that is ready and that this process does not run: wake somebody who does."""
+
+    saga_id: str
+    task: str
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one step of the driver wants done."""
+
+    calls: list[Call] = field(default_factory=list)
+    appends: list[Append] = field(default_factory=list)
+    hints: list[Hint] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+    """Sagas that could not be worked on, for the log: one bad row never stops the scan."""
+
+
+def task_name(saga: str, node: str) -> str:
+    """The Celery name of a node: `<saga>.<step>` or `<saga>.<step>.compensation`."""
+    step, _, direction = node.rpartition(":")
+    return f"{saga}.{step}" if direction == Direction.ACTION else f"{saga}.{step}.compensation"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of this process the driver may use. Counts; `slots` are claims in flight, `threads` run them."""
+
+    slots: int = 32
+    threads: int = 8
+    held: int = 256
+
+
+def open_owners(state: SagaState) -> set[str]:
+    """The workers that hold an open attempt of this saga."""
+    return {node.owner for node in state.nodes.values() if node.phase is NodePhase.OPEN}

@@ -1,0 +1,115 @@
+"""Sagas in an app that was there before, pools that fit, children that are recycled, hints that do not wait."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.worker import WorkController
+
+from saga.errors import UsageError
+from saga.runtime.celery import Publisher, attach, make_app, worker_in_thread
+from saga.runtime.starting import first_hints
+from saga.runtime.work import Hint
+from tests.integration.celery.conftest import NOBODY
+from tests.integration.celery.deployment import deployment
+from tests.integration.celery.shop import SALES, shop
+from tests.waiting import wait_until
+
+
+def test_attach_leaves_an_app_as_it_was(unique: str, sqlite_url: str, tmp_path: Path) -> None:
+    """Settings, routes and other tasks of an existing app stay; its own task and a saga run in the same worker."""
+    with deployment(unique, "task", "memory://", sqlite_url, tmp_path) as made:
+        app = Celery(f"old_{unique}", broker="memory://", set_as_current=False)
+        app.conf.update(broker_transport_options={"polling_interval": 0.01}, task_default_queue=f"old_{unique}")
+        done: list[int] = []
+
+        def double(number: int) -> None:
+            done.append(2 * number)
+
+        own = app.task(name="old.double", shared=False)(double)
+        before, tasks = dict(app.conf), set(app.tasks)
+        attach(app, [made.saga], store_url=sqlite_url, driver="task")
+        assert dict(app.conf) == before
+        assert {it for it in set(app.tasks) - tasks if not it.startswith(made.saga.name)} == set()
+        queues = [f"old_{unique}", *sorted({step.queue for step in made.saga.order})]
+        worker = worker_in_thread(app, queues=queues)
+        try:
+            own.delay(21)
+            made.wait_ended([made.start()])
+            wait_until(lambda: done == [42], what="the old task")
+        finally:
+            worker.stop()
+
+
+@pytest.mark.parametrize("pool", ["prefork"])
+def test_the_process_driver_is_refused_under_a_pool_that_recycles(unique: str, sqlite_url: str, pool: str) -> None:
+    """The error says what to type instead."""
+    app = make_app("memory://", [shop(unique)])
+    attach(app, [shop(unique)], store_url=sqlite_url, driver="process")
+    app.conf.worker_max_tasks_per_child = 1000
+    options: dict[str, Any] = {"pool": pool, "concurrency": 1}
+    with pytest.raises(UsageError) as refused:
+        WorkController(app=app, **options)
+    assert "driver=process under prefork, worker_max_tasks_per_child=1000" in str(refused.value)
+    assert "saga worker" in str(refused.value)
+    assert "SAGA_DRIVER=task" in str(refused.value)
+
+
+def test_recycled_children_lose_no_saga(unique: str, amqp_url: str, postgres_url: str, tmp_path: Path) -> None:
+    """Under a prefork worker whose children end after ten tasks, fifty sagas complete, and each child's lease is given
+    back."""
+    with deployment(unique, "task", amqp_url, postgres_url, tmp_path) as made:
+        made.process_worker(pool="prefork", max_tasks_per_child=10)
+        saga_ids = [made.start() for _ in range(50)]
+        assert set(made.wait_ended(saga_ids, 40)) == {"completed"}
+        pids = {line[2] for line in made.lines()}
+        assert len(pids) >= 10
+        assert len(made.lines()) == 150
+        wait_until(lambda: len(made.store.workers()) <= 4, what="the leases of the children that ended")
+
+
+def test_no_result_backend(unique: str) -> None:
+    """Results are journalled, so none are stored."""
+    app = make_app("memory://", [shop(unique)])
+    assert app.conf["result_backend"] is None
+    assert app.conf.accept_content == ["json"]
+
+
+def test_a_publisher_without_broker_never_holds_up_its_caller(unique: str) -> None:
+    """Ten thousand hints to a broker that is away are dropped in less than a second, and counted."""
+    publisher = Publisher(make_app(NOBODY, [shop(unique)]))
+    began = time.monotonic()
+    for number in range(10_000):
+        publisher.publish([Hint(f"id-{number}", "task", unique)])
+    assert time.monotonic() - began < 1
+    wait_until(lambda: publisher.is_away and publisher.dropped_count == 10_000, what="the hints to be dropped")
+    publisher.close()
+
+
+def test_hints_travel_up_to_32_in_a_message(unique: str) -> None:
+    """A hundred hints at one node that wait together need a few messages, each of at most 32 ids, each id once."""
+    saga = shop(unique)
+    app = make_app("memory://", [saga])
+    publisher = Publisher(app)
+    publisher.publish([hint for number in range(100) for hint in first_hints(saga, f"id-{number}")])
+    found: list[list[str]] = []
+    with app.connection_for_read() as connection:
+        queue = connection.SimpleQueue(f"{unique}_{SALES}")
+
+        def all_came() -> bool:
+            try:
+                message = queue.get(timeout=0.1)
+            except queue.Empty:
+                return False
+            message.ack()
+            assert message.headers["task"] == f"{saga.name}.check"
+            found.append(message.payload[0][0])
+            return sum(map(len, found)) == 100
+
+        wait_until(all_came, what="the hints")
+        queue.close()
+    assert max(map(len, found)) <= 32
+    assert len({it for ids in found for it in ids}) == 100
+    publisher.close()

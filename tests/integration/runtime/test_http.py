@@ -1,0 +1,234 @@
+"""How far a call came is told truly: `not_sent` only from inside connect(), the wall deadline against a dripping peer."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from saga.clock import monotonic
+from saga.core.outcomes import Outcome, OutcomeCode
+from saga.runtime.classify import Answer
+from saga.runtime.http import Sender
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+
+
+@contextmanager
+def peer(behave: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A server that does `behave` with every connection; its URL."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=_one, args=(connection,), daemon=True).start()
+
+    def _one(connection: socket.socket) -> None:
+        with connection:
+            behave(connection)
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.close()
+
+
+def _request_of(connection: socket.socket) -> bytes:
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += connection.recv(65536)
+    head, _, body = received.partition(b"\r\n\r\n")
+    length = int(
+        next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")).split(b":")[1]
+    )
+    while len(body) < length:
+        body += connection.recv(65536)
+    return body
+
+
+def _send(url: str, wall_s: float = 2.0) -> Answer | Outcome:
+    sender = Sender(4)
+    try:
+        return sender.send("POST", f"{url}/x", '{"a":1}', {}, connect_timeout_s=0.5, wall_s=wall_s)
+    finally:
+        sender.close()
+
+
+def test_the_bytes_arrive_as_they_are() -> None:
+    """What the journal holds is what the participant reads."""
+    seen: list[bytes] = []
+
+    def behave(connection: socket.socket) -> None:
+        seen.append(_request_of(connection))
+        connection.sendall(OK)
+
+    with peer(behave) as url:
+        answer = _send(url)
+    assert isinstance(answer, Answer)
+    assert answer.status == 200
+    assert seen == [b'{"a":1}']
+
+
+def test_nobody_listens_is_not_sent() -> None:
+    """Refused inside connect()."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    outcome = _send(url)
+    assert isinstance(outcome, Outcome)
+    assert outcome.code is OutcomeCode.NOT_SENT
+
+
+def test_a_name_that_does_not_resolve_is_not_sent() -> None:
+    """Looking up the name is part of connect()."""
+    outcome = _send("http://nowhere.invalid")
+    assert isinstance(outcome, Outcome)
+    assert outcome.code is OutcomeCode.NOT_SENT
+
+
+def _close(connection: socket.socket) -> None:
+    connection.shutdown(socket.SHUT_RDWR)
+
+
+def _read_and_close(connection: socket.socket) -> None:
+    _request_of(connection)
+
+
+def _half_an_answer(connection: socket.socket) -> None:
+    _request_of(connection)
+    connection.sendall(OK[:-1])
+
+
+def _rubbish(connection: socket.socket) -> None:
+    _request_of(connection)
+    connection.sendall(b"SSH-2.0-OpenSSH\r\n\r\n")
+
+
+@pytest.mark.parametrize("behave", [_close, _read_and_close, _half_an_answer, _rubbish])
+def test_everything_after_connect_is_unknown(behave: Callable[[socket.socket], None]) -> None:
+    """The peer may have done the work, whatever exception it comes as."""
+    with peer(behave) as url:
+        outcome = _send(url)
+    assert isinstance(outcome, Outcome)
+    assert outcome.code is OutcomeCode.UNKNOWN
+
+
+def test_plain_text_on_a_tls_socket_is_unknown_or_not_sent_by_where_it_broke() -> None:
+    """The handshake runs inside connect(), so nothing was sent."""
+
+    def behave(connection: socket.socket) -> None:
+        connection.recv(100)
+        connection.sendall(OK)
+
+    with peer(behave) as url:
+        outcome = _send(url.replace("http:", "https:"))
+    assert isinstance(outcome, Outcome)
+    assert outcome.code is OutcomeCode.NOT_SENT
+
+
+@pytest.mark.parametrize("part", ["head", "body"])
+def test_a_dripping_peer_meets_the_wall_deadline(part: str) -> None:
+    """A byte every tenth of a second never meets requests' own time-out; the wall deadline ends it."""
+    head, body = OK.split(b"\r\n\r\n")[0] + b"\r\n\r\n", b"{}"
+    stop = threading.Event()
+
+    def behave(connection: socket.socket) -> None:
+        _request_of(connection)
+        if part == "body":
+            connection.sendall(head.replace(b"Length: 2", b"Length: 2000"))
+        for byte in (head if part == "head" else b" ") * 1000 + body:
+            if stop.wait(0.1):
+                return
+            try:
+                connection.sendall(bytes([byte]))
+            except OSError:
+                return
+
+    with peer(behave) as url:
+        began = monotonic()
+        outcome = _send(url, wall_s=1.0)
+        took_s = monotonic() - began
+        stop.set()
+    assert isinstance(outcome, Outcome)
+    assert outcome.code is OutcomeCode.UNKNOWN
+    assert 0.9 <= took_s < 2.0
+
+
+def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
+    """Following it would send the body to an address that nobody configured."""
+
+    def behave(connection: socket.socket) -> None:
+        _request_of(connection)
+        connection.sendall(b"HTTP/1.1 307 Go\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n")
+
+    with peer(behave) as url:
+        answer = _send(url)
+    assert isinstance(answer, Answer)
+    assert answer.status == 307
+
+
+def test_a_server_error_is_asked_once() -> None:
+    """Adapter retries are off: the engine is the only retry brain (RELIABILITY 46)."""
+    count = 0
+
+    def behave(connection: socket.socket) -> None:
+        nonlocal count
+        _request_of(connection)
+        count += 1
+        connection.sendall(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")
+
+    with peer(behave) as url:
+        answer = _send(url)
+    assert isinstance(answer, Answer)
+    assert answer.status == 503
+    assert count == 1
+
+
+def test_a_call_whose_time_is_over_before_its_first_byte_sends_nothing() -> None:
+    """Others may have taken it over. The connection stands already, so only the look at the clock holds it back."""
+    received: list[bytes] = []
+    over = threading.Event()
+
+    def behave(connection: socket.socket) -> None:
+        received.append(_request_of(connection))
+        connection.sendall(OK)
+        connection.settimeout(10)
+        received.append(connection.recv(65536))
+        over.set()
+
+    sender = Sender(4)
+    with peer(behave) as url:
+        first = sender.send("POST", f"{url}/x", "{}", {}, connect_timeout_s=0.5, wall_s=2.0)
+        late = sender.send("POST", f"{url}/x", "{}", {}, connect_timeout_s=0.5, wall_s=1e-6)
+        sender.close()
+        assert over.wait(10)
+    assert isinstance(first, Answer)
+    assert isinstance(late, Outcome)
+    assert late.code is OutcomeCode.NOT_SENT
+    assert received == [b"{}", b""]
+
+
+@pytest.mark.parametrize("url", ["no-scheme", "ftp://127.0.0.1", "http://["])
+def test_an_address_that_is_none_is_not_sent(url: str) -> None:
+    """A mistyped address must not become an unknown that rolls orders back."""
+    outcome = _send(url)
+    assert isinstance(outcome, Outcome)
+    assert outcome.code is OutcomeCode.NOT_SENT
+
+
+def test_a_redirect_to_nonsense_is_unknown() -> None:
+    """`requests` reads the address even when it must not follow it; the participant may have done the work."""
+
+    def behave(connection: socket.socket) -> None:
+        _request_of(connection)
+        connection.sendall(b"HTTP/1.1 302 Go\r\nLocation: http://[\r\nContent-Length: 0\r\n\r\n")
+
+    with peer(behave) as url:
+        outcome = _send(url)
+    assert isinstance(outcome, Outcome)
+    assert outcome.code is OutcomeCode.UNKNOWN

@@ -1,0 +1,203 @@
+"""A whole worker: its lease while it drains, its threads when something unforeseen happens, its name when it was lost."""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+from pydantic import BaseModel
+
+from saga.core.definition import Saga, compensatable, readonly
+from saga.core.events import CancelAsked
+from saga.core.fold import SagaState
+from saga.core.outcomes import Outcome, OutcomeCode, Payload
+from saga.core.states import HaltReason, SagaStatus
+from saga.runtime.engine import Definitions, load, tell
+from saga.runtime.executor import Executor
+from saga.runtime.starting import answer, new_saga
+from saga.runtime.work import Limits
+from saga.runtime.worker import LEASE_TTL_S, Worker
+from saga.store.memory import MemoryStore
+from saga.store.port import Append, AppendResult
+from tests.simulation.stepping import Process
+from tests.waiting import wait_until
+
+
+class Order(BaseModel):
+    order_id: str
+
+
+class Done(BaseModel):
+    ok: bool = True
+
+
+class Bench:
+    """Sagas of one step whose work a test gives, and workers on one in-memory store."""
+
+    def __init__(self, store: MemoryStore, work: Callable[[Order], Done]) -> None:
+        self.store = store
+
+        def step(order: Order) -> Done:
+            return work(order)
+
+        saga = Saga("bench", version=1, input=Order, entity=lambda order: order.order_id, steps=[readonly(step)])
+        self.saga, self.definitions = saga, Definitions([saga])
+        self.workers: list[Worker] = []
+
+    def begin(self, order_id: str) -> str:
+        new = new_saga(self.saga, Order(order_id=order_id), self.store, environment="test", tenant="test")
+        return answer(new, self.store.accept([new])[0]).saga_id
+
+    def worker(self) -> Worker:
+        executor = Executor(str, self.store.clock)
+        worker = Worker(self.store, self.definitions, executor, limits=Limits(slots=4, threads=4))
+        worker.start()
+        self.workers.append(worker)
+        return worker
+
+    def state(self, saga_id: str) -> SagaState:
+        loaded = load(self.definitions, self.store.load([saga_id])[saga_id])
+        assert loaded is not None
+        return loaded.state
+
+    def has_ended(self, saga_id: str) -> bool:
+        return self.state(saga_id).status is SagaStatus.COMPLETED
+
+
+@pytest.fixture
+def benches() -> Iterator[list[Bench]]:
+    made: list[Bench] = []
+    yield made
+    for bench in made:
+        for worker in bench.workers:
+            worker.stop(5)
+
+
+@pytest.mark.timeout(60)
+def test_a_step_longer_than_a_lease_is_not_taken_over_while_its_worker_drains(benches: list[Bench]) -> None:
+    """SIGTERM in the middle of a long step, another worker beside: the step runs once and its outcome counts."""
+    began, gate, runs = threading.Event(), threading.Event(), []
+
+    def long(order: Order) -> Done:
+        runs.append(order.order_id)
+        began.set()
+        gate.wait(40)
+        return Done()
+
+    bench = Bench(MemoryStore(), long)
+    benches.append(bench)
+    first = bench.worker()
+    saga_id = bench.begin("SO-1")
+    assert began.wait(10)
+    bench.worker()
+    stopper = threading.Thread(target=first.stop, args=(30,))
+    stopper.start()
+    threading.Event().wait(LEASE_TTL_S + 2)
+    gate.set()
+    stopper.join()
+    wait_until(lambda: bench.has_ended(saga_id), 15)
+    assert runs == ["SO-1"]
+    assert bench.state(saga_id).node("step:a").epoch == 1
+
+
+def test_sys_exit_in_a_step_is_a_defect_of_that_order(benches: list[Bench]) -> None:
+    """More such orders than there are threads: each halts by itself, and an innocent one still runs."""
+
+    def leaves(order: Order) -> Done:
+        if order.order_id != "SO-good":
+            sys.exit(3)
+        return Done()
+
+    bench = Bench(MemoryStore(), leaves)
+    benches.append(bench)
+    bench.worker()
+    bad = [bench.begin(f"SO-{number}") for number in range(6)]
+    wait_until(lambda: all(bench.state(it).halt is not None for it in bad), 20)
+    assert {halt.reason for it in bad if (halt := bench.state(it).halt)} == {HaltReason.DEFECT}
+    good = bench.begin("SO-good")
+    wait_until(lambda: bench.has_ended(good), 10)
+
+
+class _Buggy(MemoryStore):
+    """A store whose append has a bug, once."""
+
+    has_bug = False
+
+    def append(self, group: Sequence[Append]) -> list[AppendResult]:
+        if self.has_bug:
+            self.has_bug = False
+            raise RuntimeError("a bug")
+        return super().append(group)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_with_a_dead_thread_gives_its_sagas_up(benches: list[Bench]) -> None:
+    """A lease that is renewed by a process that does nothing would hold its sagas for ever."""
+    store = _Buggy()
+    bench = Bench(store, lambda _order: Done())
+    benches.append(bench)
+    broken = bench.worker()
+    store.has_bug = True
+    saga_id = bench.begin("SO-1")
+    wait_until(lambda: not store.worker_is_open([broken.worker_id])[broken.worker_id], 15)
+    bench.worker()
+    wait_until(lambda: bench.has_ended(saga_id), 15)
+
+
+def test_a_worker_that_was_declared_dead_goes_on_under_another_name(benches: list[Bench]) -> None:
+    """Claims under the old name would be taken over at once, each while it runs."""
+    gate = threading.Event()
+
+    def waits(_order: Order) -> Done:
+        gate.wait(20)
+        return Done()
+
+    bench = Bench(MemoryStore(), waits)
+    benches.append(bench)
+    worker = bench.worker()
+    old = worker.worker_id
+    bench.store.close_worker(old)
+    wait_until(lambda: worker.worker_id != old, 10)
+    saga_id = bench.begin("SO-1")
+    wait_until(lambda: bench.state(saga_id).node("step:a").epoch == 1, 10)
+    assert bench.state(saga_id).node("step:a").owner == worker.worker_id
+    gate.set()
+    wait_until(lambda: bench.has_ended(saga_id), 10)
+    assert bench.state(saga_id).node("step:a").epoch == 1
+
+
+def test_a_rollback_has_a_slot_that_slow_actions_cannot_take(benches: list[Bench]) -> None:
+    """Every slot that actions may have is held by slow ones; a saga that turned round elsewhere is undone all the same."""
+    gate, undone = threading.Event(), threading.Event()
+
+    def slow(_order: Order) -> Done:
+        gate.wait(30)
+        return Done()
+
+    def reserve(_order: Order) -> Done:
+        return Done()
+
+    def release(_done: Done) -> None:
+        undone.set()
+
+    bench = Bench(MemoryStore(), slow)
+    benches.append(bench)
+    steps = [compensatable(reserve, compensation=release, keys="serialise"), readonly(slow, name="after")]
+    turning = Saga("turning", version=1, input=Order, entity=lambda order: order.order_id, steps=steps)
+    bench.definitions = Definitions([bench.saga, turning])
+    new = new_saga(turning, Order(order_id="SO-turned"), bench.store, environment="test", tenant="test")
+    turned = answer(new, bench.store.accept([new])[0]).saga_id
+    hand = Process(bench.store, bench.definitions, "by-hand")
+    hand.wake(turned)
+    hand.settle()
+    hand.finish(hand.call("reserve"), Outcome(OutcomeCode.SUCCEEDED, result=Payload('{"ok":true}')))
+    hand.settle()
+    ids = [bench.begin(f"SO-{number}") for number in range(8)]
+    bench.worker()
+    wait_until(lambda: sum(bench.state(it).node("step:a").epoch for it in ids) == 3, 10)
+    cancel = CancelAsked(bench.store.clock(), "clerk", "customer called")
+    tell(bench.store, bench.definitions, turned, cancel, actor="clerk")
+    bench.store.close_worker("by-hand")
+    wait_until(undone.is_set, 10)
+    assert not gate.is_set()
+    gate.set()

@@ -1,0 +1,265 @@
+"""The four services over HTTP, one suite for all that has an effect: they keep the contract alike, on both databases."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from saga.core.connector import Call
+from saga.fulfilment import connectors
+from saga.fulfilment import fulfil_order as steps
+from saga.fulfilment import models as m
+from services.inventory.service import SERVICE as INVENTORY
+from services.payment.service import SERVICE as PAYMENT
+from services.shipping.service import SERVICE as SHIPPING
+from services.skeleton.server import serve
+from services.tax.service import SERVICE as TAX
+from tests import services_available as servers
+from tests.integration.services.asking import DATABASES, at_once
+
+SERVICES = {service.name: service for service in (INVENTORY, TAX, SHIPPING, PAYMENT)}
+ADDRESS = {"name": "A. Buyer", "street": "1 High Street", "city": "Cork", "postcode": "T12", "country": "EIRE"}
+HOLD = {"lines": [{"sku": "A", "quantity": 2}], "ttl_s": 900}
+MONEY = {"amount": 500, "currency": "GBP"}
+LABEL = {"carrier": "eurolane", "address": ADDRESS, "item_count": 2}
+
+Urls = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One effectful operation: a body that succeeds, and what must have been done before. `{k}` is the test's own key."""
+
+    service: str
+    path: str
+    body: dict[str, Any]
+    before: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    """(path, suffix of the key, body)."""
+    row_count: int = 1
+    """Rows of the ledger that it writes."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.service} {self.path}"
+
+    @property
+    def rejections(self) -> dict[str, int]:
+        return next(it for it in SERVICES[self.service].operations if it.path == self.path).rejections
+
+
+RESERVED = [("/v1/reservations", "r", {"order_id": "{k}", **HOLD})]
+BOOKED = [("/v1/shipments", "s", {"order_id": "{k}", **LABEL})]
+HELD = [("/v1/authorizations", "a", {"order_id": "{k}", **MONEY, "payment_method": "pm_card"})]
+CASES = [
+    Case("inventory", "/v1/stock", {"items": [{"sku": "A", "quantity": 1}]}),
+    Case("inventory", "/v1/reservations", RESERVED[0][2]),
+    Case("inventory", "/v1/reservations/firm", {"reservation_id": "R-{k}r"}, RESERVED, row_count=0),
+    Case("inventory", "/v1/reservations/commit", {"reservation_id": "R-{k}r"}, RESERVED),
+    Case("shipping", "/v1/shipments", BOOKED[0][2]),
+    Case("shipping", "/v1/shipments/dispatch", {"shipment_id": "S-{k}s"}, BOOKED),
+    Case("payment", "/v1/authorizations", HELD[0][2]),
+    Case("payment", "/v1/captures", {"authorization_id": "A-{k}a", **MONEY}, HELD),
+]
+UNDOABLE = {"/v1/reservations", "/v1/reservations/firm", "/v1/shipments", "/v1/authorizations"}
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+undoable_cases = pytest.mark.parametrize("case", [it for it in CASES if it.path in UNDOABLE], ids=lambda it: it.name)
+rejecting_cases = pytest.mark.parametrize("case", [it for it in CASES if it.rejections], ids=lambda it: it.name)
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def urls(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, run_name: str) -> Iterator[Urls]:
+    """The four services on databases of their own; tests keep apart by their keys."""
+    folder: Path = tmp_path_factory.mktemp("four")
+    is_sqlite = request.param == "sqlite"
+    server_url = "" if is_sqlite else request.getfixturevalue("postgres_server_url")
+    running = {}
+    for name, service in SERVICES.items():
+        own = (
+            f"sqlite:///{folder / name}.db" if is_sqlite else servers.create_database(server_url, f"{run_name}_{name}")
+        )
+        running[name] = serve(service, own)
+    urls = {name: server.url for name, server in running.items()}
+    assert post(urls, "inventory", "/v1/stock", "provision", {"items": [{"sku": "A", "quantity": 10_000}]}).ok
+    yield urls
+    for name, server in running.items():
+        server.stop()
+        if not is_sqlite:
+            servers.drop_database(server_url, f"{run_name}_{name}")
+
+
+def post(urls: Urls, service: str, path: str, key: str, body: Any) -> requests.Response:
+    return requests.post(urls[service] + path, json=body, headers={"Idempotency-Key": key} if key else {}, timeout=20)
+
+
+def filled(body: Any, key: str) -> Any:
+    """The body with `{k}` replaced in every text."""
+    if isinstance(body, dict):
+        return {name: filled(value, key) for name, value in body.items()}
+    if isinstance(body, list):
+        return [filled(value, key) for value in body]
+    return body.replace("{k}", key) if isinstance(body, str) else body
+
+
+def act(urls: Urls, case: Case, key: str, suffix: str = "") -> requests.Response:
+    return post(urls, case.service, case.path, key + suffix, filled(case.body, key))
+
+
+def prepare(urls: Urls, case: Case, key: str) -> None:
+    for path, suffix, body in case.before:
+        assert post(urls, case.service, path, key + suffix, filled(body, key)).ok
+
+
+def rows(urls: Urls, case: Case, book: str, key: str) -> list[dict[str, Any]]:
+    """The rows of `ledger` or `barrier` under exactly this key."""
+    page = requests.get(f"{urls[case.service]}/v1/{book}", params={"limit": 5_000}, timeout=20).json()
+    assert page["next_after"] is None
+    return [row for row in page["rows"] if row["key"] == key]
+
+
+def outcomes(urls: Urls, case: Case, key: str) -> list[str]:
+    return [row["outcome"] for row in rows(urls, case, "barrier", key)]
+
+
+def test_every_operation_with_an_effect_is_here() -> None:
+    """The cases name each effectful operation of the four, and each that has an undo; none was forgotten."""
+    effectful = [(name, it) for name, service in SERVICES.items() for it in service.operations if not it.is_readonly]
+    assert {(case.service, case.path) for case in CASES} == {(name, it.path) for name, it in effectful}
+    assert {it.path for _, it in effectful if it.undo is not None} == UNDOABLE
+
+
+@every_case
+def test_a_repeat_is_answered_and_not_done(urls: Urls, case: Case, unique: str) -> None:
+    """Three times the same request: the same bytes, marked from the second on; one effect; another body is refused."""
+    prepare(urls, case, unique)
+    first, *repeats = [act(urls, case, unique) for _ in range(3)]
+    assert first.ok
+    assert "Idempotency-Replayed" not in first.headers
+    assert {(it.status_code, it.content) for it in repeats} == {(first.status_code, first.content)}
+    assert {it.headers["Idempotency-Replayed"] for it in repeats} == {"true"}
+    other = post(urls, case.service, case.path, unique, filled(case.body, unique + "x"))
+    if filled(case.body, unique) != filled(case.body, unique + "x"):
+        assert (other.status_code, other.json()["code"]) == (422, "key_reused")
+    assert len(rows(urls, case, "ledger", unique)) == case.row_count
+    assert outcomes(urls, case, unique) == ["applied"]
+
+
+@every_case
+def test_equal_requests_at_once_have_one_effect(urls: Urls, case: Case, unique: str) -> None:
+    """Eight threads send the same request under the same key: all hear the same, it is done once."""
+    prepare(urls, case, unique)
+    replies = at_once([partial(act, urls, case, unique) for _ in range(8)])
+    assert {(reply.ok, reply.content) for reply in replies} == {(True, replies[0].content)}
+    assert len(rows(urls, case, "ledger", unique)) == case.row_count
+
+
+@undoable_cases
+def test_an_undo_that_comes_first_leaves_a_tombstone(urls: Urls, case: Case, unique: str) -> None:
+    """Nothing to undo is a success; the action that comes afterwards does nothing, ever."""
+    prepare(urls, case, unique)
+    for _ in range(2):
+        undo = post(urls, case.service, f"{case.path}/undo", unique + "u", {"undoes": unique})
+        assert (undo.status_code, undo.json()) == (200, {"undone": False, "effects": []})
+    for _ in range(2):
+        late = act(urls, case, unique)
+        assert (late.status_code, late.json()["code"]) == (409, "tombstoned")
+    assert rows(urls, case, "ledger", unique) == []
+    assert outcomes(urls, case, unique) == ["tombstone"]
+
+
+@undoable_cases
+def test_what_was_done_and_undone_nets_to_nothing(urls: Urls, case: Case, unique: str) -> None:
+    """The effects of action and undo cancel out, a repeat of the undo adds none, the rows stand under their keys."""
+    prepare(urls, case, unique)
+    done = act(urls, case, unique).json()["effects"]
+    undo = [post(urls, case.service, f"{case.path}/undo", unique + "u", {"undoes": unique}) for _ in range(2)]
+    assert undo[0].json()["undone"] is True
+    assert undo[0].content == undo[1].content
+    net: dict[tuple[str, str], int] = {}
+    for effect in [*done, *undo[0].json()["effects"]]:
+        unit = (effect["kind"], effect["unit"])
+        net[unit] = net.get(unit, 0) + effect["sign"] * effect["quantity"]
+    assert not any(net.values())
+    assert len(rows(urls, case, "ledger", unique + "u")) == case.row_count
+    assert outcomes(urls, case, unique + "u") == ["undone"]
+    again = act(urls, case, unique)
+    assert again.headers["Idempotency-Replayed"] == "true"
+
+
+@rejecting_cases
+def test_a_rejection_is_remembered(urls: Urls, case: Case, unique: str) -> None:
+    """Rejected once on demand, the same key is rejected for good; another key is a new intent; an undo finds nothing."""
+    prepare(urls, case, unique)
+    code, status = next(iter(case.rejections.items()))
+    rule = {"fault": "reject", "operation": f"POST {case.path}", "code": code, "times": 1}
+    assert requests.put(f"{urls[case.service]}/v1/faults", json={"seed": 1, "rules": [rule]}, timeout=20).ok
+    first, second = act(urls, case, unique), act(urls, case, unique)
+    assert (first.status_code, first.json()["code"], first.content) == (status, code, second.content)
+    assert second.headers["Idempotency-Replayed"] == "true"
+    assert rows(urls, case, "ledger", unique) == []
+    assert outcomes(urls, case, unique) == ["rejected"]
+    if case.path in UNDOABLE:
+        undo = post(urls, case.service, f"{case.path}/undo", unique + "u", {"undoes": unique})
+        assert undo.json() == {"undone": False, "effects": []}
+    assert act(urls, case, unique, suffix="n").ok
+
+
+@every_case
+def test_a_bad_request_leaves_nothing(urls: Urls, case: Case, unique: str) -> None:
+    """No key is 400, an unknown field and a wrong type are 422 with the field's name; the key stays unused."""
+    prepare(urls, case, unique)
+    body = filled(case.body, unique)
+    missing = post(urls, case.service, case.path, "", body)
+    assert (missing.status_code, missing.json()["code"]) == (400, "missing_key")
+    some_field = next(iter(body))
+    for wrong, named in (({**body, "surprise": 1}, "surprise"), ({**body, some_field: 1}, some_field)):
+        refused = post(urls, case.service, case.path, unique, wrong)
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid")
+        assert named in {error["field"] for error in refused.json()["errors"]}
+    assert outcomes(urls, case, unique) == []
+    assert act(urls, case, unique).ok
+
+
+def order_named(order_id: str) -> m.Order:
+    lines = [{"sku": "A", "quantity": 2, "unit_price": 150}, {"sku": "A", "quantity": 1, "unit_price": 100}]
+    head = {"order_id": order_id, "customer_id": "C1", "currency": "GBP", "country": "United Kingdom"}
+    address = {name: text for name, text in ADDRESS.items() if name != "country"}
+    return m.Order.model_validate({**head, "address": address, "lines": lines, "payment_method": "pm_card"})
+
+
+def test_the_steps_of_fulfil_order_are_understood(urls: Urls, unique: str) -> None:
+    """Each request as a step makes it is taken, and each answer is what the step's result model wants: one whole order."""
+    order = order_named(unique)
+
+    def sent(call: Call[Any]) -> Any:
+        operation = call.operation
+        headers = {"Idempotency-Key": f"{unique}{operation.path.replace('/', '-')}"}
+        url = urls[operation.connector.name] + operation.path
+        reply = requests.post(url, data=call.request.model_dump_json(), headers=headers, timeout=20)
+        assert reply.ok, reply.text
+        return operation.result.model_validate_json(reply.content)
+
+    tax, freight = sent(steps.calculate_tax(order)), sent(steps.quote_shipping(order))
+    sent(steps.validate_address(order))
+    sent(steps.screen_fraud(order))
+    reservation = sent(steps.reserve_inventory(order))
+    price = steps.price_order(order, tax, freight)
+    assert (price.goods, price.tax, price.freight) == (400, 80, 495)
+    shipment = sent(steps.book_shipment(order, freight))
+    authorization = sent(steps.authorize_payment(order, price))
+    sent(steps.firm_reservation(reservation))
+    assert sent(steps.capture_payment(authorization, price)).amount == 975
+    sent(steps.commit_inventory(reservation))
+    sent(steps.dispatch_shipment(shipment))
+
+
+def test_the_codes_that_connectors_enumerate_exist() -> None:
+    """A code that a connector takes for a rejection is one that an operation of its service says it rejects with."""
+    for connector in (connectors.inventory, connectors.shipping, connectors.payment):
+        said = {(status, code) for it in SERVICES[connector.name].operations for code, status in it.rejections.items()}
+        for status in connector.rejected:
+            for code in connector.rejection_codes(status):
+                assert code == connectors.TOMBSTONED or (status, code) in said
