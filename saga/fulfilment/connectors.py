@@ -1,0 +1,48 @@
+"""The four participants: the facts about talking to each, and what each can be asked (docs/participants.md).
+
+Inventory, shipping and payment write a barrier row in the transaction of the effect: they serialise keys, remember a
+rejection under its key, and leave a tombstone for an undo that came first. `tombstoned` is a rejection: nothing was
+done under that key, and nothing ever will be. `in_progress` is none, and neither is 422: the first is unknown, the
+second a defect of ours. Tax only answers questions.
+"""
+
+from saga.core.connector import Connector
+from saga.fulfilment import models as m
+
+TOMBSTONED = "tombstoned"
+
+inventory = Connector(
+    "inventory",
+    keys="serialise",
+    remembers_rejections=True,
+    rejected={409: ("out_of_stock", "reservation_expired", TOMBSTONED)},
+)
+tax = Connector("tax")
+shipping = Connector(
+    "shipping", keys="serialise", remembers_rejections=True, rejected={409: ("undeliverable", TOMBSTONED)}
+)
+payment = Connector(
+    "payment",
+    keys="serialise",
+    remembers_rejections=True,
+    rejected={402: ("declined", "fraud_suspected"), 409: TOMBSTONED},
+)
+
+quote_tax = tax.query("/v1/tax-quotes", m.TaxRequest, m.TaxQuote)
+
+quote_freight = shipping.query("/v1/quotes", m.FreightRequest, m.ShippingQuote)
+check_address = shipping.query("/v1/address-validations", m.Destination, m.ValidAddress)
+book = shipping.post("/v1/shipments", m.ShipmentRequest, m.Shipment)
+cancel_shipment = shipping.undo("/v1/shipments/undo", of=book)
+dispatch = shipping.post("/v1/shipments/dispatch", m.DispatchRequest, m.Dispatch)
+
+reserve = inventory.post("/v1/reservations", m.ReserveRequest, m.Reservation)
+release = inventory.undo("/v1/reservations/undo", of=reserve)
+firm = inventory.post("/v1/reservations/firm", m.ReservationRequest, m.FirmReservation)
+unfirm = inventory.undo("/v1/reservations/firm/undo", of=firm)
+commit = inventory.post("/v1/reservations/commit", m.ReservationRequest, m.CommittedReservation)
+
+screen = payment.query("/v1/fraud-screens", m.FraudRequest, m.FraudScreen)
+authorize = payment.post("/v1/authorizations", m.AuthorizeRequest, m.Authorization)
+void = payment.undo("/v1/authorizations/undo", of=authorize)
+capture = payment.post("/v1/captures", m.CaptureRequest, m.Capture)

@@ -1,0 +1,77 @@
+"""What comes out of a file of orders, and how its lines are read without trusting it.
+
+A file is plain or gzip, told by its first bytes. One record is one line: a broken quote then spoils one line and not the
+rest of the file. A line longer than `LINE_MAX` is dropped while it is read, so memory stays bounded. A file that cannot
+be read to its end raises `UsageError`; what was read before has been handed out.
+"""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from saga.errors import UsageError
+from saga.fulfilment.models import Order
+
+LINE_MAX = 4 * 2**20
+GZIP_MAGIC = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Not an order, and why: the line, the field and the rule."""
+
+    reference: str
+    """The invoice or order id when it could be read, else `line <n>`."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something else than an order, by the layout's own marks: a cancellation or an adjustment."""
+
+    reference: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rounded:
+    """The order of that id follows, and so many of its prices were rounded to the minor unit."""
+
+    reference: str
+    line_count: int
+
+
+Found = Order | Refused | Skipped | Rounded
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a file, without its line end; `data` is cut and `is_whole` false when it is too long."""
+
+    number: int
+    data: bytes
+    is_whole: bool = True
+
+
+def lines_of(path: Path) -> Iterator[Line]:
+    """The lines of a plain or gzip file. Raises `UsageError` when it cannot be read to its end."""
+    number = 0
+    try:
+        with _opened(path) as file:
+            while first := file.readline(LINE_MAX):
+                number += 1
+                is_whole = first.endswith(b"\n") or len(first) < LINE_MAX
+                yield Line(number, first.rstrip(b"\r\n"), is_whole)
+                while not is_whole and (rest := file.readline(LINE_MAX)):
+                    is_whole = rest.endswith(b"\n")
+    except (OSError, EOFError, zlib.error) as error:
+        raise UsageError(f"{path}: cannot be read after line {number}: {error}") from error
+
+
+def _opened(path: Path) -> BinaryIO:
+    with path.open("rb") as probe:
+        is_gzip = probe.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+    return cast("BinaryIO", gzip.open(path, "rb")) if is_gzip else path.open("rb")

@@ -1,0 +1,82 @@
+"""The confirmation mail, and a folder of mails to be sent: one file per Message-ID.
+
+Protocol: a mail is written to a hidden temporary file, flushed to the disk, and moved to its name in one step, so a
+reader of `*.eml` never sees half of one. A mail that is there stays as it is: a repeat under the same key changes
+nothing. A crash may leave a temporary file, which nobody reads. When `put` returns, the mail survives a power cut.
+"""
+
+import os
+import re
+import threading
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from pathlib import Path
+
+from saga.clock import SystemClock
+from saga.fulfilment.models import Order, OrderPrice, Shipment
+from saga.fulfilment.money import shown
+
+SENDER = "Orders <orders@shop.invalid>"
+KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
+BODY = """\
+Thank you for your order {order_id}.
+
+Goods     {goods}
+Tax       {tax}
+Delivery  {freight}
+Total     {total}
+
+Your parcel of {item_count} items is on its way with {carrier}, tracking number {tracking}.
+"""
+
+
+def confirmation(order: Order, price: OrderPrice, shipment: Shipment, key: str) -> EmailMessage:
+    """The mail that confirms an order. Its Message-ID is made of `key`, so every repeat is the same mail to a reader.
+
+    An order without an address of its own is written to a name under `.invalid` (RFC 2606), which nobody delivers.
+    """
+    money = {part: shown(getattr(price, part), price.currency) for part in ("goods", "tax", "freight", "total")}
+    message = EmailMessage(policy=SMTP)
+    message["Message-ID"] = f"<{key}@shop.invalid>"
+    message["Date"] = format_datetime(SystemClock().now())
+    message["From"] = SENDER
+    message["To"] = order.email or f"{order.customer_id}@customers.invalid"
+    message["Subject"] = f"Your order {order.order_id} is on its way"
+    message.set_content(
+        BODY.format(
+            order_id=order.order_id,
+            item_count=order.item_count,
+            carrier=shipment.carrier,
+            tracking=shipment.tracking,
+            **money,
+        )
+    )
+    return message
+
+
+def put(folder: Path, key: str, message: EmailMessage) -> Path:
+    """Write `message` to `<folder>/<key>.eml`, unless it is there. Idempotent; may run in several processes at once."""
+    if not KEY.fullmatch(key):
+        raise ValueError(f"{key!r} cannot name a mail: letters, digits, _ and -, at most 64")
+    target = folder / f"{key}.eml"
+    if target.exists():
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f".{key}.{os.getpid()}.{threading.get_ident()}.part"
+    with draft.open("wb") as file:
+        file.write(message.as_bytes())
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(target)
+    _flush(folder)
+    return target
+
+
+def _flush(folder: Path) -> None:
+    """A new name survives a power cut only when its folder was flushed too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,333 @@
+"""What an order is, and what its participants are asked and answer (docs/participants.md).
+
+Rules of this file
+------------------
+Everything is frozen and strict: an integer is an integer, never "7", 7.0 or true. What comes from outside to be kept
+(`Order`) refuses unknown fields; an answer of a participant ignores them, so that a participant may add one, and holds
+only what a step or a person needs of it. Every number and every text has bounds, chosen so that sums stay far below
+2**63, and no text holds a control character, a line break or half a surrogate pair: it goes into databases, mail headers
+and paths. Money is integer minor units (saga.fulfilment.money).
+
+The lines of one SKU are kept as they came; `Order.stock` adds them up.
+"""
+
+import unicodedata
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from saga.fulfilment.money import is_known_currency
+
+GOODS_MAX = 10**12
+AMOUNT_MAX = 10**13
+QUANTITY_MAX = 10**6
+UNIT_PRICE_MAX = 10**9
+LINES_MAX = 2_000
+RESERVATION_TTL_S = 900
+UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
+
+def _printable(text: str) -> str:
+    for place, letter in enumerate(text):
+        if unicodedata.category(letter) in UNPRINTABLE:
+            msg = f"character {place} is U+{ord(letter):04X}; control characters, line breaks and surrogates are not allowed"
+            raise ValueError(msg)
+    return text
+
+
+def _currency(code: str) -> str:
+    if not is_known_currency(code):
+        raise ValueError(f"{code} is not a currency of ISO 4217; it is three capitals such as GBP")
+    return code
+
+
+def _true(flag: bool) -> bool:
+    if not flag:
+        raise ValueError("the participant answers false where only true is a success")
+    return flag
+
+
+def _text(length: int) -> StringConstraints:
+    return StringConstraints(min_length=1, max_length=length)
+
+
+Printable = AfterValidator(_printable)
+Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$")]
+"""It becomes part of paths, file names and command lines, so it begins with neither a dot nor a dash."""
+Reference = Annotated[str, _text(128), Printable]
+"""An id that a participant gave."""
+Text = Annotated[str, _text(200), Printable]
+Country = Annotated[str, _text(64), Printable]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), AfterValidator(_currency)]
+Email = Annotated[
+    str,
+    StringConstraints(
+        max_length=254,
+        pattern=r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$",
+    ),
+]
+Yes = Annotated[bool, AfterValidator(_true)]
+Amount = Annotated[int, Field(ge=0, le=AMOUNT_MAX)]
+
+
+def broken_rules(error: ValidationError) -> str:
+    """What a person needs of a validation error: each field and the rule it breaks, at most five."""
+    rules = [f"{'.'.join(map(str, one['loc'])) or 'order'}: {one['msg']}" for one in error.errors(include_url=False)]
+    more = f"; and {len(rules) - 5} more" if len(rules) > 5 else ""
+    return "; ".join(rules[:5]) + more
+
+
+class Given(BaseModel):
+    """What comes from outside, or goes out, to the letter."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+class Answer(BaseModel):
+    """What a participant says; it may say more than is read here.
+
+    A flag that the contract has always true is a `Yes`: a false one is a defect, never a success.
+    """
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class Address(Given):
+    """Where the parcel goes, within the order's country."""
+
+    name: Text
+    street: Text
+    city: Text
+    postcode: Annotated[str, _text(20), Printable]
+
+
+class OrderLine(Given):
+    """So many of one SKU at one price."""
+
+    sku: Id
+    quantity: Annotated[int, Field(ge=1, le=QUANTITY_MAX)]
+    unit_price: Annotated[int, Field(ge=0, le=UNIT_PRICE_MAX)]
+    """Minor units of the order's currency, without tax."""
+
+    @property
+    def amount(self) -> int:
+        return self.quantity * self.unit_price
+
+
+def _within_goods_bounds(lines: tuple[OrderLine, ...]) -> tuple[OrderLine, ...]:
+    if not lines:
+        raise ValueError("an order has at least one line")
+    goods = sum(line.amount for line in lines)
+    if not 1 <= goods <= GOODS_MAX:
+        raise ValueError(f"the goods come to {goods} minor units; an order is for 1 to {GOODS_MAX}")
+    return lines
+
+
+class Order(Given):
+    """One order, as a shop hands it over; `order_id` names the saga's entity."""
+
+    order_id: Id
+    customer_id: Id
+    currency: Currency
+    country: Country
+    address: Address
+    # Not strict: a framework that parsed the JSON already offers a list. The lines themselves stay strict.
+    lines: Annotated[
+        tuple[OrderLine, ...],
+        Field(max_length=LINES_MAX, strict=False, json_schema_extra={"minItems": 1}),
+        AfterValidator(_within_goods_bounds),
+    ]
+    payment_method: Id
+    email: Email | None = None
+
+    @property
+    def goods(self) -> int:
+        """What the goods cost, in minor units."""
+        return sum(line.amount for line in self.lines)
+
+    @property
+    def item_count(self) -> int:
+        return sum(line.quantity for line in self.lines)
+
+    @property
+    def stock(self) -> dict[str, int]:
+        """The quantity of each SKU over all its lines, by SKU: participants lock rows in this order."""
+        needed: dict[str, int] = {}
+        for line in self.lines:
+            needed[line.sku] = needed.get(line.sku, 0) + line.quantity
+        return dict(sorted(needed.items()))
+
+
+class OrderPrice(Given):
+    """The one journalled total."""
+
+    goods: Amount
+    tax: Amount
+    freight: Amount
+    total: Amount
+    currency: Currency
+
+    @classmethod
+    def of(cls, order: Order, tax: "TaxQuote", freight: "ShippingQuote") -> Self:
+        """Goods + tax + freight. `ValueError` when a quote is in another currency: adding those up charges a wrong sum."""
+        if {tax.currency, freight.currency} != {order.currency}:
+            raise ValueError(f"order in {order.currency}, tax in {tax.currency}, freight in {freight.currency}")
+        total = order.goods + tax.tax_amount + freight.amount
+        return cls(goods=order.goods, tax=tax.tax_amount, freight=freight.amount, total=total, currency=order.currency)
+
+
+# Tax.
+
+
+class TaxedLine(Given):
+    sku: Id
+    amount: Amount
+
+
+class TaxRequest(Given):
+    order_id: Id
+    country: Country
+    region: Text | None = None
+    currency: Currency
+    lines: tuple[TaxedLine, ...]
+
+
+class TaxQuote(Answer):
+    tax_amount: Amount
+    currency: Currency
+
+
+# Shipping.
+
+
+class FreightRequest(Given):
+    country: Country
+    currency: Currency
+    item_count: int
+
+
+class ShippingQuote(Answer):
+    amount: Amount
+    currency: Currency
+    carrier: Reference
+
+
+class Destination(Address):
+    """A whole address, as the shipping service wants it."""
+
+    country: Country
+
+    @classmethod
+    def of(cls, order: Order) -> Self:
+        return cls(**order.address.model_dump(), country=order.country)
+
+
+class ValidAddress(Answer):
+    valid: Yes
+    country_code: Reference
+
+
+class ShipmentRequest(Given):
+    order_id: Id
+    carrier: Reference
+    address: Destination
+    item_count: int
+
+
+class Shipment(Answer):
+    shipment_id: Reference
+    tracking: Reference
+    carrier: Reference
+
+
+class DispatchRequest(Given):
+    shipment_id: Reference
+
+
+class Dispatch(Answer):
+    shipment_id: Reference
+    dispatched: Yes
+
+
+# Inventory.
+
+
+class ReservedLine(Given):
+    sku: Id
+    quantity: int
+
+
+class ReserveRequest(Given):
+    order_id: Id
+    lines: tuple[ReservedLine, ...]
+    ttl_s: int = RESERVATION_TTL_S
+    """How long the hold lasts unless it is made firm."""
+
+
+class ReservationRequest(Given):
+    """Names the reservation that is made firm or committed."""
+
+    reservation_id: Reference
+
+
+class Reservation(Answer):
+    reservation_id: Reference
+
+
+class FirmReservation(Answer):
+    reservation_id: Reference
+    firm: Yes
+
+
+class CommittedReservation(Answer):
+    reservation_id: Reference
+    committed: Yes
+
+
+# Payment.
+
+
+class FraudRequest(Given):
+    order_id: Id
+    amount: Amount
+    currency: Currency
+    country: Country
+
+
+class FraudScreen(Answer):
+    score: float
+    passed: Yes
+
+
+class AuthorizeRequest(Given):
+    order_id: Id
+    amount: Amount
+    currency: Currency
+    payment_method: Id
+
+
+class Authorization(Answer):
+    authorization_id: Reference
+    amount: Amount
+    currency: Currency
+
+
+class CaptureRequest(Given):
+    authorization_id: Reference
+    amount: Amount
+    currency: Currency
+
+
+class Capture(Answer):
+    capture_id: Reference
+    amount: Amount
+    currency: Currency
+
+
+# Confirmation.
+
+
+class Confirmation(Given):
+    """Which mail told the customer."""
+
+    message_id: Text

@@ -1,0 +1,63 @@
+"""`saga db`: the schema of the journal's database."""
+
+from typing import Annotated
+
+import typer
+
+from saga.errors import UsageError
+from saga.settings import Settings
+from saga.store import schema
+from saga.surfaces.cli.options import Output, OutputOption, put, put_one, settings_and_log
+
+db = typer.Typer(help="The schema of the journal's database.", no_args_is_help=True)
+
+
+def add_to(app: typer.Typer) -> None:
+    app.add_typer(db, name="db")
+
+
+@db.command()
+def upgrade(output: OutputOption = Output.TABLE) -> None:
+    """Bring the database to the schema of this release. Safe to run twice, at once, and beside running workers.
+
+    \b
+    Examples
+      saga db upgrade
+      SAGA_DATABASE_URL=postgresql://saga@db/shop saga db upgrade
+    """
+    revision = schema.upgrade(_url(settings_and_log()))
+    put_one(output, {"revision": revision}, f"the database is at {revision}")
+
+
+@db.command()
+def current(output: OutputOption = Output.TABLE) -> None:
+    """Print the revision that the database is at, and the one that this release needs.
+
+    \b
+    Example
+      saga db current -o json
+    """
+    found, head = schema.current(_url(settings_and_log())), schema.head()
+    text = f"at {found or 'nothing'}, this release needs {head}" + ("" if found == head else ": saga db upgrade")
+    put_one(output, {"revision": found, "head": head}, text)
+
+
+@db.command()
+def grants(
+    journal: Annotated[str, typer.Option(help="Role of API and workers.")],
+    reader: Annotated[str, typer.Option(help="Role of dashboards and audits.")],
+    migrator: Annotated[str, typer.Option(help="Role of `saga db upgrade`.")],
+) -> None:
+    """Print the SQL that gives three PostgreSQL roles their rights; an operator runs it.
+
+    \b
+    Example
+      saga db grants --journal saga_app --reader saga_read --migrator saga_owner | psql shop
+    """
+    put(schema.grants(journal=journal, reader=reader, migrator=migrator))
+
+
+def _url(settings: Settings) -> str:
+    if settings.store_url.startswith("memory"):
+        raise UsageError("SAGA_DATABASE_URL: a database in memory has no schema to upgrade")
+    return settings.store_url

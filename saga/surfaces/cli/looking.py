@@ -1,0 +1,151 @@
+"""`saga list`, `show`, `journal`, `status`: reads of the journal that change nothing."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from itertools import islice
+from typing import Annotated, Any
+
+import typer
+
+from saga.core.definition import Saga
+from saga.core.states import HaltReason, SagaStatus
+from saga.errors import CodecError, IllegalTransition, SagaNotFound
+from saga.runtime.engine import Definitions, fold
+from saga.store.port import SagaFilter, Store, WorkerRow
+from saga.surfaces import render
+from saga.surfaces.cli.options import (
+    DefinitionOption,
+    Output,
+    OutputOption,
+    definitions_named,
+    put_many,
+    put_one,
+    settings_and_log,
+)
+from saga.surfaces.embedded import opened_store
+from saga.surfaces.lookup import look_up, pages
+from saga.surfaces.reading import SagaReading, read_journal, read_row, read_saga
+
+HALTED_SHOWN = 500
+ReferenceArgument = Annotated[
+    str, typer.Argument(metavar="REF", help="An order id, a saga id, or the beginning of one.")
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("list")(list_sagas)
+    app.command()(show)
+    app.command()(journal)
+    app.command()(status)
+
+
+@contextmanager
+def reading_store() -> Iterator[Store]:
+    """The store of the environment, for the length of a command."""
+    store = opened_store(settings_and_log(), pool_size=1)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def list_sagas(
+    status: Annotated[list[SagaStatus] | None, typer.Option("--status", "-s", help="May be repeated.")] = None,
+    definition: Annotated[str | None, typer.Option(help="Name of a definition.")] = None,
+    reason: Annotated[HaltReason | None, typer.Option(help="Why it is halted.")] = None,
+    entity: Annotated[str | None, typer.Option(help="The order id: all its runs.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000)] = 50,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """List sagas, newest first.
+
+    \b
+    Examples
+      saga list
+      saga list --status halted --reason pivot_unresolved
+      saga list --limit 10000 -o jsonl
+    """
+    wanted = SagaFilter(definition=definition, statuses=tuple(status or ()), halt_reason=reason, entity=entity)
+    with reading_store() as store:
+        rows = [read_row(row) for row in islice(pages(store, wanted), limit)]
+    put_many(output, rows, render.saga_list(rows))
+
+
+def show(ref: ReferenceArgument, definition: DefinitionOption = None, output: OutputOption = Output.TABLE) -> None:
+    """Show one saga: its steps, how each ended, what was undone, what is left in the world.
+
+    \b
+    Examples
+      saga show SO-10412
+      saga show 0193f2c4 -o json
+      saga show SO-1 -d shop:place_order
+    """
+    with reading_store() as store:
+        row = look_up(store, ref)
+        saga = _read(store, row.saga_id, definitions_named(definition))
+        effects = store.effects(row.saga_id)
+    put_one(output, saga, render.saga_page(saga, effects))
+
+
+def _read(store: Store, saga_id: str, sagas: list[Saga[Any]]) -> SagaReading:
+    entries = store.load([saga_id]).get(saga_id)
+    if not entries:
+        raise SagaNotFound(saga_id)
+    try:
+        state, seq, _ = fold(entries)
+    except IllegalTransition as error:
+        raise CodecError(f"{error}; the journal of {saga_id} is not sound: saga audit") from error
+    definition = Definitions(sagas).get(state.definition, state.version)
+    is_its_own = definition is not None and definition.fingerprint == state.fingerprint
+    return read_saga(state, seq, definition if is_its_own else None)
+
+
+def journal(ref: ReferenceArgument, output: OutputOption = Output.TABLE) -> None:
+    """Print the journal of one saga: every transition, in the order in which it was written.
+
+    Payloads are shown by length and sha256 only.
+
+    \b
+    Examples
+      saga journal SO-10412
+      saga journal SO-10412 -o jsonl
+    """
+    with reading_store() as store:
+        row = look_up(store, ref)
+        found = read_journal(row.saga_id, store.load([row.saga_id]).get(row.saga_id, []))
+    if output is Output.JSONL:
+        put_many(output, found.entries, "")
+    else:
+        put_one(output, found, render.journal_page(found))
+
+
+def status(output: OutputOption = Output.TABLE) -> None:
+    """Show what is live, what is halted and why, what is due, and which workers are there.
+
+    \b
+    Examples
+      saga status
+      saga status -o json
+    """
+    with reading_store() as store:
+        counts, due, workers = store.counts(), store.due_counts(), store.workers()
+        halted = [read_row(row) for row in store.find(SagaFilter(statuses=(SagaStatus.HALTED,)), HALTED_SHOWN)]
+    value = {
+        "counts": {one.value: counts.get(one, 0) for one in SagaStatus},
+        "due_count": due[0],
+        "oldest_due_s": round(due[1], 3),
+        "halted": [row.model_dump(mode="json") for row in halted],
+        "workers": [_worker(row, lease) for row, lease in workers],
+    }
+    put_one(output, value, render.status_page(counts, due, halted, workers))
+
+
+def _worker(row: WorkerRow, lease_until: datetime) -> dict[str, object]:
+    return {
+        "worker_id": row.worker_id,
+        "host": row.host,
+        "pid": row.pid,
+        "queues": list(row.queues),
+        "lease_until": lease_until.isoformat(),
+    }

@@ -1,0 +1,125 @@
+"""What all commands share: the `-o` option, what is printed where, and which error is which exit code.
+
+| exit code | meaning |
+|---|---|
+| 0 | done |
+| 1 | a saga did not complete, or an audit found a violation |
+| 2 | the command, a setting, a definition or the input breaks a rule; nothing was done |
+| 3 | no such saga |
+| 4 | the database, the API or a service does not answer; the same command may be repeated |
+
+Data goes to stdout, all else to stderr. There is one line per error and no traceback.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel
+
+from saga.core.definition import Saga
+from saga.errors import (
+    CodecError,
+    DataRefused,
+    DefinitionError,
+    DuplicateOrder,
+    FingerprintChanged,
+    KeyReused,
+    SagaError,
+    SagaNotFound,
+    StoreUnavailable,
+    UsageError,
+)
+from saga.settings import Settings, read_settings
+from saga.surfaces.finding import find_definitions
+
+FAILED, USAGE, NOT_FOUND, UNAVAILABLE = 1, 2, 3, 4
+
+
+class Output(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+
+
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to print: table, json or jsonl.")]
+DefinitionsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[MODULE:SAGA]...", help="Definitions; else those of pyproject.toml, else fulfil_order."),
+]
+DefinitionOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--definition", "-d", metavar="MODULE:SAGA", help="A definition to read the saga with; may be repeated."
+    ),
+]
+
+_CODES: dict[type[SagaError], int] = {
+    UsageError: USAGE,
+    DefinitionError: USAGE,
+    FingerprintChanged: USAGE,
+    CodecError: USAGE,
+    DataRefused: USAGE,
+    KeyReused: USAGE,
+    DuplicateOrder: USAGE,
+    SagaNotFound: NOT_FOUND,
+    StoreUnavailable: UNAVAILABLE,
+}
+
+
+def code_of(error: SagaError) -> int:
+    """The exit code of an error."""
+    return next((code for kind, code in _CODES.items() if isinstance(error, kind)), FAILED)
+
+
+def settings_and_log() -> Settings:
+    """The settings of this process, with its log on stderr."""
+    settings = read_settings()
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("kombu").setLevel(logging.ERROR)  # it warns that memory:// names no host
+    logging.getLogger("saga").setLevel(settings.log_level.upper())
+    return settings
+
+
+def definitions_named(names: list[str] | None) -> list[Saga[Any]]:
+    """The definitions of the command line, as seen from the working directory."""
+    return find_definitions(names or [], Path.cwd())
+
+
+def say(text: str) -> None:
+    """A remark for the person at the terminal; never data."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def put(text: str) -> None:
+    """Data."""
+    print(text, flush=True)
+
+
+def plain(value: BaseModel | Mapping[str, Any]) -> Any:
+    """A value as JSON knows it."""
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else dict(value)
+
+
+def put_one(output: Output, value: BaseModel | Mapping[str, Any], table: str) -> None:
+    """One thing: as text for people, or as one JSON object."""
+    if output is Output.TABLE:
+        put(table)
+    else:
+        put(json.dumps(plain(value), indent=2 if output is Output.JSON else None, ensure_ascii=False))
+
+
+def put_many(output: Output, values: Iterable[BaseModel | Mapping[str, Any]], table: str) -> None:
+    """Several things: as text, as one JSON array, or as one object a line."""
+    if output is Output.TABLE:
+        put(table)
+    elif output is Output.JSON:
+        put(json.dumps([plain(value) for value in values], indent=2, ensure_ascii=False))
+    else:
+        for value in values:
+            put(json.dumps(plain(value), ensure_ascii=False))

@@ -1,0 +1,240 @@
+"""`saga start` and `saga orders submit`: what begins sagas."""
+
+import json
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from saga.core.connector import Model
+from saga.core.definition import Saga
+from saga.core.states import SagaStatus
+from saga.errors import UsageError
+from saga.fulfilment.fulfil_order import fulfil_order
+from saga.fulfilment.models import broken_rules
+from saga.fulfilment.order_files import read_orders
+from saga.runtime.starting import Starter, first_hints
+from saga.settings import Settings
+from saga.surfaces.cli.options import (
+    FAILED,
+    USAGE,
+    Output,
+    OutputOption,
+    put,
+    put_one,
+    say,
+    settings_and_log,
+)
+from saga.surfaces.embedded import addresses, opened_store, registered
+from saga.surfaces.finding import find_definitions
+from saga.surfaces.progress import progress
+from saga.surfaces.publishing import publisher
+from saga.surfaces.submit import DirectIntake, HttpIntake, Intake, Provisioner, Tally, await_ends, hand_over
+
+REASONS_SHOWN = 12
+orders = typer.Typer(help="Orders for fulfil_order.", no_args_is_help=True)
+WaitOption = Annotated[bool, typer.Option("--wait", help="Return when it has ended, and say how.")]
+TimeoutOption = Annotated[float | None, typer.Option("--timeout", min=0, help="Wait at most so many seconds.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(start)
+    app.add_typer(orders, name="orders")
+
+
+def start(
+    definition: Annotated[str, typer.Argument(metavar="MODULE:SAGA", help="The definition.")],
+    data: Annotated[str, typer.Argument(metavar="JSON", help="Its input: JSON, @FILE, or - for stdin.")],
+    key: Annotated[str | None, typer.Option(help="Request key: the same key starts nothing twice.")] = None,
+    wait: WaitOption = False,
+    timeout_s: TimeoutOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Start a saga of any definition and print its id. Whoever works on the same database runs it within 2 s.
+
+    Exit code 1 with --wait: it did not complete.
+
+    \b
+    Examples
+      saga start shop:place_order '{"order_id": "SO-1", "sku": "mug", "card": "4242"}' --wait
+      saga start shop:place_order @order.json --key SO-1
+      jq .order event.json | saga start shop:place_order - -o json
+    """
+    settings = settings_and_log()
+    saga = find_definitions([definition], Path.cwd())[0]
+    order = _input(saga, _text(data))
+    with _direct(settings, saga) as intake:
+        started = intake.starter.start(saga, order, request_key=key)
+        intake.publish(first_hints(saga, started.saga_id))
+        value: dict[str, Any] = {"saga_id": started.saga_id, "run": started.run, "is_replayed": started.is_replayed}
+        if not wait:
+            put_one(output, value, started.saga_id)
+            return
+        tally = Tally(saga_ids=[started.saga_id])
+        is_over = await_ends(intake, tally, bound_s=timeout_s)
+        status = next(iter(tally.ended))
+    put_one(output, {**value, "status": status}, f"{started.saga_id}   {status}")
+    if not is_over:
+        say(f"saga: {started.saga_id} is still {status}; is a worker running? saga status")
+    if status != SagaStatus.COMPLETED:
+        raise typer.Exit(FAILED)
+
+
+def _text(data: str) -> str:
+    try:
+        if data == "-":
+            return sys.stdin.buffer.read().decode()
+        if data.startswith("@"):
+            return Path(data[1:]).read_bytes().decode()
+    except OSError as error:
+        raise UsageError(f"{data[1:]}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{data}: byte {error.start} is not UTF-8") from error
+    return data
+
+
+def _input(saga: Saga[Any], text: str) -> Model:
+    try:
+        found: Model = saga.input.model_validate_json(text)
+    except ValidationError as error:
+        raise UsageError(f"input of {saga.name}: {broken_rules(error)}") from error
+    try:
+        entity: object = saga.entity(found)
+    except Exception as error:  # the user's function
+        raise UsageError(f"entity of {saga.name}: {type(error).__name__}: {error}") from error
+    if not isinstance(entity, str) or not entity:
+        raise UsageError(f"entity of {saga.name}: gave {entity!r}; it must be a text that names the business object")
+    return found
+
+
+@contextmanager
+def _direct(settings: Settings, saga: Saga[Any]) -> Iterator[DirectIntake]:
+    with ExitStack() as parts:
+        store = opened_store(settings)
+        parts.callback(store.close)
+        registered(store, [saga])
+        starter = Starter(store, environment=settings.environment, tenant=settings.tenant)
+        parts.callback(starter.stop)
+        publish = parts.enter_context(publisher(settings, [saga]))
+        yield DirectIntake(store, starter, saga, publish)
+
+
+@orders.command()
+def submit(
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="JSON lines, or the Online Retail CSV; gz too.")],
+    provision: Annotated[bool, typer.Option("--provision", help="Put on stock what the orders take.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Submit the first so many clean orders.")] = None,
+    wait: WaitOption = False,
+    timeout_s: TimeoutOption = None,
+    api: Annotated[str | None, typer.Option(metavar="URL", help="Over this order API; else into the database.")] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Submit a file of orders, each once; type it again to go on where it stopped.
+
+    What is no clean order is refused with its reason and counted; cancellations and adjustments are skipped and counted.
+    Exit code 1 with --wait: an order is halted or has not ended. 2: there was no order in it.
+
+    \b
+    Examples
+      saga orders submit orders.jsonl --provision --wait
+      saga orders submit online-retail.csv.gz --provision --limit 2000 --wait -o json
+      generate | saga orders submit - --api http://127.0.0.1:8000
+    """
+    settings = settings_and_log()
+    with _file_of(file) as path, _intake(settings, api) as intake:
+        provisioner = Provisioner(_inventory(settings)) if provision else None
+        with progress("submitted", limit) as report:
+            found = read_orders(path)
+            tally = hand_over(
+                found,
+                intake,
+                provisioner=provisioner,
+                limit=limit,
+                progress=lambda now: report(now.submitted + now.already, _remark(now)),
+            )
+            report(tally.submitted + tally.already, _remark(tally), is_last=True)
+        is_over = True
+        if wait:
+            total = len(tally.saga_ids)
+            with progress("ended", total) as report:
+                is_over = await_ends(
+                    intake, tally, bound_s=timeout_s, progress=lambda now: report(total - now.open_count)
+                )
+                report(total - tally.open_count, is_last=True)
+    _put_tally(output, tally, with_ends=wait)
+    if not tally.saga_ids and tally.refused:
+        raise typer.Exit(USAGE)
+    if not is_over or tally.ended[SagaStatus.HALTED.value]:
+        raise typer.Exit(FAILED)
+
+
+@contextmanager
+def _file_of(name: str) -> Iterator[Path]:
+    """The file; what comes by stdin is kept in one for the length of the command, because a CSV is read twice."""
+    if name != "-":
+        path = Path(name)
+        if not path.is_file():
+            raise UsageError(f"{name}: no such file")
+        yield path
+        return
+    with tempfile.NamedTemporaryFile(prefix="saga-orders-") as kept:
+        while chunk := sys.stdin.buffer.read(1 << 20):
+            kept.write(chunk)
+        kept.flush()
+        yield Path(kept.name)
+
+
+@contextmanager
+def _intake(settings: Settings, api: str | None) -> Iterator[Intake]:
+    if api is None:
+        with _direct(settings, fulfil_order) as direct:
+            yield direct
+    elif api.startswith(("http://", "https://")):
+        yield HttpIntake(api)
+    else:
+        raise UsageError(f"--api {api!r}: an address begins with http:// or https://")
+
+
+def _inventory(settings: Settings) -> str:
+    url = addresses(settings).get("inventory")
+    if url is None:
+        raise UsageError("--provision: set SAGA_INVENTORY_URL, or run  saga dev  in the same SAGA_HOME")
+    return url
+
+
+def _remark(tally: Tally) -> str:
+    skipped = sum(tally.skipped.values())
+    return f"already there {tally.already}   refused {len(tally.refused)}   skipped {skipped}"
+
+
+def _put_tally(output: Output, tally: Tally, *, with_ends: bool) -> None:
+    value = tally.as_json(with_ends=with_ends)
+    if output is Output.JSONL:
+        for refusal in value.pop("refusals"):
+            put(json.dumps(refusal, ensure_ascii=False))
+    put_one(output, value, _text_of(tally, with_ends=with_ends))
+
+
+def _text_of(tally: Tally, *, with_ends: bool) -> str:
+    skipped = ", ".join(f"{count} {kind}s" for kind, count in sorted(tally.skipped.items())) or "0"
+    lines = [
+        f"orders {tally.orders}   submitted {tally.submitted}   already there {tally.already}   {tally.seconds:.1f} s",
+        f"refused {len(tally.refused)}   skipped {skipped}   with rounded prices {tally.rounded}",
+    ]
+    if with_ends:
+        lines.append("   ".join(f"{status} {tally.ended[status.value]}" for status in SagaStatus))
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for one in tally.refused:
+        rule = one.reason.partition(": ")[2] if one.reason.startswith("line ") else one.reason
+        reasons[rule].append(one.reference)
+    for rule, references in sorted(reasons.items(), key=lambda it: -len(it[1]))[:REASONS_SHOWN]:
+        lines.append(f"  refused {len(references):>5}  {rule[:60]}   {', '.join(references[:3])}")
+    if len(reasons) > REASONS_SHOWN:
+        lines.append(f"  and {len(reasons) - REASONS_SHOWN} more reasons; -o json has every line")
+    return "\n".join(lines)

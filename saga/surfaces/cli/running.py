@@ -1,0 +1,233 @@
+"""`saga dev`, `api`, `worker`, `drain`, `services`: the processes that stay up, or run until the work is done.
+
+Each stops at a step boundary on ctrl-C and on SIGTERM; what is left is taken up by the next process.
+"""
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Annotated
+
+import typer
+
+from saga.clock import monotonic
+from saga.core.states import SagaStatus
+from saga.errors import StoreUnavailable, UsageError
+from saga.runtime.starting import Starter
+from saga.settings import Settings
+from saga.surfaces.cli.options import (
+    FAILED,
+    DefinitionsArgument,
+    Output,
+    OutputOption,
+    definitions_named,
+    put_one,
+    say,
+    settings_and_log,
+)
+from saga.surfaces.draining import Left, left_of
+from saga.surfaces.embedded import HOST, Stack, embedded, opened_store, registered, serving_api
+from saga.surfaces.publishing import publisher
+
+SERVICES = ("inventory", "tax", "shipping", "payment")
+PortOption = Annotated[int, typer.Option(min=0, max=65535, help="Port of the API; 0 takes a free one.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    for command in (dev, api, worker, drain, services):
+        app.command()(command)
+
+
+@contextmanager
+def until_stopped() -> Iterator[threading.Event]:
+    """An event that ctrl-C and SIGTERM set; a second signal ends the process at once."""
+    stopped = threading.Event()
+    before = {}
+
+    def stop(number: int, _frame: object) -> None:
+        stopped.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, stop)
+    try:
+        yield stopped
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def dev(definitions: DefinitionsArgument = None, port: PortOption = 0, output: OutputOption = Output.TABLE) -> None:
+    """Run everything in one process, and stay up: journal on SQLite under SAGA_HOME, worker, API, participants.
+
+    The four services run for fulfil_order; a definition of your own gets a mock for each of its connectors. A mock
+    rejects when a text in the request contains a code of the connector's `rejected`, and answers with a sample else.
+
+    \b
+    Examples
+      saga dev
+      saga dev shop:place_order        # then, in another terminal: saga start shop:place_order '{...}' --wait
+      saga dev --port 8080
+    """
+    sagas = definitions_named(definitions)
+    with until_stopped() as stopped, embedded(settings_and_log(), sagas, port=port) as stack:
+        put_one(output, _facts(stack), _introduction(stack))
+        stopped.wait()
+        say("stopping: steps in flight end first")
+
+
+def _facts(stack: Stack) -> dict[str, object]:
+    return {
+        "definitions": [f"{saga.name} v{saga.version}" for saga in stack.definitions],
+        "api": stack.api_url,
+        "participants": dict(stack.urls),
+        "mocked": sorted(stack.mocked),
+    }
+
+
+def _introduction(stack: Stack) -> str:
+    lines = [f"journal      {stack.settings.store_url}" if not stack.settings.database_url else "journal      as set"]
+    lines += [f"definition   {saga.name} v{saga.version}, {len(saga.order)} steps" for saga in stack.definitions]
+    if stack.api_url:
+        lines.append(f"api          {stack.api_url}/v1/orders   {stack.api_url}/openapi.json")
+    for name, url in sorted(stack.urls.items()):
+        kind = "mock" if name in stack.mocked else "service"
+        lines.append(f"{kind:<12} {name:<10} {url}/v1/ledger")
+    return "\n".join([*lines, "ready; ctrl-C stops"])
+
+
+def api(
+    definitions: DefinitionsArgument = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = HOST,
+    port: PortOption = 8000,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Run the order API alone; it accepts while the broker is down.
+
+    \b
+    Examples
+      saga api --port 8000
+      SAGA_DATABASE_URL=postgresql://saga@db/shop SAGA_BROKER_URL=amqp://mq saga api --host 0.0.0.0
+    """
+    settings, sagas = settings_and_log(), definitions_named(definitions)
+    with until_stopped() as stopped, ExitStack() as parts:
+        store = opened_store(settings)
+        parts.callback(store.close)
+        known, _ = registered(store, sagas)
+        starter = Starter(store, environment=settings.environment, tenant=settings.tenant)
+        parts.callback(starter.stop)
+        publish = parts.enter_context(publisher(settings, sagas))
+        url = parts.enter_context(serving_api(store, known, starter, publish, host, port))
+        put_one(output, {"api": url}, f"api          {url}/v1/orders   {url}/openapi.json")
+        stopped.wait()
+
+
+def worker(
+    definitions: DefinitionsArgument = None,
+    queues: Annotated[str | None, typer.Option(help="Comma-separated; else every queue of the definitions.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=512, help="Step threads; else SAGA_THREADS.")] = None,
+) -> None:
+    """Run a worker: a Celery worker whose process drives its sagas, and which finds forgotten ones by itself.
+
+    \b
+    Examples
+      saga worker
+      saga worker shop:place_order --threads 16
+      saga worker --queues inventory,inventory.rollback
+    """
+    from saga.surfaces.working import work
+
+    settings, sagas = settings_and_log(), definitions_named(definitions)
+    if threads is not None:
+        settings = settings.model_copy(update={"threads": threads})
+    wanted = None
+    if queues is not None:
+        wanted = frozenset(name.strip() for name in queues.split(",") if name.strip())
+        has = {step.queue for saga in sagas for step in saga.order}
+        has |= {f"{name}.rollback" for name in has}
+        if not wanted or wanted - has:
+            raise UsageError(f"--queues {queues!r}: the definitions have {', '.join(sorted(has))}")
+    raise typer.Exit(work(settings, sagas, wanted))
+
+
+def drain(
+    definitions: DefinitionsArgument = None,
+    timeout_s: Annotated[float | None, typer.Option("--timeout", help="Give up after so many seconds.")] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Finish everything that can be finished, with no broker, and exit. What waits for a person stays.
+
+    Participants without an address are started here, as `saga dev` does.
+
+    \b
+    Examples
+      saga drain
+      saga drain shop:place_order --timeout 60 -o json
+    """
+    settings, sagas = settings_and_log(), definitions_named(definitions)
+    with until_stopped() as stopped, embedded(settings, sagas, port=None, with_broker=False) as stack:
+        left = _drained(stack, stopped, timeout_s)
+        counts = stack.store.counts()
+    value = {
+        "left": left.moving_count,
+        "foreign": left.foreign_count,
+        "waiting_for_a_person": left.waiting_count,
+        **{status.value: counts.get(status, 0) for status in SagaStatus},
+    }
+    text = (
+        f"{counts.get(SagaStatus.COMPLETED, 0)} completed, {counts.get(SagaStatus.COMPENSATED, 0)} compensated, "
+        f"{left.waiting_count} wait for a person, {left.foreign_count} of definitions that are not loaded here"
+    )
+    put_one(output, value, text)
+    if left.moving_count:
+        say(f"saga: {left.moving_count} sagas have not ended; run  saga drain  again")
+        raise typer.Exit(FAILED)
+
+
+def _drained(stack: Stack, stopped: threading.Event, timeout_s: float | None) -> Left:
+    give_up_at = monotonic() + timeout_s if timeout_s is not None else None
+    while True:
+        asked_at = monotonic()
+        left = left_of(stack.store, stack.definitions)
+        if not left.moving_count or stopped.is_set() or (give_up_at is not None and monotonic() > give_up_at):
+            return left
+        # Five times as long as the look took, so that looking at many sagas does not hold up moving them.
+        stopped.wait(max(0.2, 5 * (monotonic() - asked_at)))
+
+
+def services(
+    name: Annotated[
+        str | None, typer.Argument(help="inventory, tax, shipping or payment; all of them without it.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = HOST,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the one, or of the first of all.")] = 8101,
+) -> None:
+    """Run one of the four services, or all of them on ports in a row; each with a database of its own.
+
+    \b
+    Examples
+      saga services
+      saga services payment --port 8104
+    """
+    if name is not None and name not in SERVICES:
+        raise UsageError(f"no service is called {name!r}; there are {', '.join(SERVICES)}")
+    settings = settings_and_log()
+    run_services(settings, name, host, port)
+
+
+def run_services(settings: Settings, name: str | None, host: str, port: int) -> None:
+    """In a process of their own, which gets the signals that this one gets."""
+    folder = settings.home / "services"
+    command = [sys.executable, "-m", "services", name or "all", "--data", str(folder), "--end-with-parent"]
+    command += ["--host", host, "--port" if name else "--base-port", str(port)]
+    with until_stopped() as stopped, subprocess.Popen(command, start_new_session=True) as process:
+        while process.poll() is None and not stopped.wait(0.1):
+            pass
+        if process.poll() is None:
+            process.terminate()
+        code = process.wait()
+    if code != 0:
+        raise StoreUnavailable(f"services ended with code {code}")

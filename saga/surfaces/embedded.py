@@ -1,0 +1,336 @@
+"""Everything in one process: the one assembly behind `saga dev`, `saga demo`, `saga api`, `saga drain` and the tests.
+
+Rules of this file
+------------------
+- Parts are made in the order of need (schema, store, participants, worker, starter, API) and stopped in reverse, so a
+  worker never outlives its participants and the API takes nothing that could not be stored.
+- A definition whose fingerprint changed under its version is refused and named; the others run.
+- Where the parts answer is written to `<home>/stack.json`, so that a second terminal finds them. The file is a hint: what
+  is set in `SAGA_*` goes first. It counts while its writer holds `<home>/stack.lock`, which a kill -9 gives back.
+- A step may read its settings from the environment (the mail folder), so a stack of another home makes it the
+  environment's; that is done once, in `inhabit`.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from saga.clock import monotonic, sleep
+from saga.core.definition import Saga
+from saga.errors import FingerprintChanged, StoreUnavailable, UsageError
+from saga.fulfilment import connectors
+from saga.fulfilment.fulfil_order import fulfil_order
+from saga.log import logger
+from saga.runtime.engine import Definitions
+from saga.runtime.executor import Executor
+from saga.runtime.starting import Starter
+from saga.runtime.work import Hint, Limits
+from saga.runtime.worker import Worker
+from saga.settings import Settings
+from saga.store import schema
+from saga.store.opening import open_store
+from saga.store.port import Store
+from saga.surfaces.mocks import mocks_for, serve_mock
+from saga.surfaces.participants import running_services
+
+PRODUCT = (connectors.inventory, connectors.tax, connectors.shipping, connectors.payment)
+START_S = 20.0
+HOST = "127.0.0.1"
+STACK_FILE, LOCK_FILE = "stack.json", "stack.lock"
+LOCK_S = 2.0
+HOME_VARIABLE = "SAGA_HOME"
+
+Publish = Callable[[Sequence[Hint]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """What runs, and where it answers."""
+
+    settings: Settings
+    store: Store
+    definitions: Definitions
+    starter: Starter
+    urls: Mapping[str, str]
+    """Participant to address."""
+    mocked: frozenset[str]
+    api_url: str | None
+    publish: Publish
+
+
+def opened_store(settings: Settings, *, pool_size: int = 4) -> Store:
+    """The store of these settings at the schema of this release.
+
+    The embedded database is upgraded on the way; one that is named by `SAGA_DATABASE_URL` is its operator's. Raises `UsageError` with what to type when the schema is another.
+    """
+    url = settings.store_url
+    if url.startswith("memory"):
+        return open_store(url)
+    if settings.database_url is None:
+        made_home(settings)
+        schema.upgrade(url)
+    elif (revision := schema.current(url)) != schema.head():
+        state = f"is at revision {revision}" if revision else "has no tables of saga"
+        raise UsageError(f"the database {state}, this release needs {schema.head()}: type  saga db upgrade")
+    return open_store(url, pool_size=pool_size)
+
+
+def made_home(settings: Settings) -> None:
+    """Make the folder of embedded mode. Raises `UsageError` where that cannot be."""
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"SAGA_HOME: {settings.home} cannot be a folder: {error.strerror}") from error
+
+
+def registered(store: Store, sagas: Sequence[Saga[Any]]) -> tuple[Definitions, list[FingerprintChanged]]:
+    """The definitions that may run, and those that are refused. Raises the first refusal when none is left."""
+    definitions = Definitions(sagas)
+    refused = definitions.register(store)
+    if refused and not list(definitions):
+        raise refused[0]
+    for error in refused:
+        logger.error("definition_refused", error=str(error))
+    return definitions, refused
+
+
+def addresses(settings: Settings) -> dict[str, str]:
+    """Participant to address: what is set, else what a running stack of this home wrote down. `api` is among them."""
+    running = running_stack(settings)
+    return {**(running.urls if running else {}), **settings.participant_urls}
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The stack that wrote itself down in a home, and whose process lives."""
+
+    pid: int
+    urls: dict[str, str]
+
+
+def running_stack(settings: Settings) -> Running | None:
+    """The stack that runs in this home, if one does."""
+    try:
+        written = json.loads((settings.home / STACK_FILE).read_text(encoding="utf-8"))
+        pid, urls = int(written["pid"]), {str(name): str(url) for name, url in written["urls"].items()}
+        is_held = _is_held(settings.home / LOCK_FILE)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # nobody was started here, or it is starting now
+    return Running(pid, urls) if is_held else None
+
+
+def _is_held(path: Path) -> bool:
+    """Whether a living process has the lock; that of a killed one is free, and a number of a process may be used again."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def url_of(urls: Mapping[str, str]) -> Callable[[str], str]:
+    """How the executor finds a participant; one without an address is `not_sent`, with this text."""
+
+    def find(name: str) -> str:
+        if name in urls:
+            return urls[name]
+        raise UsageError(f"connector {name} has no address: set SAGA_{name.upper()}_URL")
+
+    return find
+
+
+@contextmanager
+def inhabit(settings: Settings) -> Iterator[None]:
+    """Make the home of these settings that of the environment, because steps read it there."""
+    before = os.environ.get(HOME_VARIABLE)
+    os.environ[HOME_VARIABLE] = str(settings.home)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[HOME_VARIABLE]
+        else:
+            os.environ[HOME_VARIABLE] = before
+
+
+def limits_of(settings: Settings) -> Limits:
+    return Limits(slots=max(32, 4 * settings.threads), threads=settings.threads, held=settings.in_flight)
+
+
+@contextmanager
+def embedded(
+    settings: Settings,
+    sagas: Sequence[Saga[Any]],
+    *,
+    port: int | None = 0,
+    in_subprocess: bool = False,
+    with_broker: bool = True,
+) -> Iterator[Stack]:
+    """Run everything until the block ends. `port` is the API's: 0 takes a free one, None starts no API.
+
+    Without `with_broker` there is a worker and no Celery: the rescuer finds everything.
+    Participants that have an address (set, or of a stack that runs in this home) are used where they are; services of ours
+    and mocks are started for the others. With `in_subprocess` the services run in one process of their own. Raises `UsageError`, `StoreUnavailable` or
+    `FingerprintChanged` before anything is left running.
+    """
+    with ExitStack() as parts:
+        if port is not None and (other := running_stack(settings)) is not None:
+            raise UsageError(
+                f"a stack runs in {settings.home} already (process {other.pid}); stop it, or set SAGA_HOME"
+            )
+        parts.enter_context(inhabit(settings))
+        made_home(settings)
+        store = opened_store(settings)
+        parts.callback(store.close)
+        definitions, _ = registered(store, sagas)
+        urls, mocked = _participants(parts, settings, list(definitions), in_subprocess=in_subprocess)
+        has_broker = with_broker and not settings.store_url.startswith("memory:")
+        if has_broker:
+            publish = _worker(parts, settings, definitions, urls)
+        else:
+            publish = _worker_without_broker(parts, settings, store, definitions, urls)
+        starter = Starter(store, environment=settings.environment, tenant=settings.tenant)
+        parts.callback(starter.stop)
+        api_url = None
+        if port is not None and any(saga.name == fulfil_order.name for saga in definitions):
+            api_url = parts.enter_context(serving_api(store, definitions, starter, publish, HOST, port))
+        if port is not None:
+            parts.enter_context(_written_down(settings, {**urls, **({"api": api_url} if api_url else {})}))
+        yield Stack(settings, store, definitions, starter, urls, mocked, api_url, publish)
+
+
+def _participants(
+    parts: ExitStack, settings: Settings, sagas: Sequence[Saga[Any]], *, in_subprocess: bool
+) -> tuple[dict[str, str], frozenset[str]]:
+    """Addresses of every connector that the definitions call: what is set, a service of ours, else a mock."""
+    urls = addresses(settings)
+    urls.pop("api", None)
+    mocks = [mock for mock in mocks_for(sagas, PRODUCT, settings.home / "mocks") if mock.connector.name not in urls]
+    mocked = frozenset(mock.connector.name for mock in mocks)
+    for mock in mocks:
+        served = serve_mock(mock)
+        parts.callback(served.stop)
+        urls[mock.connector.name] = served.url
+    called = {
+        operation.connector.name
+        for saga in sagas
+        for step in saga.order
+        if (operation := step.operation) is not None and any(operation.connector is one for one in PRODUCT)
+    }
+    if clash := called & mocked:
+        raise UsageError(f"two different connectors are called {', '.join(sorted(clash))}; rename one of them")
+    wanted = [one.name for one in PRODUCT if one.name in called and one.name not in urls]
+    if wanted:
+        folder = settings.home / "services"
+        urls |= parts.enter_context(running_services(wanted, folder, in_subprocess=in_subprocess))
+    return urls, mocked
+
+
+def _worker(parts: ExitStack, settings: Settings, definitions: Definitions, urls: Mapping[str, str]) -> Publish:
+    """Celery's worker in a thread, which drives the sagas and takes hints; how to hint to it."""
+    from saga.runtime.celery import attach, make_app, worker_in_thread
+
+    app = make_app(settings.broker_url, definitions)
+    attachment = attach(
+        app,
+        definitions,
+        store_url=settings.store_url,
+        url_of=url_of(urls),
+        driver="process",
+        limits=limits_of(settings),
+    )
+    parts.callback(worker_in_thread(app).stop)
+    return attachment.publisher.publish
+
+
+def _worker_without_broker(
+    parts: ExitStack, settings: Settings, store: Store, definitions: Definitions, urls: Mapping[str, str]
+) -> Publish:
+    executor = Executor(url_of(urls), store.clock, pool_size=settings.threads)
+    parts.callback(executor.close)
+    worker = Worker(store, definitions, executor, limits=limits_of(settings))
+    worker.start()
+    parts.callback(worker.stop)
+
+    def wake(hints: Sequence[Hint]) -> None:
+        worker.wake(list(dict.fromkeys(hint.saga_id for hint in hints)))
+
+    return wake
+
+
+@contextmanager
+def serving_api(
+    store: Store,
+    definitions: Definitions,
+    starter: Starter,
+    publish: Publish,
+    host: str,
+    port: int,
+) -> Iterator[str]:
+    """The order API in a thread; yields its address. Raises `UsageError` when the port is taken."""
+    import uvicorn
+
+    from saga.surfaces.api import build_api
+
+    try:
+        listening = socket.create_server((host, port))
+    except OSError as error:
+        raise UsageError(f"port {port} of {host} cannot be had ({error.strerror}); take another with --port") from error
+    # asyncio sets this only on sockets that name TCP as their protocol, and without it an answer in two writes takes 40 ms.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    app = build_api(store, definitions, starter, publish)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="saga-api", daemon=True)
+    thread.start()
+    wait_for(lambda: server.started, START_S, "the API did not start")
+    try:
+        yield f"http://{host}:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()
+
+
+def wait_for(condition: Callable[[], bool], bound_s: float, otherwise: str) -> None:
+    """Return when `condition` holds; `StoreUnavailable` with `otherwise` after `bound_s` seconds."""
+    give_up_at = monotonic() + bound_s
+    while not condition():
+        if monotonic() > give_up_at:
+            raise StoreUnavailable(f"{otherwise} within {bound_s:.0f} s")
+        sleep(0.02)
+
+
+@contextmanager
+def _written_down(settings: Settings, urls: Mapping[str, str]) -> Iterator[None]:
+    path = settings.home / STACK_FILE
+    with (settings.home / LOCK_FILE).open("wb") as lock:
+        # Whoever looks at the lock holds it for a moment.
+        wait_for(lambda: _takes(lock), LOCK_S, f"another stack is starting in {settings.home}; it did not end")
+        _replace(path, json.dumps({"pid": os.getpid(), "urls": urls}, indent=1))
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _takes(lock: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _replace(path: Path, text: str) -> None:
+    draft = path.with_suffix(".part")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)

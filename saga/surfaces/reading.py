@@ -1,0 +1,337 @@
+"""What a saga, its journal and an order look like as JSON: one shape for the HTTP API and for `-o json`.
+
+Rules of this file: functions of values that were already read, no store and no clock. Personal data stays in the
+journal: of a payload (input, request body, result) the shape holds codec, key id, length and sha256, so that two people
+can say whether they speak of the same bytes without showing them. Details are texts for people: business codes, never
+payloads. Fields are added, never renamed or taken away.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+from pydantic import BaseModel, Field, JsonValue
+
+from saga.core.definition import Saga
+from saga.core.fold import NodeState, SagaState
+from saga.core.outcomes import OutcomeCode, Payload
+from saga.core.plan import action_of, compensation_of
+from saga.core.states import Direction, Effect, EntryState, HaltReason, NodePhase, SagaStatus
+from saga.core.transitions import Transition
+from saga.fulfilment.view import OrderView, order_view
+from saga.store.codec import decode
+from saga.store.port import JournalEntry, SagaRow
+
+
+class SagaSummary(BaseModel):
+    """One saga in a list: what its row says."""
+
+    saga_id: str
+    definition: str
+    version: int
+    entity: str
+    run: int
+    status: SagaStatus
+    halt_reason: HaltReason | None
+    accepted_at: datetime
+    due_at: datetime | None
+    ended_at: datetime | None
+
+
+class HaltReading(BaseModel):
+    """Why the saga stands still."""
+
+    reason: HaltReason
+    at: datetime
+    node: str | None
+    detail: str
+    heals_itself: bool
+
+
+class CauseReading(BaseModel):
+    """Why the saga turned round."""
+
+    cause: str
+    at: datetime
+    step: str | None
+    detail: str
+
+
+class CancelReading(BaseModel):
+    """Who asked for a cancel, and whether it came too late."""
+
+    at: datetime
+    actor: str
+    reason: str
+    is_refused: bool
+
+
+class PlanEntryReading(BaseModel):
+    """One entry of the frozen plan."""
+
+    step: str
+    mode: str
+    state: EntryState
+
+
+class NodeReading(BaseModel):
+    """One step in one direction."""
+
+    node: str
+    step: str
+    direction: Direction
+    kind: str | None = Field(description="null when this process does not have the definition")
+    phase: NodePhase
+    attempts: int = Field(description="how often it was started")
+    tries: int = Field(description="attempts that cost one, out of the retry budget")
+    outcome: OutcomeCode | None
+    detail: str
+    effect: Effect
+    started_at: datetime | None
+    ended_at: datetime | None
+    took_s: float | None = Field(description="from the first start to the last outcome")
+    next_at: datetime | None
+    deadline_at: datetime | None
+    owner: str | None = Field(description="the worker that holds the open attempt")
+
+
+class NetEffect(BaseModel):
+    """What is left in the world of one kind and unit, as the participants reported it."""
+
+    kind: str
+    unit: str
+    quantity: int
+
+
+class SagaReading(BaseModel):
+    """One saga as of journal entry `seq`."""
+
+    saga_id: str
+    definition: str
+    version: int
+    environment: str
+    tenant: str
+    entity: str
+    run: int
+    seq: int
+    status: SagaStatus
+    accepted_at: datetime
+    ended_at: datetime | None
+    deadline_at: datetime | None
+    traceparent: str | None
+    halt: HaltReading | None
+    cause: CauseReading | None
+    cancel: CancelReading | None
+    plan: list[PlanEntryReading] | None
+    nodes: list[NodeReading]
+    net_effects: list[NetEffect]
+    warnings: list[str]
+
+
+class TransitionReading(BaseModel):
+    """One fact of the journal; payloads stand as `{codec, key_id, length, sha256}`."""
+
+    kind: str
+    at: datetime
+    facts: dict[str, JsonValue]
+
+
+class EntryReading(BaseModel):
+    """One decision, as it was appended."""
+
+    seq: int
+    at: datetime
+    writer: str
+    actor: str
+    reason: str | None
+    prev_hash: str
+    transitions: list[TransitionReading]
+
+
+class JournalReading(BaseModel):
+    """A whole journal, ascending."""
+
+    saga_id: str
+    entries: list[EntryReading]
+
+
+class OrderLinks(BaseModel):
+    order: str
+    saga: str
+    journal: str
+
+
+class OrderReading(BaseModel):
+    """What a customer is told about an order; of several runs the latest."""
+
+    order_id: str
+    status: OrderView
+    saga_id: str
+    saga_status: SagaStatus
+    run: int
+    accepted_at: datetime
+    ended_at: datetime | None
+    cause: CauseReading | None
+    links: OrderLinks
+
+
+def read_row(row: SagaRow) -> SagaSummary:
+    """A row of the list."""
+    return SagaSummary(**{name: getattr(row, name) for name in SagaSummary.model_fields})
+
+
+def read_saga(state: SagaState, seq: int, definition: Saga[Any] | None) -> SagaReading:
+    """The whole saga. Without its definition the nodes that were never touched are not known and not listed."""
+    halt, cancel = state.halt, state.cancel
+    return SagaReading(
+        saga_id=state.saga_id,
+        definition=state.definition,
+        version=state.version,
+        environment=state.environment,
+        tenant=state.tenant,
+        entity=state.entity,
+        run=state.run,
+        seq=seq,
+        status=state.status,
+        accepted_at=state.accepted_at,
+        ended_at=state.ended_at,
+        deadline_at=state.deadline_at,
+        traceparent=state.traceparent,
+        halt=halt
+        and HaltReading(
+            reason=halt.reason, at=halt.at, node=halt.node, detail=halt.detail, heals_itself=halt.heals_itself
+        ),
+        cause=_cause(state),
+        cancel=cancel
+        and CancelReading(at=cancel.at, actor=cancel.actor, reason=cancel.reason, is_refused=state.is_cancel_refused),
+        plan=_plan(state),
+        nodes=[_node(name, state.node(name), definition) for name in _node_names(state, definition)],
+        net_effects=[
+            NetEffect(kind=kind, unit=unit, quantity=quantity)
+            for (kind, unit), quantity in sorted(state.net_effects().items())
+        ],
+        warnings=list(state.warnings),
+    )
+
+
+def read_journal(saga_id: str, entries: Sequence[JournalEntry]) -> JournalReading:
+    """The journal without payloads. Raises `CodecError` for an entry that this release cannot read."""
+    return JournalReading(saga_id=saga_id, entries=[_entry(entry) for entry in entries])
+
+
+def read_order(state: SagaState) -> OrderReading:
+    """The order that a saga of `fulfil_order` is about."""
+    return OrderReading(
+        order_id=state.entity,
+        status=order_view(state),
+        saga_id=state.saga_id,
+        saga_status=state.status,
+        run=state.run,
+        accepted_at=state.accepted_at,
+        ended_at=state.ended_at,
+        cause=_cause(state),
+        links=order_links(state.entity, state.saga_id),
+    )
+
+
+def order_links(order_id: str, saga_id: str) -> OrderLinks:
+    """Where the HTTP API shows an order, its saga and its journal."""
+    saga = f"/v1/sagas/{saga_id}"
+    return OrderLinks(order=f"/v1/orders/{order_id}", saga=saga, journal=f"{saga}/journal")
+
+
+def _cause(state: SagaState) -> CauseReading | None:
+    cause = state.cause
+    if cause is None:
+        return None
+    return CauseReading(cause=cause.cause, at=cause.at, step=cause.step, detail=cause.detail)
+
+
+def _plan(state: SagaState) -> list[PlanEntryReading] | None:
+    if state.plan is None:
+        return None
+    return [PlanEntryReading(step=entry.step, mode=entry.mode, state=entry.state) for entry in state.plan]
+
+
+def _node_names(state: SagaState, definition: Saga[Any] | None) -> list[str]:
+    """Actions in the order of the definition, compensations in that of the plan, then what only the journal knows."""
+    actions = [action_of(step) for step in definition.order] if definition else []
+    compensations = [
+        compensation_of(definition.by_name[entry.step])
+        for entry in state.plan or ()
+        if definition and entry.step in definition.by_name
+    ]
+    return list(dict.fromkeys([*actions, *compensations, *state.nodes]))
+
+
+def _node(name: str, node: NodeState, definition: Saga[Any] | None) -> NodeReading:
+    step_name, _, direction = name.rpartition(":")
+    step = definition.by_name.get(step_name) if definition else None
+    took_s = (node.ended_at - node.first_at).total_seconds() if node.ended_at and node.first_at else None
+    return NodeReading(
+        node=name,
+        step=step_name,
+        direction=Direction(direction),
+        kind=step.kind.value if step else None,
+        phase=node.phase,
+        attempts=node.epoch,
+        tries=node.tries,
+        outcome=node.code,
+        detail=node.detail,
+        effect=node.effect,
+        started_at=node.first_at,
+        ended_at=node.ended_at,
+        took_s=took_s,
+        next_at=node.next_at,
+        deadline_at=node.deadline_at,
+        owner=node.owner if node.phase is NodePhase.OPEN else None,
+    )
+
+
+def _entry(entry: JournalEntry) -> EntryReading:
+    return EntryReading(
+        seq=entry.seq,
+        at=entry.at,
+        writer=entry.writer,
+        actor=entry.actor,
+        reason=entry.reason,
+        prev_hash=entry.prev_hash.hex(),
+        transitions=[_transition(it) for it in decode(entry.body)],
+    )
+
+
+def _transition(it: Transition) -> TransitionReading:
+    facts = {name: value for name, value in _facts(it) if name != "at"}
+    return TransitionReading(kind=it.kind, at=it.at, facts=facts)
+
+
+def _facts(value: Any) -> Iterator[tuple[str, JsonValue]]:
+    return ((it.name, _fact(getattr(value, it.name))) for it in fields(value))
+
+
+def _fact(value: object) -> JsonValue:
+    match value:
+        case Payload():
+            return _digest(value)
+        case datetime():
+            return value.isoformat()
+        case tuple():
+            return [_fact(item) for item in value]
+        case None | bool() | int() | float() | str():
+            return value
+        case _:
+            if is_dataclass(value):
+                return dict(_facts(value))
+            raise TypeError(f"{type(value).__name__} has no place in the JSON of a journal")
+
+
+def _digest(payload: Payload) -> JsonValue:
+    data = payload.data.encode()
+    return {
+        "codec": payload.codec,
+        "key_id": payload.key_id,
+        "length": len(data),
+        "sha256": sha256(data).hexdigest(),
+    }

@@ -1,0 +1,121 @@
+"""A rollback read again from its journal, without the engine: was the plan right, and was it followed (invariant I4).
+
+Rules of this file
+------------------
+- The plan must be what DESIGN section 5 says: every compensatable step whose effect is applied or unknown at that moment,
+  in reverse order of the definition. The effects are folded here from the outcomes alone; what the engine wrote about
+  them is not read.
+- Compensations start in the order of the plan. One may overtake another only when that one is stuck, or waits for a stuck
+  one, or when both were parallel and the definition undoes branches together.
+- After `rollback_requested` no attempt of an action starts, not even a repeat.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from saga.core import transitions as t
+from saga.core.definition import Kind, Saga, Step
+from saga.core.outcomes import effect_after
+from saga.core.states import Direction, Effect, NodePhase
+
+
+@dataclass
+class _Walk:
+    """One journal read again, without the engine: what each action left, what was compensated and what is stuck."""
+
+    definition: Saga[Any]
+    effects: dict[str, Effect] = field(default_factory=dict)
+    open_actions: set[str] = field(default_factory=set)
+    is_turned: bool = False
+    plan: list[str] | None = None
+    begun: list[str] = field(default_factory=list)
+    done: set[str] = field(default_factory=set)
+    stuck: set[str] = field(default_factory=set)
+
+    def started(self, it: t.AttemptStarted) -> Iterator[str]:
+        step, direction = self.definition.node(it.node)
+        if direction is Direction.ACTION:
+            self.open_actions.add(step.name)
+            if self.is_turned:
+                yield f"attempt {it.epoch} of {it.node} started after the rollback was requested"
+        elif self.plan is None:
+            yield f"{it.node} started before the plan was frozen"
+        elif step.name not in self.plan:
+            yield f"{it.node} started and is not in the frozen plan [{', '.join(self.plan)}]"
+        elif step.name not in self.begun:
+            self.begun.append(step.name)
+            if ahead := self._ahead_of(step):
+                yield f"{it.node} started before {', '.join(ahead)}, which stand before it in the frozen plan"
+
+    def _ahead_of(self, step: Step) -> list[str]:
+        """The entries before `step` that hold it up: all but what has ended, is stuck, waits for a stuck one, or was
+        parallel to it where the definition undoes branches together."""
+        plan = self.plan or []
+        held: list[Step] = []
+        ahead = []
+        for name in plan[: plan.index(step.name)]:
+            entry = self.definition.by_name[name]
+            if name in self.done:
+                continue
+            if name in self.stuck or any(name in other.asks_for() for other in held):
+                held.append(entry)
+            elif not (self.definition.parallel_compensation and _were_parallel(entry, step)):
+                ahead.append(name)
+        return [*ahead, *(other.name for other in held if step.name in other.asks_for())]
+
+    def ended(self, it: t.AttemptEnded) -> None:
+        step, direction = self.definition.node(it.node)
+        if direction is Direction.ACTION:
+            self.open_actions.discard(step.name)
+            before = self.effects.get(step.name, Effect.ABSENT)
+            remembers = step.remembers_rejections_in(direction)
+            self.effects[step.name] = effect_after(before, it.code, remembers_rejections=remembers)
+        elif it.phase is NodePhase.DONE:
+            self.done.add(step.name)
+        elif it.spent or it.phase is NodePhase.FAILED:
+            self.stuck.add(step.name)
+
+    def frozen(self, it: t.PlanFrozen) -> Iterator[str]:
+        wanted = []
+        for step in reversed(self.definition.order):
+            in_flight = step.name in self.open_actions
+            effect = Effect.UNKNOWN if in_flight else self.effects.get(step.name, Effect.ABSENT)
+            if step.kind is Kind.COMPENSATABLE and effect is not Effect.ABSENT:
+                settles = effect is Effect.UNKNOWN and not step.serialises_in(Direction.ACTION)
+                wanted.append(t.PlannedEntry(step.name, "settle" if settles else "compensate"))
+        if tuple(wanted) != it.entries:
+            yield f"the frozen plan is {_listed(it.entries)} and must be {_listed(wanted)}"
+        self.plan = [entry.step for entry in it.entries]
+        self.stuck |= {entry.step for entry in it.entries if entry.mode == "settle"}
+
+
+def _were_parallel(one: Step, other: Step) -> bool:
+    return one.name not in other.ancestors and other.name not in one.ancestors
+
+
+def _listed(entries: Sequence[t.PlannedEntry]) -> str:
+    return "[" + ", ".join(it.step if it.mode == "compensate" else f"{it.mode} {it.step}" for it in entries) + "]"
+
+
+def plan_faults(definition: Saga[Any], journal: Sequence[t.Transition]) -> Iterator[str]:
+    """Compensations are the frozen plan in its order, and the plan is what the journal makes of the definition."""
+    walk = _Walk(definition)
+    for it in journal:
+        match it:
+            case t.AttemptStarted():
+                yield from walk.started(it)
+            case t.AttemptEnded():
+                walk.ended(it)
+            case t.StepBroke() if it.node.endswith(f":{Direction.COMPENSATION}"):
+                walk.stuck.add(it.node.rpartition(":")[0])
+            case t.RollbackRequested():
+                walk.is_turned = True
+            case t.PlanFrozen():
+                yield from walk.frozen(it)
+            case t.SagaCompensated():
+                left = [name for name in walk.plan or [] if name not in walk.done]
+                if walk.plan is None or left:
+                    yield f"ended compensated {'without ' + ', '.join(left) if left else 'without a plan'}"
+            case _:
+                pass  # says nothing of a rollback

@@ -1,0 +1,296 @@
+"""Hands a file of orders over, once each: what `saga orders submit` does.
+
+Rules of this file
+------------------
+- The request key of an order is made of its id, so submitting a file again, or going on after a crash, starts nothing
+  twice: an order that is there already is answered with its saga.
+- Stock is provisioned per order, before the order is handed over, under a key made of its id: again at most once.
+- Orders go out from a bounded number of threads, so concurrent starts share commits; memory holds as many orders as are
+  on their way.
+- What is no order is counted with its reason and hinders nobody. A database or API that is away ends the run with
+  `StoreUnavailable`; the same command goes on where it stopped.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import requests
+
+from saga.clock import monotonic, sleep
+from saga.core.definition import Saga
+from saga.core.states import SagaStatus
+from saga.errors import DataRefused, DuplicateOrder, KeyReused, StoreUnavailable
+from saga.fulfilment.intake import Found, Refused, Rounded, Skipped
+from saga.fulfilment.models import Order
+from saga.runtime.starting import Starter, first_hints
+from saga.runtime.work import Hint
+from saga.store.port import Store
+from saga.surfaces.draining import is_over
+
+THREADS = 16
+AHEAD = 64
+"""Orders on their way at once."""
+CALL_S = 30.0
+POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The saga that carries an order; `is_known` when it was handed over before."""
+
+    saga_id: str
+    is_known: bool
+
+
+class Intake(Protocol):
+    """Whoever takes orders."""
+
+    def submit(self, order: Order) -> Receipt:
+        """Durable on return; again with the same order gives the same saga. Raises `KeyReused` or `DuplicateOrder`
+        for an id that was taken by another order, `DataRefused`, or `StoreUnavailable`."""
+        ...
+
+    def status(self, saga_id: str) -> tuple[SagaStatus, bool]:
+        """Where the saga stands, and whether only a person could still move it."""
+        ...
+
+
+def request_key(order_id: str) -> str:
+    return f"orders-submit:{order_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class DirectIntake:
+    """Straight into the database, by way of the same `Starter` as the API."""
+
+    store: Store
+    starter: Starter
+    saga: Saga[Any]
+    publish: Callable[[list[Hint]], None]
+
+    def submit(self, order: Order) -> Receipt:
+        started = self.starter.start(self.saga, order, request_key=request_key(order.order_id))
+        if not started.is_replayed:
+            self.publish(first_hints(self.saga, started.saga_id))
+        return Receipt(started.saga_id, started.is_replayed)
+
+    def status(self, saga_id: str) -> tuple[SagaStatus, bool]:
+        row = self.store.row(saga_id)
+        assert row is not None, f"{saga_id} was accepted and is not there"
+        return row.status, is_over(row)
+
+
+class HttpIntake:
+    """Over the order API."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+        self._session = session()
+
+    def submit(self, order: Order) -> Receipt:
+        key = request_key(order.order_id)
+        answer = self._ask("POST", "/v1/orders", order.model_dump_json(), {"Idempotency-Key": key})
+        if answer.status_code in (200, 202):
+            return Receipt(str(answer.json()["saga_id"]), answer.headers.get("Idempotency-Replayed") == "true")
+        detail = str(_problem(answer).get("detail") or f"HTTP {answer.status_code}")
+        if answer.status_code == 409:
+            raise DuplicateOrder(order.order_id, str(_problem(answer).get("saga_id", "of another request")))
+        raise DataRefused(order.order_id, detail)
+
+    def status(self, saga_id: str) -> tuple[SagaStatus, bool]:
+        answer = self._ask("GET", f"/v1/sagas/{saga_id}")
+        if answer.status_code != 200:
+            raise StoreUnavailable(f"{self._url}/v1/sagas/{saga_id} answers {answer.status_code}")
+        saga = answer.json()
+        status, halt = SagaStatus(saga["status"]), saga.get("halt")
+        is_ended = status in (SagaStatus.COMPLETED, SagaStatus.COMPENSATED)
+        return status, is_ended or bool(halt and not halt["heals_itself"])
+
+    def _ask(self, method: str, path: str, body: str = "", headers: dict[str, str] | None = None) -> requests.Response:
+        sent = {"Content-Type": "application/json", **(headers or {})}
+        try:
+            answer = self._session.request(method, self._url + path, data=body.encode(), headers=sent, timeout=CALL_S)
+        except requests.RequestException as error:
+            raise StoreUnavailable(f"no answer from {self._url}: {type(error).__name__}") from error
+        if answer.status_code >= 500 or answer.status_code == 429:
+            raise StoreUnavailable(f"{self._url}{path} answers {answer.status_code}; type the same command again")
+        return answer
+
+
+class Provisioner:
+    """Puts on stock what an order takes, once per order id."""
+
+    def __init__(self, inventory_url: str) -> None:
+        self._url = inventory_url.rstrip("/") + "/v1/stock"
+        self._session = session()
+
+    def provide(self, order: Order) -> None:
+        items = [{"sku": sku, "quantity": quantity} for sku, quantity in order.stock.items()]
+        headers = {"Idempotency-Key": f"provision:{order.order_id}"}
+        try:
+            answer = self._session.post(self._url, json={"items": items}, headers=headers, timeout=CALL_S)
+        except requests.RequestException as error:
+            raise StoreUnavailable(f"no answer from inventory at {self._url}: {type(error).__name__}") from error
+        if answer.status_code == 422:
+            raise DataRefused(order.order_id, f"provision: {_problem(answer).get('detail', 'refused')}")
+        if answer.status_code >= 400:
+            raise StoreUnavailable(f"inventory at {self._url} answers {answer.status_code} to a provision")
+
+
+def session() -> requests.Session:
+    """A session that takes nothing from the environment."""
+    made = requests.Session()
+    made.trust_env = False
+    adapter = requests.adapters.HTTPAdapter(pool_maxsize=THREADS)
+    made.mount("http://", adapter)
+    made.mount("https://", adapter)
+    return made
+
+
+def _problem(answer: requests.Response) -> dict[str, Any]:
+    try:
+        body = answer.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of a file."""
+
+    orders: int = 0
+    submitted: int = 0
+    already: int = 0
+    rounded: int = 0
+    refused: list[Refused] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    saga_ids: list[str] = field(default_factory=list)
+    ended: Counter[str] = field(default_factory=Counter)
+    """By status, filled by `await_ends`."""
+    open_count: int = 0
+    seconds: float = 0.0
+
+    def as_json(self, *, with_ends: bool) -> dict[str, Any]:
+        ends = {status.value: self.ended[status.value] for status in SagaStatus} if with_ends else {}
+        return {
+            "orders": self.orders,
+            "submitted": self.submitted,
+            "already": self.already,
+            "refused": len(self.refused),
+            "skipped": dict(self.skipped),
+            "rounded": self.rounded,
+            **ends,
+            "seconds": round(self.seconds, 3),
+            "refusals": [{"reference": one.reference, "reason": one.reason} for one in self.refused],
+        }
+
+
+def hand_over(
+    found: Iterable[Found],
+    intake: Intake,
+    *,
+    provisioner: Provisioner | None = None,
+    limit: int | None = None,
+    progress: Callable[[Tally], None] = lambda _tally: None,
+) -> Tally:
+    """Submit up to `limit` orders of `found`. Raises `StoreUnavailable` when nobody takes them any more."""
+    tally, began = Tally(), monotonic()
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="submit") as pool:
+        flying: dict[Future[Receipt], Order] = {}
+        try:
+            for order in _orders(found, tally, limit):
+                flying[pool.submit(_one, order, intake, provisioner)] = order
+                while len(flying) >= AHEAD:
+                    _land(flying, tally)
+                progress(tally)
+            while flying:
+                _land(flying, tally)
+                progress(tally)
+        finally:
+            for future in flying:
+                future.cancel()
+    tally.seconds = monotonic() - began
+    return tally
+
+
+def _orders(found: Iterable[Found], tally: Tally, limit: int | None) -> Iterator[Order]:
+    rounded: Rounded | None = None
+    for it in found:
+        match it:
+            case Order():
+                if limit is not None and tally.orders >= limit:
+                    return
+                tally.orders += 1
+                tally.rounded += rounded is not None
+                yield it
+            case Refused():
+                tally.refused.append(it)
+            case Skipped():
+                tally.skipped[it.kind] += 1
+            case Rounded():
+                pass
+        rounded = it if isinstance(it, Rounded) else None
+
+
+def _one(order: Order, intake: Intake, provisioner: Provisioner | None) -> Receipt:
+    if provisioner is not None:
+        provisioner.provide(order)
+    return intake.submit(order)
+
+
+def _land(flying: dict[Future[Receipt], Order], tally: Tally) -> None:
+    done, _ = wait(flying, return_when=FIRST_COMPLETED)
+    for future in done:
+        order = flying.pop(future)
+        try:
+            receipt = future.result()
+        except (KeyReused, DuplicateOrder):
+            reason = "order_id: was submitted before with another content"
+            tally.refused.append(Refused(order.order_id, reason))
+            continue
+        except DataRefused as error:
+            tally.refused.append(Refused(order.order_id, error.reason))
+            continue
+        tally.saga_ids.append(receipt.saga_id)
+        if receipt.is_known:
+            tally.already += 1
+        else:
+            tally.submitted += 1
+
+
+def await_ends(
+    intake: Intake,
+    tally: Tally,
+    *,
+    bound_s: float | None = None,
+    progress: Callable[[Tally], None] = lambda _tally: None,
+) -> bool:
+    """Wait until nobody but a person can move any of the sagas; False when `bound_s` seconds were not enough.
+
+    Sagas end roughly in the order of their start, so each is asked about in turn: the reads are about as many as sagas.
+    """
+    give_up_at = monotonic() + bound_s if bound_s is not None else None
+    tally.open_count = len(tally.saga_ids)
+    for place, saga_id in enumerate(tally.saga_ids):
+        status, is_last = intake.status(saga_id)
+        while not is_last:
+            if give_up_at is not None and monotonic() > give_up_at:
+                _count_rest(intake, tally, place)
+                return False
+            sleep(POLL_S)
+            progress(tally)
+            status, is_last = intake.status(saga_id)
+        tally.ended[status.value] += 1
+        tally.open_count -= 1
+        progress(tally)
+    return True
+
+
+def _count_rest(intake: Intake, tally: Tally, place: int) -> None:
+    for saga_id in tally.saga_ids[place:]:
+        status, _ = intake.status(saga_id)
+        tally.ended[status.value] += 1

@@ -1,0 +1,1 @@
+"""What the four services share, so that they do not drift: barrier, faults, ledger, problem documents, health."""

@@ -1,0 +1,162 @@
+"""A service's database: how a transaction is run on it, once or again.
+
+Rules of this file
+------------------
+- `write` runs work in one transaction and repeats it, at most `TRIES_MAX` times, when nothing of it can have been
+  committed: serialization failure, deadlock, a unique key that somebody else took at the same time, and a connection
+  that was found dead before the commit was sent. So work is a function of the connection alone and starts afresh.
+- SQLite: WAL and `synchronous=FULL`; a write begins with BEGIN IMMEDIATE, because a reader that becomes a writer fails at
+  once. The writers of this process queue at a lock instead of polling the file; other processes wait for the busy
+  time-out. A connection serves one thread at a time.
+- PostgreSQL: READ COMMITTED. A wait for a key that somebody else works on ends after `LOCK_WAIT_S` with `StillBusy`.
+- Tables are made at start, by one process at a time.
+"""
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.pool import QueuePool
+
+T = TypeVar("T")
+
+THREADS = 8
+TRIES_MAX = 5
+BUSY_TIMEOUT_S = 10
+LOCK_WAIT_S = 10
+CREATE_LOCK = 0x73657276
+"""An advisory lock of PostgreSQL, for creating tables."""
+
+AGAIN = frozenset({"40001", "40P01", "23505"})
+"""SQLSTATEs after which the same transaction may succeed: serialization, deadlock, unique violation."""
+LOCK_NOT_AVAILABLE = "55P03"
+
+
+class StillBusy(Exception):
+    """Somebody else holds what is needed for longer than one waits; nothing was done."""
+
+
+class Database:
+    """One engine with a pool as large as the service has threads. `read` and `write` are thread-safe."""
+
+    def __init__(self, url: str) -> None:
+        self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        self._engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
+        self._reads = self._engine.execution_options(reads_only=True)
+        self._queue: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
+
+    def create(self, metadata: MetaData) -> None:
+        """Make what is missing of the tables; safe when several processes start at once."""
+
+        def make(connection: Connection) -> None:
+            if not self.is_sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": CREATE_LOCK})
+            metadata.create_all(connection)
+
+        self.write(make)
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Run work that writes nothing; it sees what was committed and blocks nobody."""
+        return self._repeat(lambda: _once(self._reads, work))
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Run work in a transaction and commit it; work may run several times, of which one is committed."""
+
+        def locked() -> T:
+            with self._queue:
+                return _once(self._engine, work)
+
+        return self._repeat(locked)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _repeat(self, attempt: Callable[[], T]) -> T:
+        for _ in range(TRIES_MAX - 1):
+            try:
+                return attempt()
+            except DBAPIError as error:
+                if not self._may_repeat(error):
+                    raise
+        return attempt()
+
+    def _may_repeat(self, error: DBAPIError) -> bool:
+        if isinstance(error.__cause__, _WhileCommitting):
+            return False
+        state = getattr(error.orig, "sqlstate", None)
+        is_busy = state == LOCK_NOT_AVAILABLE or (self.is_sqlite and "database is locked" in str(error.orig))
+        if is_busy:
+            raise StillBusy(str(error.orig)) from error
+        if self.is_sqlite and isinstance(error, IntegrityError):
+            # Writers take turns, so nobody took the key in between: it is a bug of the work.
+            return False
+        return state in AGAIN or error.connection_invalidated
+
+
+class _WhileCommitting(Exception):
+    """Marks an error of the commit itself, after which the transaction may stand."""
+
+
+def _once(engine: Engine, work: Callable[[Connection], T]) -> T:
+    with engine.connect() as connection:
+        transaction = connection.begin()
+        answer = work(connection)
+        try:
+            transaction.commit()
+        except DBAPIError as error:
+            # A deferred constraint or a serialization failure at COMMIT says for certain that nothing was committed.
+            if getattr(error.orig, "sqlstate", None) in AGAIN:
+                raise
+            raise error from _WhileCommitting()
+        return answer
+
+
+def _postgres_engine(url: str) -> Engine:
+    return create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"),
+        use_native_hstore=False,
+        connect_args={
+            "connect_timeout": 5,
+            "application_name": "saga-service",
+            "options": f"-c lock_timeout={LOCK_WAIT_S}s",
+            # Every statement here is one of a few and repeated, so it is prepared at once.
+            "prepare_threshold": 2,
+        },
+        poolclass=QueuePool,
+        pool_size=THREADS,
+        max_overflow=4,
+        pool_use_lifo=True,
+    )
+
+
+def _sqlite_engine(url: str) -> Engine:
+    parsed = make_url(url)
+    if not parsed.database or parsed.database == ":memory:":
+        raise ValueError(f"{url}: a file is needed, as in sqlite:///inventory.db")
+    Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        parsed.set(drivername="sqlite+pysqlite"),
+        connect_args={"isolation_level": None, "check_same_thread": False, "timeout": BUSY_TIMEOUT_S},
+        poolclass=QueuePool,
+        pool_size=THREADS,
+        max_overflow=4,
+        pool_use_lifo=True,
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    reads_only = connection.get_execution_options().get("reads_only")
+    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")

@@ -1,0 +1,1 @@
+"""The tax service: answers what tax an order carries, and keeps a row of each answer."""

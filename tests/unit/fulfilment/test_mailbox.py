@@ -1,0 +1,136 @@
+"""The customer is told once per key: a repeat is the same file, and a crash leaves no half of one."""
+
+import email
+import subprocess
+import sys
+import threading
+from email.message import EmailMessage
+from email.policy import SMTP
+from pathlib import Path
+
+import pytest
+
+from saga.fulfilment.mailbox import confirmation, put
+from saga.fulfilment.models import Order, OrderPrice, Shipment
+from tests.waiting import wait_until
+
+KEY = "a2345678b2345678c2345678d2345678"
+PRICE = OrderPrice(goods=350, tax=70, freight=495, total=915, currency="GBP")
+SHIPMENT = Shipment(shipment_id="s1", tracking="T-1", carrier="DHL")
+
+
+def order(address: str | None = "zoe@example.org") -> Order:
+    return Order.model_validate(
+        {
+            "order_id": "SO-1",
+            "customer_id": "C7",
+            "currency": "GBP",
+            "country": "United Kingdom",
+            "address": {"name": "Zoë", "street": "1 High Street", "city": "Leeds", "postcode": "LS1 1AA"},
+            "lines": [{"sku": "A", "quantity": 7, "unit_price": 50}],
+            "payment_method": "pm_card",
+            "email": address,
+        }
+    )
+
+
+def mail() -> EmailMessage:
+    return confirmation(order(), PRICE, SHIPMENT, KEY)
+
+
+def test_the_mail_is_one_that_a_mail_program_reads(tmp_path: Path) -> None:
+    """What lies in the folder parses as RFC 5322 without a defect and says what was bought for how much."""
+    path = put(tmp_path / "mailbox", KEY, mail())
+    read = email.message_from_bytes(path.read_bytes(), policy=SMTP)
+    assert path.name == f"{KEY}.eml"
+    assert not read.defects
+    assert (read["Message-ID"], read["To"]) == (f"<{KEY}@shop.invalid>", "zoe@example.org")
+    assert read["Date"].datetime.tzinfo is not None
+    body = read.get_body()
+    assert body is not None
+    text = body.get_content()
+    assert [part for part in ("£3.50", "£0.70", "£4.95", "£9.15", "T-1", "7 items") if part not in text] == []
+
+
+def test_an_order_without_an_address_is_written_to_nobody() -> None:
+    """A name under .invalid cannot be delivered by mistake."""
+    assert confirmation(order(None), PRICE, SHIPMENT, KEY)["To"] == "C7@customers.invalid"
+
+
+def test_a_repeat_changes_nothing(tmp_path: Path) -> None:
+    """A second attempt under the key leaves the very bytes of the first; another key is another mail."""
+    first = put(tmp_path, KEY, mail())
+    before = first.read_bytes(), first.stat().st_mtime_ns
+    again = mail()
+    again.replace_header("Subject", "another text")
+    assert put(tmp_path, KEY, again) == first
+    assert (first.read_bytes(), first.stat().st_mtime_ns) == before
+    put(tmp_path, "other", mail())
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{KEY}.eml", "other.eml"]
+
+
+WRITER = """
+import itertools, sys
+from email.message import EmailMessage
+from pathlib import Path
+from saga.fulfilment.mailbox import put
+message = EmailMessage()
+message.set_content("line\\n" * 20_000)
+print(len(message.as_bytes()), flush=True)
+for number in itertools.count():
+    put(Path(sys.argv[1]), f"k{number}", message)
+"""
+
+
+def test_kill_9_leaves_whole_mails_or_none(tmp_path: Path) -> None:
+    """A process is killed while it writes one mail after another: every `.eml` is whole, and a repeat goes on."""
+    folder = tmp_path / "mailbox"
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE, text=True) as writer:
+        try:
+            assert writer.stdout is not None
+            size = int(writer.stdout.readline())
+            wait_until(lambda: len(list(folder.glob("*.eml"))) >= 20, 20.0, what="20 mails")
+        finally:
+            writer.kill()
+    mails = list(folder.glob("*.eml"))
+    assert {path.stat().st_size for path in mails} == {size}
+    put(folder, f"k{len(mails)}", mail())
+    assert len(list(folder.glob("*.eml"))) == len(mails) + 1
+
+
+def test_what_a_dead_process_left_is_in_nobody_s_way(tmp_path: Path) -> None:
+    """Half a draft under the key is no mail, and the next attempt writes the whole one beside it."""
+    (tmp_path / f".{KEY}.1.1.part").write_bytes(b"Message-ID: <a2")
+    assert list(tmp_path.glob("*.eml")) == []
+    assert put(tmp_path, KEY, mail()).read_bytes().startswith(b"Message-ID: <a2345678b")
+
+
+def test_a_reader_never_sees_half_a_mail(tmp_path: Path) -> None:
+    """Eight writers of one key and a reader that looks all the time: every file seen under the name is whole."""
+    message = mail()
+    message.set_content("line\n" * 20_000)
+    size, stop, seen = len(message.as_bytes()), threading.Event(), set[int]()
+
+    def watch() -> None:
+        while not stop.is_set():
+            seen.update(path.stat().st_size for path in tmp_path.glob("*.eml"))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    writers = [threading.Thread(target=put, args=(tmp_path, KEY, message)) for _ in range(8)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(30)
+    stop.set()
+    watcher.join(30)
+    assert seen <= {size}
+    assert [path.stat().st_size for path in tmp_path.iterdir()] == [size]
+
+
+@pytest.mark.parametrize("key", ["", "../x", "a/b", "a.b", "a" * 65, "a\x00"])
+def test_a_key_cannot_lead_out_of_the_folder(tmp_path: Path, key: str) -> None:
+    """The name of a file is made of a key's characters only."""
+    with pytest.raises(ValueError, match="cannot name a mail"):
+        put(tmp_path, key, mail())
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,173 @@
+"""Pages for a terminal and the look-up of sagas, over a real store in memory and sagas that really ran."""
+
+from collections.abc import Iterator
+
+import pytest
+from pydantic import BaseModel
+
+from saga.core.definition import Saga, compensatable, pivot
+from saga.core.states import SagaStatus
+from saga.errors import Rejected, SagaNotFound, UsageError
+from saga.runtime.engine import Definitions, fold
+from saga.runtime.executor import Executor
+from saga.runtime.starting import Starter
+from saga.runtime.worker import Worker
+from saga.store.memory import MemoryStore
+from saga.store.port import EffectRow, SagaFilter, Store, WorkerRow
+from saga.surfaces import render
+from saga.surfaces.draining import left_of
+from saga.surfaces.lookup import look_up, pages
+from saga.surfaces.reading import read_journal, read_row, read_saga
+from tests.waiting import wait_until
+
+
+class Order(BaseModel):
+    order_id: str
+
+
+class Held(BaseModel):
+    hold_id: str
+
+
+class Paid(BaseModel):
+    pay_id: str
+
+
+def hold(order: Order) -> Held:
+    if "broken" in order.order_id:
+        raise ValueError("no such shelf")
+    return Held(hold_id=order.order_id)
+
+
+def let_go(held: Held) -> None:
+    """Nothing is really held."""
+
+
+def pay(order: Order, held: Held) -> Paid:
+    if "declined" in order.order_id:
+        raise Rejected("declined")
+    return Paid(pay_id=held.hold_id)
+
+
+PLACE = Saga(
+    "place",
+    version=3,
+    input=Order,
+    entity=lambda order: order.order_id,
+    steps=[compensatable(hold, compensation=let_go, keys="serialise"), pivot(pay, keys="serialise")],
+)
+ORDERS = ("SO-1", "SO-2-declined", "SO-10", "XY-broken")
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Store]:
+    """Four sagas that ran to where they can come: completed, compensated, completed, halted with a defect."""
+    made, definitions = MemoryStore(), Definitions([PLACE])
+    starter = Starter(made, environment="test", tenant="default")
+    worker = Worker(made, definitions, Executor(str, made.clock))
+    worker.start()
+    for order_id in ORDERS:
+        starter.start(PLACE, Order(order_id=order_id))
+    wait_until(lambda: left_of(made, definitions).moving_count == 0, 20)
+    assert worker.stop()
+    starter.stop()
+    yield made
+    made.close()
+
+
+def page(store: Store, order_id: str, *, with_definition: bool = True) -> str:
+    saga_id = look_up(store, order_id).saga_id
+    state, seq, _ = fold(store.load([saga_id])[saga_id])
+    return render.saga_page(read_saga(state, seq, PLACE if with_definition else None), store.effects(saga_id))
+
+
+def test_look_up(store: Store) -> None:
+    """A whole name goes before a prefix; a prefix of one entity is enough; of several, they are named."""
+    assert look_up(store, "SO-1").entity == "SO-1"
+    assert look_up(store, "SO-2").entity == "SO-2-declined"
+    row = look_up(store, "XY")
+    assert look_up(store, row.saga_id).entity == "XY-broken"
+    with pytest.raises(UsageError, match="SO-1, SO-10, SO-2-declined"):
+        look_up(store, "SO-")
+    for nothing in ("", "ZZ", "SO-1\x00", "%"):
+        with pytest.raises(SagaNotFound):
+            look_up(store, nothing)
+
+
+def test_what_is_left(store: Store) -> None:
+    """A halted saga waits for a person; without its definition a live one is somebody else's."""
+    left = left_of(store, Definitions([PLACE]))
+    assert (left.moving_count, left.foreign_count, left.waiting_count) == (0, 0, 1)
+
+
+def test_pages_walk_through_everything(store: Store) -> None:
+    """Every saga once, newest first."""
+    found = [row.entity for row in pages(store, SagaFilter())]
+    assert sorted(found) == sorted(ORDERS)
+
+
+def test_a_compensated_saga(store: Store) -> None:
+    """Why it turned, what was undone in which place, and what it was called."""
+    text = page(store, "SO-2-declined")
+    assert "SO-2-declined   COMPENSATED   pay rejected: declined   place v3" in text
+    assert "1st  compensated" in text
+    assert "REJECTED" in text
+
+
+def test_a_halted_saga_says_that_a_person_must_come(store: Store) -> None:
+    """The reason, the step and the detail stand in the head."""
+    text = page(store, "XY-broken")
+    assert "HALTED   defect at hold: ValueError: no such shelf" in text
+    assert "waits for a person (defect); nothing is moving and nothing is lost" in text
+    assert "not started" in text
+
+
+def test_pages_fit_and_need_no_definition(store: Store) -> None:
+    """At most 110 columns; without the definition kinds are dashes and the page still stands."""
+    for order_id in ORDERS:
+        assert max(map(len, page(store, order_id).splitlines())) <= 110
+    assert "compensatable" not in page(store, "SO-1", with_definition=False)
+
+
+def test_journal_and_list(store: Store) -> None:
+    """A line per transition, a number per entry; a line per saga."""
+    row = look_up(store, "SO-2-declined")
+    text = render.journal_page(read_journal(row.saga_id, store.load([row.saga_id])[row.saga_id]))
+    assert "plan_frozen" in text
+    assert "entries=hold" in text
+    assert text.splitlines()[-1].split()[1] == "saga_compensated"
+    listed = render.saga_list([read_row(one) for one in pages(store, SagaFilter())])
+    assert "defect" in listed
+    assert "place v3" in listed
+    assert render.saga_list([]) == "no sagas"
+
+
+def test_status(store: Store) -> None:
+    """Halted ones by reason with where to look; a live fleet without a worker says what to type."""
+    halted = [read_row(row) for row in store.find(SagaFilter(statuses=(SagaStatus.HALTED,)), 10)]
+    text = render.status_page(store.counts(), (0, 0.0), halted, [])
+    assert "halted 1 defect: XY-broken → saga show XY-broken" in text
+    assert "no worker" in text
+    live = render.status_page({SagaStatus.RUNNING: 2}, (2, 700_000.0), [], [])
+    assert "type  saga worker  or  saga drain" in live
+    assert "8 d 02 h" in live
+    worker = WorkerRow("w", "host", 7, ("a", "b"))
+    assert "worker host pid 7, queues a, b" in render.status_page({}, (0, 0.0), [], [(worker, store.now())])
+
+
+def test_effects_are_netted_by_kind_and_unit(store: Store) -> None:
+    """What was done, what was undone, and what is left."""
+    saga_id = look_up(store, "SO-1").saga_id
+    state, seq, _ = fold(store.load([saga_id])[saga_id])
+    effects = [EffectRow("hold:a", "stock", "MUG", 3, 1), EffectRow("hold:c", "stock", "MUG", 3, -1)]
+    lines = render.saga_page(read_saga(state, seq, PLACE), effects).splitlines()
+    assert next(line for line in lines if "MUG" in line).split() == ["stock", "MUG", "+3", "-3", "0"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, render.DASH), (0.0414, "41 ms"), (2.71, "2.7 s"), (600, "10 min"), (18_000, "5 h"), (532_800, "6 d 04 h")],
+)
+def test_durations(seconds: float | None, text: str) -> None:
+    """One unit for each size."""
+    assert render.duration(seconds) == text
