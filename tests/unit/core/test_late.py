@@ -141,3 +141,12 @@ def test_a_late_success_does_not_resume_while_another_node_waits_for_a_person() 
     story.loses_answer("x").loses_answer("y").succeeds("x")
     assert (story.status, story.halted) == ("halted", HaltReason.UNRESOLVED_EFFECT)
     assert story.succeeds("y").status == "completed"
+
+
+def test_an_undone_entry_does_not_resume_a_plan_that_waits_to_be_settled() -> None:
+    """No node failed here, the answer was lost while a cancel settled: the last undo must leave the halt standing."""
+    story = Story(saga_of(parallel(step("a"), step("x", at=provider)))).does("a").start("x").cancel().loses_answer("x")
+    assert (story.plan, story.node("x").phase) == (["x (settle)", "a"], NodePhase.CLOSED)
+    story.undoes("a")
+    assert (story.status, story.halted) == ("halted", HaltReason.UNRESOLVED_EFFECT)
+    assert story.entries == {"x": "stuck", "a": "compensated"}
