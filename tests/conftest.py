@@ -6,13 +6,19 @@ apart by `unique`.
 """
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import services_available as servers
+
+settings.register_profile("repeatable", derandomize=True)
+if os.environ.get("SAGA_HYPOTHESIS") == "repeatable":
+    settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from saga.core import transitions as t
 from saga.core.definition import Saga, parallel
 from saga.core.outcomes import OutcomeCode
 from saga.surfaces.rollbacks import plan_faults
-from tests.property.definitions import SEARCH, sagas
+from tests.property.definitions import SEARCH, TIMES, sagas
 from tests.property.schedules import Run
 from tests.unit.core.shop import Order, abc, saga_of, step
 from tests.unit.core.story import Story
@@ -24,7 +24,7 @@ def rolled_back() -> Story:
     return Story(abc()).does("a", "b").start("c").rejects("c", "out_of_stock").undoes("b", "a")
 
 
-@settings(SEARCH, max_examples=150)
+@settings(SEARCH, max_examples=150 * TIMES)
 @given(sagas(), st.data())
 def test_whatever_the_machine_does_is_right(definition: Saga[Order], data: st.DataObject) -> None:
     """Random definitions, random schedules of outcomes, deaths and cancels: no journal of the machine is called wrong."""
