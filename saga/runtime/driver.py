@@ -13,23 +13,26 @@ The protocol it keeps
 - **The outcome and the next claim share an append.** When a call ends and its slot is free, the next node of the same
   saga is prepared, claimed and written in the same journal entry: N sequential steps cost N + 1 commits.
 - **A conflict is read, not fought.** The tail is folded in and the same events are decided again. The machine fences: an
-  outcome whose epoch is old changes nothing. The outcome of a call that was made is never dropped by a conflict.
+  outcome whose epoch is old changes nothing. The outcome of a call that was made is never dropped by a conflict, however
+  many there are: each one means that somebody else got further.
+- **What cannot be written is said.** An outcome is given up only for a saga that nobody here can decide any more (a newer
+  release writes its journal); the log then names the node, the epoch and the code, and its deadline settles it.
 - **Refused data halts its own saga only**: what could not be stored becomes a defect that can be.
 - **A suspect runs alone.** A node that was open in two processes that died is started only when nothing else is in
   flight here, and nothing else starts until it ended, so that only its own deaths count against it.
-- **Slow calls are not hoarded.** While calls take longer than a commit, no more are claimed than there are threads, so that
-  another process can have the rest; while they are fast, a few per thread are claimed ahead to keep the threads busy.
-- **Compensations have a share of the slots** that no action may take, so a backlog forward cannot starve a rollback.
+- **Slow calls are not hoarded**, and **compensations have a share of the slots** that no action may take, so a backlog
+  forward cannot starve a rollback: `saga.runtime.slots`.
 
 A saga is in memory only while something of it is in flight or ready here; otherwise it is forgotten, and the due index
 brings it back. Losing this object at any moment loses speed and nothing else.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from saga.core.definition import Saga
 from saga.core.events import Decision, Ended, Event, PrepareFailed, Start, StartAsked, Woken
@@ -41,6 +44,7 @@ from saga.core.transitions import AttemptStarted, Transition
 from saga.errors import CodecError, SagaError
 from saga.runtime.engine import CONFLICT_LIMIT, Loaded, Written, append_for, follow
 from saga.runtime.prepare import BrokenStep, prepare
+from saga.runtime.slots import Slots
 from saga.runtime.work import Call, Committed, EndedCall, Hint, Limits, Message, Work, task_name
 from saga.store.port import AppendResult
 
@@ -48,8 +52,6 @@ QUEUE_ALLOWANCE_S = 5.0
 """How long a claimed call may wait for a thread, on top of its own time."""
 REFUSAL_LIMIT = 3
 ALONE_AND_REFUSED = 2
-FAST_CALL_S = 0.05
-_PACE_WEIGHT = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,8 @@ class _Tries:
     own and nothing started beside them, so that innocent outcomes are kept as they are; what is refused by itself as well
     becomes a defect."""
 
-    conflict_count: int = 0
+    fruitless_count: int = 0
+    """Conflicts in a row after which the journal showed nothing new: no store may do that for long."""
     refusal_count: int = 0
     is_message: bool = False
     """Whether a message began this: a driver that does not go on starts nothing without one."""
@@ -87,9 +90,6 @@ _FIRST = _Tries()
 _REFUSED = "the database refuses the data of this request or answer (a NUL character, a number out of range)"
 
 
-Item = TypeVar("Item", EndedCall, Committed, Message)
-
-
 class Driver:
     """Moves sagas forward as far as this process may; see the top of this file. Not thread-safe: one caller at a time."""
 
@@ -108,10 +108,7 @@ class Driver:
         self._goes_on = goes_on
         self._has_company = has_company
         self._held: dict[str, _Held] = {}
-        self._calls: set[tuple[str, str, int]] = set()
-        self._handed_at: dict[tuple[str, str, int], datetime] = {}
-        self._pace_s = FAST_CALL_S * 2
-        self._lone: tuple[str, str, int] | None = None
+        self._slots = Slots(self._limits)
         self._waiting: deque[str] = deque()
         self._waiting_back: deque[str] = deque()
         self._suspects: deque[str] = deque()
@@ -119,32 +116,18 @@ class Driver:
 
     @property
     def free_count(self) -> int:
-        """How many more sagas it would take now. While calls are fast, enough that no slot waits for a journal to be
-        loaded; while they are slow, no more than can be claimed, so that another process finds the rest."""
-        is_fast = self._pace_s <= FAST_CALL_S
-        room = min(self._limits.held, 2 * self._slots if is_fast else self._forward_slots)
-        return max(0, room - len(self._held))
+        """How many more sagas it would take now."""
+        return self._slots.room_for(len(self._held))
 
     @property
     def back_count(self) -> int:
         """How many sagas that are rolling back it would take now, beyond what it takes of the others."""
-        return max(0, min(self._slots - len(self._calls), self._limits.held - len(self._held)))
-
-    @property
-    def _slots(self) -> int:
-        """How many claims may be in flight at the pace of the calls."""
-        is_fast = self._pace_s <= FAST_CALL_S
-        return self._limits.slots if is_fast else min(self._limits.slots, self._limits.threads)
-
-    @property
-    def _forward_slots(self) -> int:
-        """What actions may use of them; the rest is for compensations."""
-        return self._slots - max(1, self._slots // 8) if self._slots > 1 else 1
+        return self._slots.room_back(len(self._held))
 
     @property
     def is_idle(self) -> bool:
         """Nothing in flight: no call, no append."""
-        return not self._calls and not any(held.draft for held in self._held.values())
+        return not self._slots and not any(held.draft for held in self._held.values())
 
     def stop(self) -> None:
         """Start nothing any more; what is in flight is still finished and written: a step boundary."""
@@ -160,30 +143,32 @@ class Driver:
         """Take in what happened and say what to do; see the top of this file for what holds."""
         work = Work()
         for done in finished:
-            self._guarded(self._take_outcome, now, done, work)
+            with self._leaving_alone(done.saga_id, work):
+                self._take_outcome(now, done, work)
         for answer in committed:
-            self._guarded(self._take_commit, now, answer, work)
+            with self._leaving_alone(answer.saga_id, work):
+                self._take_commit(now, answer, work)
         for message in messages:
-            self._guarded(self._take_message, now, message, work)
+            with self._leaving_alone(message.saga_id, work):
+                self._take_message(now, message, work)
         self._wake_waiting(now, work)
         return work
 
-    def _guarded(self, take: Callable[[datetime, Item, Work], None], now: datetime, item: Item, work: Work) -> None:
-        """One saga that cannot be worked on is told and left alone; the others go on."""
+    @contextmanager
+    def _leaving_alone(self, saga_id: str, work: Work) -> Iterator[None]:
+        """One saga that cannot be worked on is told, with the outcomes that nobody wrote, and left alone; the others go on."""
         try:
-            take(now, item, work)
+            yield
         except SagaError as error:
-            work.troubles.append(f"{item.saga_id}: {error}")
-            held = self._held.get(item.saga_id)
+            held = self._held.get(saga_id)
+            outcomes = [it for it in held.inbox if isinstance(it, Ended)] if held is not None else []
+            unwritten = "".join(f"; not written: {it.node} attempt {it.epoch} {it.outcome.code}" for it in outcomes)
+            work.troubles.append(f"{saga_id}: {error}{unwritten}")
             if held is not None and held.draft is None and held.call_count == 0:
-                self._forget(item.saga_id)
+                self._forget(saga_id)
 
     def _take_outcome(self, now: datetime, done: EndedCall, work: Work) -> None:
-        ref = (done.saga_id, done.node, done.epoch)
-        self._calls.discard(ref)
-        self._lone = None if self._lone == ref else self._lone
-        took_s = (now - self._handed_at.pop(ref, now)).total_seconds()
-        self._pace_s += _PACE_WEIGHT * (min(took_s, 1.0) - self._pace_s)
+        self._slots.ended((done.saga_id, done.node, done.epoch), now)
         held = self._held.get(done.saga_id)
         if held is None:
             work.troubles.append(
@@ -206,7 +191,8 @@ class Driver:
             gone = message.closed_workers
             if held.draft is None and message.loaded.seq > held.loaded.seq:
                 held.loaded = message.loaded
-        self._process(now, held, [Woken(now, gone)], work)
+        before, held.inbox = held.inbox, []
+        self._process(now, held, [*before, Woken(now, gone)], work)
 
     def _take_commit(self, now: datetime, answer: Committed, work: Work) -> None:
         held = self._held.get(answer.saga_id)
@@ -220,19 +206,23 @@ class Driver:
             self._process(now, held, inbox, work)
             return
         self._release(answer.saga_id, draft.transitions)
-        tries = draft.tries
+        events, tries = draft.events, draft.tries
         if answer.result is AppendResult.REFUSED:
-            events, tries = draft.events, replace(tries, refusal_count=tries.refusal_count + 1)
+            tries = replace(tries, refusal_count=tries.refusal_count + 1)
         else:
+            held.inbox = [*draft.events, *held.inbox]
             held.loaded = follow(held.loaded, answer.tail)
-            events, held.inbox = [*draft.events, *held.inbox] or [Woken(now)], []
-            tries = replace(tries, conflict_count=tries.conflict_count + 1)
-        if tries.conflict_count <= CONFLICT_LIMIT and tries.refusal_count <= REFUSAL_LIMIT:
+            events, held.inbox = held.inbox or [Woken(now)], []
+            # A claim that was refused says nothing about the events that came meanwhile.
+            refusal_count = tries.refusal_count if draft.events else 0
+            fruitless_count = 0 if answer.tail else tries.fruitless_count + 1
+            tries = replace(tries, refusal_count=refusal_count, fruitless_count=fruitless_count)
+        if tries.fruitless_count <= CONFLICT_LIMIT and tries.refusal_count <= REFUSAL_LIMIT:
             self._process(now, held, events, work, tries)
             return
-        work.troubles.append(f"{answer.saga_id}: {tries}, nothing could be written; tried again when it is looked at")
         held.inbox = [*events, *held.inbox]
-        if held.call_count == 0:
+        work.troubles.append(f"{answer.saga_id}: {tries}, nothing could be written; tried again when it is looked at")
+        if held.call_count == 0 and not any(isinstance(it, Ended) for it in held.inbox):
             self._forget(answer.saga_id)
 
     def _process(self, now: datetime, held: _Held, events: list[Event], work: Work, tries: _Tries = _FIRST) -> None:
@@ -242,22 +232,16 @@ class Driver:
             return
         events, rest = (events[:1], events[1:]) if tries.refusal_count else (events, [])
         held.inbox = rest + held.inbox
-        loaded, state = held.loaded, held.loaded.state
-        transitions: list[Transition] = []
-        commands = held.commands
-        for event in events:
-            decision = decide(loaded.definition, state, _storable(event, tries))
-            transitions += decision.transitions
-            state, commands = decision.state, decision.commands
-        if events and isinstance(events[0], Woken):
+        if any(isinstance(it, Woken) for it in events):
             tries = replace(tries, is_message=True)
-        for command in () if tries.refusal_count and events else commands:
-            if self._may_start(loaded.definition.name, command, is_message=tries.is_message):
-                decision = self._claim(now, loaded.definition, state, command, tries)
-                transitions += decision.transitions
-                state, commands = decision.state, decision.commands
-                if tries.refusal_count:
-                    break
+        loaded = held.loaded
+        transitions: list[Transition] = []
+        try:
+            state, commands = self._decide(now, held, events, tries, transitions)
+        except SagaError:
+            self._release(loaded.state.saga_id, transitions)
+            held.inbox = [*events, *held.inbox]
+            raise
         if not transitions:
             self._go_on_or_settle(now, held, commands, events, work, tries)
             return
@@ -269,6 +253,24 @@ class Driver:
             return
         held.draft = _Draft(events, written, transitions, tries, commands)
         work.appends.append(written.append)
+
+    def _decide(
+        self, now: datetime, held: _Held, events: Sequence[Event], tries: _Tries, transitions: list[Transition]
+    ) -> tuple[SagaState, tuple[Start, ...]]:
+        """What follows from `events`, and the claims that may follow from that, added to `transitions` as they come."""
+        definition, state, commands = held.loaded.definition, held.loaded.state, held.commands
+        for event in events:
+            decision = decide(definition, state, _storable(event, tries))
+            transitions += decision.transitions
+            state, commands = decision.state, decision.commands
+        for command in () if tries.refusal_count and events else commands:
+            if self._may_start(definition.name, command, is_message=tries.is_message):
+                decision = self._claim(now, definition, state, command, tries)
+                transitions += decision.transitions
+                state, commands = decision.state, decision.commands
+                if tries.refusal_count:
+                    break
+        return state, commands
 
     def _go_on_or_settle(
         self, now: datetime, held: _Held, commands: tuple[Start, ...], events: list[Event], work: Work, tries: _Tries
@@ -289,9 +291,7 @@ class Driver:
         decision = decide(saga, state, event)
         for it in decision.transitions:
             if isinstance(it, AttemptStarted):
-                ref = (state.saga_id, it.node, it.epoch)
-                self._calls.add(ref)
-                self._lone = ref if it.alone else self._lone
+                self._slots.claim((state.saga_id, it.node, it.epoch), alone=it.alone)
         return decision
 
     def _start_event(
@@ -312,12 +312,12 @@ class Driver:
     def _may_start(self, saga: str, command: Start, *, is_message: bool) -> bool:
         if self._stopping or not self._runs(saga, command) or not (self._goes_on or is_message):
             return False
-        if self._lone is not None or (self._calls if command.alone else self._suspects):
+        if self._slots.has_lone or (self._slots if command.alone else self._suspects):
             return False
         if command.alone and self._has_company():
             return False
         is_action = command.node.endswith(f":{Direction.ACTION}")
-        return len(self._calls) < (self._forward_slots if is_action else self._slots)
+        return len(self._slots) < (self._slots.forward if is_action else self._slots.total)
 
     def _hand_out(self, now: datetime, held: _Held, draft: _Draft, work: Work) -> None:
         loaded = held.loaded
@@ -327,7 +327,7 @@ class Driver:
             step, direction = loaded.definition.node(it.node)
             node = loaded.state.node(it.node)
             held.call_count += 1
-            self._handed_at[loaded.state.saga_id, it.node, it.epoch] = now
+            self._slots.handed_out((loaded.state.saga_id, it.node, it.epoch), now)
             work.calls.append(
                 Call(
                     loaded.definition,
@@ -362,17 +362,20 @@ class Driver:
 
     def _wake_waiting(self, now: datetime, work: Work) -> None:
         """Give free slots to who waits: a suspect when all is quiet, then compensations, then actions."""
-        if self._suspects and not self._calls:
+        if self._suspects and not self._slots:
             suspect = self._suspects.popleft()
             if suspect in self._held:
-                self._process(now, self._held[suspect], [], work)
-        for line, slots in ((self._waiting_back, self._slots), (self._waiting, self._forward_slots)):
-            for _ in range(min(len(line), slots - len(self._calls))):
-                held = self._held.get(line.popleft())
-                if held is not None and not self._suspects and self._lone is None:
-                    self._process(now, held, [], work)
+                with self._leaving_alone(suspect, work):
+                    self._process(now, self._held[suspect], [], work)
+        for line, slots in ((self._waiting_back, self._slots.total), (self._waiting, self._slots.forward)):
+            for _ in range(min(len(line), slots - len(self._slots))):
+                saga_id = line.popleft()
+                held = self._held.get(saga_id)
+                if held is not None and not self._suspects and not self._slots.has_lone:
+                    with self._leaving_alone(saga_id, work):
+                        self._process(now, held, [], work)
                 elif held is not None:
-                    line.append(held.loaded.state.saga_id)
+                    line.append(saga_id)
 
     def _forget(self, saga_id: str) -> None:
         self._held.pop(saga_id, None)
@@ -381,9 +384,7 @@ class Driver:
         """Claims that were not written free their slots."""
         for it in transitions:
             if isinstance(it, AttemptStarted):
-                ref = (saga_id, it.node, it.epoch)
-                self._calls.discard(ref)
-                self._lone = None if self._lone == ref else self._lone
+                self._slots.give_up((saga_id, it.node, it.epoch))
 
 
 def _storable(event: Event, tries: _Tries) -> Event:

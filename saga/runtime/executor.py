@@ -45,7 +45,7 @@ class Executor:
             return _run_function(call)
         try:
             return self._send(call, operation, wall_s)
-        except Exception as error:  # an answer that no reader foresaw must not end the thread
+        except BaseException as error:  # an answer that no reader foresaw, or the user's model: the thread goes on
             return Outcome(OutcomeCode.DEFECT, f"{type(error).__name__}: {error}"[:500])
 
     def _send(self, call: Call, operation: Operation[Any, Any], wall_s: float) -> Outcome:
@@ -124,7 +124,7 @@ def _raised(call: Call, error: Exception) -> Outcome:
     if call.step.classify is not None:
         try:
             mapped = call.step.classify(error)
-        except Exception as second:  # the user's classifier
+        except BaseException as second:  # the user's classifier, like the step itself
             return Outcome(OutcomeCode.DEFECT, f"{shown}; and classify raised {type(second).__name__}: {second}"[:500])
         if mapped is not None:
             return mapped

@@ -204,12 +204,12 @@ class Loop:
 
     def stop(self, grace_s: float = 30.0) -> bool:
         """Start nothing more, let what is in flight end and be written, then end the threads. True when all of it did
-        within `grace_s`; otherwise the rest is left to whoever takes over."""
+        within `grace_s`; otherwise (also when the driver's thread died) the rest is left to whoever takes over."""
         self._stopping.set()
         self._inbox.put(None)
         driver, loader, *steps = self._threads
         driver.join(grace_s)
-        is_clean = not driver.is_alive()
+        is_clean = not driver.is_alive() and self._driver.is_idle
         self._ids.put(None)
         for _ in steps:
             self._calls.put(None)
@@ -265,9 +265,10 @@ class Loop:
     def _perform(self) -> None:
         while (call := self._calls.get()) is not None:
             began = monotonic()
-            outcome = Outcome(OutcomeCode.UNKNOWN, "the thread of the step was ended")
+            outcome = Outcome(OutcomeCode.NOT_SENT, "what stands around an attempt failed before the call")
             try:
                 with self._around(call) as ended:
+                    outcome = Outcome(OutcomeCode.UNKNOWN, "the thread of the step was ended")
                     outcome = self._executor.perform(call)
                     ended(outcome)
             finally:

@@ -50,7 +50,7 @@ def prepare(state: SagaState, step: Step, direction: Direction, deadline_at: dat
     call = _called(callee, operation, step, direction, state, context)
     try:
         body = call.request.model_dump_json()
-    except Exception as error:
+    except BaseException as error:  # the user's serialisers: not even `sys.exit` ends the thread that drives all sagas
         raise BrokenStep(_shown(step, error)) from error
     return Prepared(logical, wire, Request(operation.method, operation.path, Payload(body)))
 
@@ -68,7 +68,7 @@ def _called(
         values = arguments(takes, state, context)
         call = callee(*values)
         again = call if isinstance(callee, Operation) else callee(*values)
-    except Exception as error:  # the user's code: whatever it raises is a defect of this one order
+    except BaseException as error:  # the user's code: whatever it raises is a defect of this one order
         raise BrokenStep(_shown(step, error)) from error
     if not isinstance(call, Call) or call.operation != operation:
         msg = f"{step.name}: returned {call!r:.200}, and its definition says it calls {operation}"
@@ -79,7 +79,7 @@ def _called(
     return call
 
 
-def _shown(step: Step, error: Exception) -> str:
+def _shown(step: Step, error: BaseException) -> str:
     return f"{step.name}: {type(error).__name__}: {error}"[:500]
 
 

@@ -15,8 +15,6 @@ Which hints are sent: those for nodes that became ready by what this message bro
 sends none, or two copies of a message would answer each other for ever.
 """
 
-import os
-import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,19 +23,19 @@ from dataclasses import dataclass
 from saga.core.events import Start
 from saga.core.outcomes import Outcome
 from saga.errors import SagaError
-from saga.ids import uuid7
 from saga.log import logger
 from saga.runtime.driver import Driver
 from saga.runtime.engine import Definitions
 from saga.runtime.executor import Executor
+from saga.runtime.lease import Lease, close_dead_workers
 from saga.runtime.loop import messages_for, patiently
 from saga.runtime.work import Call, Committed, EndedCall, Hint, Limits, Message
-from saga.store.port import Append, AppendResult, Store, Wanted, WorkerRow
+from saga.store.port import Append, AppendResult, Store, Wanted
 
-LEASE_TTL_S = 5.0
-RENEW_S = 1.0
 SWEEP_S = 1.0
 """Rarer than that of a process driver: every pool child sweeps."""
+QUIET_S = 20.0
+"""How long a suspect waits for the other bodies of its process to end, and they for it; then the due index brings it back."""
 PUSH_S = 5.0
 SWEEP_LIMIT = 64
 ONE_NODE = Limits(slots=1, threads=1, held=1)
@@ -52,50 +50,13 @@ class Advance:
     outcome: Outcome | None
     """Of the attempt that was made; None when there was nothing to do here."""
     hints: tuple[Hint, ...]
+    was_crowded: bool = False
+    """A suspect did not start because other messages are worked on in this process."""
 
 
 def never(_saga: str, _start: Start) -> bool:
     """Runs nothing: the driver only says what is ready."""
     return False
-
-
-class Lease:
-    """The row that says this process lives, renewed by its own thread until `close`; its id changes when it was lost."""
-
-    def __init__(self, store: Store, queues: frozenset[str]) -> None:
-        self._store = store
-        self._queues = tuple(sorted(queues))
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name="saga-lease", daemon=True)
-        self.worker_id = ""
-
-    def open(self) -> None:
-        self._register()
-        self._thread.start()
-
-    def close(self) -> None:
-        self._ending.set()
-        self._thread.join()
-        try:
-            self._store.close_worker(self.worker_id)
-        except SagaError as error:
-            logger.warning("lease_not_given_back", worker_id=self.worker_id, error=str(error))
-
-    def _register(self) -> None:
-        worker_id = uuid7()
-        self._store.register_worker(WorkerRow(worker_id, socket.gethostname(), os.getpid(), self._queues, LEASE_TTL_S))
-        self.worker_id = worker_id
-
-    def _renew(self) -> None:
-        while not self._ending.wait(RENEW_S):
-            try:
-                if not self._store.renew_lease(self.worker_id):
-                    logger.warning("lease_lost", worker_id=self.worker_id)
-                    self._register()
-            except SagaError as error:
-                logger.warning("lease_not_renewed", worker_id=self.worker_id, error=str(error))
-            except Exception as error:  # the guard of an endless loop: a process without a lease loses its sagas
-                logger.error("lease_failed", error=f"{type(error).__name__}: {error}")
 
 
 class TaskWorker:
@@ -110,6 +71,7 @@ class TaskWorker:
         queues: frozenset[str],
         publish: Callable[[Sequence[Hint]], None],
         broker_is_away: Callable[[], bool] = lambda: False,
+        quiet_s: float = QUIET_S,
     ) -> None:
         self._store = store
         self._definitions = definitions
@@ -118,9 +80,11 @@ class TaskWorker:
         self._publish = publish
         self._broker_is_away = broker_is_away
         self._lease = Lease(store, queues)
-        self._gate = threading.Lock()
+        self._quiet_s = quiet_s
+        self._gate = threading.Condition()
         self._body_count = 0
         self._is_lone = False
+        """Whether a suspect runs alone here, or waits to: no other body begins."""
         self._stopping = threading.Event()
         self._rescuer = threading.Thread(target=self._rescue, name="saga-rescuer", daemon=True)
 
@@ -150,14 +114,25 @@ class TaskWorker:
         with self._body() as may_run:
             if not may_run:
                 return None
-            done = self._advance(saga_id, lambda name, start: name == saga and start.node == node)
+            done = self._attempt(saga_id, lambda name, start: name == saga and start.node == node)
         if done.hints:
             self._publish(done.hints)
         return done.outcome
 
+    def _attempt(self, saga_id: str, runs: Runs) -> Advance:
+        """One attempt of what `runs` allows; a suspect waits until it is alone."""
+        done = self._advance(saga_id, runs)
+        return self._advance(saga_id, runs) if done.was_crowded and self._falls_quiet() else done
+
     def _advance(self, saga_id: str, runs: Runs) -> Advance:
         """One saga, by at most one node, by hand: every value the driver asks for is brought by this thread."""
-        driver = Driver(self.worker_id, limits=ONE_NODE, runs=runs, goes_on=False, has_company=self._has_company)
+        crowds: list[bool] = []
+
+        def has_company() -> bool:
+            crowds.append(self._has_company())
+            return crowds[-1]
+
+        driver = Driver(self.worker_id, limits=ONE_NODE, runs=runs, goes_on=False, has_company=has_company)
         messages: list[Message] = patiently(messages_for, self._store, self._definitions, [saga_id])
         finished: list[EndedCall] = []
         committed: list[Committed] = []
@@ -173,7 +148,7 @@ class TaskWorker:
                 known.update(work.hints)
             if not work.calls and not work.appends:
                 fresh = tuple(hint for hint in work.hints if hint not in known)
-                return Advance(outcome, fresh if has_written or runs is never else ())
+                return Advance(outcome, fresh if has_written or runs is never else (), was_crowded=any(crowds))
             messages = []
             finished = [self._perform(call) for call in work.calls]
             committed = [self._commit(append) for append in work.appends]
@@ -184,10 +159,10 @@ class TaskWorker:
 
     @contextmanager
     def _body(self) -> Iterator[bool]:
-        """One message being worked on; False while a suspect runs alone in this process: the due index brings the saga
-        back, and only the suspect is open should the process die."""
+        """One message being worked on. While a suspect runs alone in this process the others wait for it, so that only the
+        suspect is open should the process die; False when that takes too long: the due index brings the saga back."""
         with self._gate:
-            may_run = not self._is_lone
+            may_run = self._gate.wait_for(lambda: not self._is_lone, self._quiet_s)
             self._body_count += may_run
         try:
             yield may_run
@@ -195,6 +170,7 @@ class TaskWorker:
             with self._gate:
                 self._body_count -= may_run
                 self._is_lone = self._is_lone and self._body_count > 0
+                self._gate.notify_all()
 
     def _has_company(self) -> bool:
         """Asked for a suspect: whether another message is being worked on here. If not, nothing else begins until it ended."""
@@ -203,6 +179,18 @@ class TaskWorker:
                 return True
             self._is_lone = self._body_count == 1
             return False
+
+    def _falls_quiet(self) -> bool:
+        """Have no other body begin, and wait until those that run have ended; or a busy thread pool would never be empty
+        enough for a suspect. False when they take too long, or another suspect waits already."""
+        with self._gate:
+            if self._is_lone:
+                return False
+            self._is_lone = True
+            is_quiet = self._gate.wait_for(lambda: self._body_count == 1, self._quiet_s)
+            self._is_lone = is_quiet
+            self._gate.notify_all()
+            return is_quiet
 
     def _commit(self, append: Append) -> Committed:
         result = patiently(self._store.append, [append])[0]
@@ -213,9 +201,7 @@ class TaskWorker:
     def _rescue(self) -> None:
         while not self._stopping.wait(SWEEP_S):
             try:
-                for dead in self._store.dead_workers():
-                    count = self._store.close_worker(dead)
-                    logger.warning("worker_gone", worker_id=dead, count=count)
+                close_dead_workers(self._store)
                 while self._sweep() and not self._stopping.is_set():
                     pass
             except SagaError as error:
@@ -239,6 +225,6 @@ class TaskWorker:
         """Run what this process consumes of this saga, node after node."""
         while not self._stopping.is_set():
             with self._body() as may_run:
-                mine = may_run and self._advance(saga_id, lambda _saga, start: start.queue in self._queues).outcome
+                mine = may_run and self._attempt(saga_id, lambda _saga, start: start.queue in self._queues).outcome
             if not mine:
                 return

@@ -3,31 +3,28 @@
 The lease is renewed until the last call in flight has been written, also while the process drains: a step that is longer than a
 lease must not be taken over because its worker was told to stop.
 
-The rescuer repeats one query for ever and trusts nothing it remembers: renew the lease, close workers that are gone
-(which makes their sagas due), take due sagas up to the free slots. It is silent unless something happened, and one bad row
+The rescuer repeats one query for ever and trusts nothing it remembers: close workers that are gone (which makes their
+sagas due), take due sagas up to the free slots. It is silent unless something happened, and one bad row
 or a database that is away never ends it. It runs inside every worker process and, with no broker at all, as `saga drain`.
 """
 
-import os
-import socket
 import threading
 from collections.abc import Callable, Sequence
 
 from saga.clock import monotonic
 from saga.core.events import Start
 from saga.errors import SagaError
-from saga.ids import uuid7
 from saga.log import logger
 from saga.runtime.engine import Definitions
 from saga.runtime.executor import Executor
+from saga.runtime.lease import Lease, close_dead_workers
 from saga.runtime.loop import Around, Loop, plain
 from saga.runtime.work import Hint, Limits
-from saga.store.port import Store, Wanted, WorkerRow
+from saga.store.port import Store, Wanted
 
-LEASE_TTL_S = 5.0
-RENEW_S = 1.0
 SWEEP_S = 0.25
 BUSY_SWEEP_S = 0.01
+DEAD_LOOK_S = 1.0
 PUSH_S = 5.0
 SWEEP_LIMIT = 64
 
@@ -49,12 +46,12 @@ class Worker:
         self._store = store
         self._definitions = definitions
         self._queues = queues
-        self.worker_id = uuid7()
+        self._lease = Lease(store, queues or frozenset(), self._go_on_as)
         self._loop = Loop(
             store,
             definitions,
             executor,
-            self.worker_id,
+            self._lease.worker_id,
             limits=limits,
             runs=self._consumes,
             publish=publish,
@@ -63,14 +60,18 @@ class Worker:
         self._draining = threading.Event()
         self._stopping = threading.Event()
         self._rescuer = threading.Thread(target=self._rescue, name="saga-rescuer", daemon=True)
-        self._renewed = 0.0
+
+    @property
+    def worker_id(self) -> str:
+        """The id of its lease; another one once that was lost."""
+        return self._lease.worker_id
 
     def _consumes(self, _saga: str, start: Start) -> bool:
         return self._queues is None or start.queue in self._queues
 
     def start(self) -> None:
-        """Register the lease first: nothing is claimed by a process that nobody could find dead."""
-        self._register()
+        """The lease first: nothing is claimed by a process that nobody could find dead."""
+        self._lease.open()
         self._loop.start()
         self._rescuer.start()
 
@@ -84,25 +85,22 @@ class Worker:
         is_clean = self._loop.stop(grace_s)
         self._stopping.set()
         self._rescuer.join()
-        try:
-            self._store.close_worker(self.worker_id)
-        except SagaError as error:
-            logger.warning("lease_not_given_back", worker_id=self.worker_id, error=str(error))
+        self._lease.close()
         return is_clean
 
-    def _register(self) -> None:
-        queues = tuple(sorted(self._queues or ()))
-        self._store.register_worker(WorkerRow(self.worker_id, socket.gethostname(), os.getpid(), queues, LEASE_TTL_S))
-        self._renewed = monotonic()
+    def _go_on_as(self, worker_id: str) -> None:
+        self._loop.rename(worker_id)
 
     def _rescue(self) -> None:
-        pause_s = SWEEP_S
+        pause_s, looked_at = SWEEP_S, monotonic()
         while not self._stopping.wait(pause_s):
             try:
                 if not self._loop.is_whole:
                     self._give_up()
                     return
-                self._keep_lease()
+                if monotonic() - looked_at >= DEAD_LOOK_S:
+                    looked_at = monotonic()
+                    close_dead_workers(self._store)
                 is_busy = not self._draining.is_set() and self._sweep()
                 pause_s = BUSY_SWEEP_S if is_busy else SWEEP_S
             except SagaError as error:
@@ -115,21 +113,7 @@ class Worker:
         ever, so the lease is given back, and others take over what was in flight."""
         logger.error("worker_broken", worker_id=self.worker_id, reason="a thread died; restart this process")
         self._loop.abandon()
-        self._store.close_worker(self.worker_id)
-
-    def _keep_lease(self) -> None:
-        if monotonic() - self._renewed < RENEW_S:
-            return
-        if self._store.renew_lease(self.worker_id):
-            self._renewed = monotonic()
-        else:
-            logger.warning("lease_lost", worker_id=self.worker_id)
-            self.worker_id = uuid7()
-            self._register()
-            self._loop.rename(self.worker_id)
-        for dead in self._store.dead_workers():
-            count = self._store.close_worker(dead)
-            logger.warning("worker_gone", worker_id=dead, count=count)
+        self._lease.close()
 
     def _sweep(self) -> bool:
         """Take what is due, up to the room there is; whether there was so much that another look is due at once."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from saga.clock import Clock, SystemClock
-from saga.core.states import SagaStatus
+from saga.core.states import HaltReason, SagaStatus
 from saga.store.accepting import (
     EntityKey,
     FreshSaga,
@@ -246,7 +246,10 @@ class MemoryStore:
 
 def _is_wanted(row: SagaRow, wanted: Wanted) -> bool:
     is_known = wanted.definitions is None or (row.definition, row.version) in wanted.definitions
-    return is_known and (not wanted.turned_only or row.status is SagaStatus.COMPENSATING)
+    is_turned = row.status is SagaStatus.COMPENSATING or (
+        row.status is SagaStatus.HALTED and row.halt_reason is not HaltReason.PARTICIPANT_DOWN
+    )
+    return is_known and (is_turned or not wanted.turned_only)
 
 
 def is_same(standing: JournalEntry, offered: JournalEntry) -> bool:

@@ -166,7 +166,8 @@ class Wanted:
     definitions: tuple[tuple[str, int], ...] | None = None
     """(name, version) of the definitions that the process has; None: every."""
     turned_only: bool = False
-    """Only sagas that are rolling back: what a process takes whose actions have used up their slots."""
+    """Only sagas that may have compensations to run: those that are rolling back, and those that are halted for another
+    reason than a participant that is down going forward. What a process takes whose actions have used up their slots."""
 
     @property
     def names(self) -> list[str] | None:

@@ -68,7 +68,7 @@ TAIL = f"SELECT {JOURNAL_COLUMNS} FROM saga.journal WHERE saga_id = %s AND seq >
 SWEEP = """WITH due AS (
     SELECT saga_id, priority, due_at FROM saga.saga WHERE due_at <= clock_timestamp()
         AND (%s::text[] IS NULL OR definition || ' ' || version = ANY(%s::text[]))
-        AND (NOT %s OR status = 'compensating')
+        AND (NOT %s OR status = 'compensating' OR (status = 'halted' AND halt_reason <> 'participant_down'))
     ORDER BY priority DESC, due_at LIMIT %s FOR UPDATE SKIP LOCKED
 )
 UPDATE saga.saga s SET due_pushes = s.due_pushes + 1,

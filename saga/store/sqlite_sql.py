@@ -34,7 +34,7 @@ TAIL = f"SELECT {JOURNAL_COLUMNS} FROM journal WHERE saga_id = ? AND seq > ? ORD
 ANY_DUE = "SELECT 1 FROM saga WHERE due_at <= ? LIMIT 1"
 DUE = """SELECT saga_id, definition, version, due_pushes FROM saga WHERE due_at <= ?
 AND (? IS NULL OR definition || ' ' || version IN (SELECT value FROM json_each(?)))
-AND (NOT ? OR status = 'compensating')
+AND (NOT ? OR status = 'compensating' OR (status = 'halted' AND halt_reason <> 'participant_down'))
 ORDER BY priority DESC, due_at LIMIT ?"""
 PUSH = "UPDATE saga SET due_at = ?, due_pushes = due_pushes + 1 WHERE saga_id = ?"
 

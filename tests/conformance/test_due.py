@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
-from saga.core.states import SagaStatus
+from saga.core.states import HaltReason, SagaStatus
 from saga.store.port import Append, SagaColumns, Store, Wanted
 from saga.store.sweeping import pushed_s
 from tests.conformance.building import accepted, due_ago, entry, moved, new_saga
@@ -97,9 +97,18 @@ def test_a_sweeper_takes_only_what_it_has_the_definition_of(store: Store) -> Non
 
 
 def test_a_sweeper_may_ask_for_rollbacks_alone(store: Store) -> None:
-    """A process whose actions hold their slots still takes what is rolling back."""
-    running, turned = (accepted(store, due_at=due_ago(store, 10)).saga_id for _ in range(2))
-    columns = SagaColumns(SagaStatus.COMPENSATING, None, due_ago(store, 5))
-    store.append([Append(turned, entry(2, store.now()), columns)])
-    assert [due.saga_id for due in store.sweep_due(10, 30.0, Wanted(turned_only=True))] == [turned]
-    assert [due.saga_id for due in store.sweep_due(10, 30.0)] == [running]
+    """A process whose actions hold their slots still takes what is rolling back, also where that is retried at the cap or
+    goes on beside an entry that waits for a person."""
+    faces = [
+        (SagaStatus.COMPENSATING, None),
+        (SagaStatus.HALTED, HaltReason.COMPENSATION_RETRYING),
+        (SagaStatus.HALTED, HaltReason.UNRESOLVED_EFFECT),
+        (SagaStatus.HALTED, HaltReason.PARTICIPANT_DOWN),
+    ]
+    running, *others = (accepted(store, due_at=due_ago(store, 10)).saga_id for _ in range(5))
+    for saga_id, (status, reason) in zip(others, faces, strict=True):
+        columns = SagaColumns(status, reason, due_ago(store, 5))
+        store.append([Append(saga_id, entry(2, store.now()), columns)])
+    turned = store.sweep_due(10, 30.0, Wanted(turned_only=True))
+    assert sorted(due.saga_id for due in turned) == sorted(others[:3])
+    assert sorted(due.saga_id for due in store.sweep_due(10, 30.0)) == sorted([running, others[3]])

@@ -13,8 +13,9 @@ from saga.core.states import SagaStatus
 from saga.core.transitions import AttemptEnded, AttemptStarted
 from saga.runtime.engine import Definitions
 from saga.runtime.executor import Executor
+from saga.runtime.lease import LEASE_TTL_S
 from saga.runtime.starting import Starter
-from saga.runtime.worker import LEASE_TTL_S, Worker
+from saga.runtime.worker import Worker
 from saga.store.codec import decode
 from saga.store.opening import open_store
 from saga.store.schema import upgrade

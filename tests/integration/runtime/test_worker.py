@@ -2,21 +2,30 @@
 
 import sys
 import threading
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 
 import pytest
 from pydantic import BaseModel
 
+from saga.core.connector import Call as ProviderCall
+from saga.core.connector import Connector
 from saga.core.definition import Saga, compensatable, readonly
 from saga.core.events import CancelAsked
 from saga.core.fold import SagaState
 from saga.core.outcomes import Outcome, OutcomeCode, Payload
 from saga.core.states import HaltReason, SagaStatus
+from saga.core.transitions import AttemptEnded, Transition
 from saga.runtime.engine import Definitions, load, tell
 from saga.runtime.executor import Executor
+from saga.runtime.lease import LEASE_TTL_S
+from saga.runtime.loop import Around, plain
 from saga.runtime.starting import answer, new_saga
-from saga.runtime.work import Limits
-from saga.runtime.worker import LEASE_TTL_S, Worker
+from saga.runtime.work import Call, Limits
+from saga.runtime.worker import Worker
+from saga.store.codec import decode
 from saga.store.memory import MemoryStore
 from saga.store.port import Append, AppendResult
 from tests.simulation.stepping import Process
@@ -48,9 +57,9 @@ class Bench:
         new = new_saga(self.saga, Order(order_id=order_id), self.store, environment="test", tenant="test")
         return answer(new, self.store.accept([new])[0]).saga_id
 
-    def worker(self) -> Worker:
+    def worker(self, around: Around = plain) -> Worker:
         executor = Executor(str, self.store.clock)
-        worker = Worker(self.store, self.definitions, executor, limits=Limits(slots=4, threads=4))
+        worker = Worker(self.store, self.definitions, executor, limits=Limits(slots=4, threads=4), around=around)
         worker.start()
         self.workers.append(worker)
         return worker
@@ -59,6 +68,9 @@ class Bench:
         loaded = load(self.definitions, self.store.load([saga_id])[saga_id])
         assert loaded is not None
         return loaded.state
+
+    def transitions(self, saga_id: str) -> list[Transition]:
+        return [it for entry in self.store.load([saga_id])[saga_id] for it in decode(entry.body)]
 
     def has_ended(self, saga_id: str) -> bool:
         return self.state(saga_id).status is SagaStatus.COMPLETED
@@ -119,9 +131,15 @@ def test_sys_exit_in_a_step_is_a_defect_of_that_order(benches: list[Bench]) -> N
 
 
 class _Buggy(MemoryStore):
-    """A store whose append has a bug, once."""
+    """A store whose append has a bug, once; or whose clock has one, for the thread that drives."""
 
     has_bug = False
+    has_clock_bug = False
+
+    def clock(self) -> datetime:
+        if self.has_clock_bug and threading.current_thread().name == "saga-driver":
+            raise RuntimeError("a bug")
+        return super().clock()
 
     def append(self, group: Sequence[Append]) -> list[AppendResult]:
         if self.has_bug:
@@ -140,8 +158,85 @@ def test_a_worker_with_a_dead_thread_gives_its_sagas_up(benches: list[Bench]) ->
     store.has_bug = True
     saga_id = bench.begin("SO-1")
     wait_until(lambda: not store.worker_is_open([broken.worker_id])[broken.worker_id], 15)
+    later = bench.begin("SO-2")
+    broken.wake([later])
     bench.worker()
-    wait_until(lambda: bench.has_ended(saga_id), 15)
+    wait_until(lambda: bench.has_ended(saga_id) and bench.has_ended(later), 15)
+    assert bench.state(later).node("step:a").owner != broken.worker_id, "claimed without a lease"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_gave_its_lease_back_claims_nothing_any_more(benches: list[Bench]) -> None:
+    """A step thread died of a bug in what stands around attempts; its driver is alive, and what it is told of it leaves."""
+    fails = threading.Event()
+
+    @contextmanager
+    def around(_call: Call) -> Iterator[Callable[[Outcome], None]]:
+        if not fails.is_set():
+            fails.set()
+            raise RuntimeError("a bug around the attempt")
+        yield lambda _outcome: None
+
+    bench = Bench(MemoryStore(), lambda _order: Done())
+    benches.append(bench)
+    broken = bench.worker(around=around)
+    first = bench.begin("SO-1")
+    wait_until(lambda: not bench.store.worker_is_open([broken.worker_id])[broken.worker_id], 15)
+    later = bench.begin("SO-2")
+    broken.wake([later])
+    marker = bench.worker()
+    wait_until(lambda: bench.has_ended(first) and bench.has_ended(later), 15)
+    assert bench.state(later).node("step:a").owner == marker.worker_id
+    ends = [it for it in bench.transitions(first) if isinstance(it, AttemptEnded)]
+    assert ends[0].code is OutcomeCode.NOT_SENT, "the call was never made"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_whose_driver_died_does_not_stop_clean(benches: list[Bench]) -> None:
+    """What it had claimed is left behind, and `stop` says so and does not wait for the thread that runs it."""
+    store = _Buggy()
+    gate, began = threading.Event(), threading.Event()
+
+    def waits(_order: Order) -> Done:
+        began.set()
+        gate.wait(20)
+        return Done()
+
+    bench = Bench(store, waits)
+    benches.append(bench)
+    worker = bench.worker()
+    bench.begin("SO-1")
+    assert began.wait(10)
+    store.has_clock_bug = True
+    wait_until(lambda: not store.worker_is_open([worker.worker_id])[worker.worker_id], 15)
+    assert worker.stop(10) is False
+    assert not gate.is_set()
+    gate.set()
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), CancelledError("the event loop went"), KeyboardInterrupt()])
+def test_whatever_a_pure_step_raises_is_a_defect_of_its_order(error: BaseException, benches: list[Bench]) -> None:
+    """A call step's function runs in the thread that drives all sagas: that thread must survive it."""
+
+    def breaks(order: Order) -> ProviderCall[Done]:
+        if order.order_id != "SO-good":
+            raise error
+        return ask(order)
+
+    ask = Connector("nobody", keys="serialise", remembers_rejections=True, rejected={}).query("/ask", Order, Done)
+    bench = Bench(MemoryStore(), lambda _order: Done())
+    benches.append(bench)
+    broken = Saga("breaking", version=1, input=Order, entity=lambda order: order.order_id, steps=[readonly(breaks)])
+    bench.definitions = Definitions([bench.saga, broken])
+    bench.worker()
+    new = new_saga(broken, Order(order_id="SO-bad"), bench.store, environment="test", tenant="test")
+    bad = answer(new, bench.store.accept([new])[0]).saga_id
+    wait_until(lambda: bench.state(bad).halt is not None, 15)
+    halt = bench.state(bad).halt
+    assert halt is not None
+    assert (halt.reason, type(error).__name__ in halt.detail) == (HaltReason.DEFECT, True)
+    good = bench.begin("SO-good")
+    wait_until(lambda: bench.has_ended(good), 10)
 
 
 def test_a_worker_that_was_declared_dead_goes_on_under_another_name(benches: list[Bench]) -> None:

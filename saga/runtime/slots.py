@@ -1,0 +1,79 @@
+"""How many claims a process has in flight and how many more it may make: room for the driver, counted and not locked.
+
+- While calls take longer than a commit, no more are claimed than there are threads, so that another process can have the
+  rest; while they are fast, a few per thread are claimed ahead to keep the threads busy.
+- An eighth of the slots, at least one of several, is for compensations alone.
+- A lone claim is one beside which nothing else may be in flight.
+"""
+
+from datetime import datetime
+
+from saga.runtime.work import Limits
+
+FAST_CALL_S = 0.05
+_PACE_WEIGHT = 0.1
+
+Claim = tuple[str, str, int]
+"""Saga id, node, epoch."""
+
+
+class Slots:
+    """The claims in flight of one driver, from the decision to start until the outcome is there or the claim is given up."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._claims: set[Claim] = set()
+        self._handed_at: dict[Claim, datetime] = {}
+        self._pace_s = FAST_CALL_S * 2
+        self._lone: Claim | None = None
+
+    def __len__(self) -> int:
+        return len(self._claims)
+
+    @property
+    def has_lone(self) -> bool:
+        return self._lone is not None
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether calls take less than about a commit, of late."""
+        return self._pace_s <= FAST_CALL_S
+
+    @property
+    def total(self) -> int:
+        """How many claims may be in flight at the pace of the calls."""
+        return self._limits.slots if self.is_fast else min(self._limits.slots, self._limits.threads)
+
+    @property
+    def forward(self) -> int:
+        """What actions may use of them; the rest is for compensations."""
+        return self.total - max(1, self.total // 8) if self.total > 1 else 1
+
+    def room_for(self, held_count: int) -> int:
+        """How many more sagas to take in. While calls are fast, enough that no slot waits for a journal to be loaded; while
+        they are slow, no more than can be claimed, so that another process finds the rest."""
+        room = min(self._limits.held, 2 * self.total if self.is_fast else self.forward)
+        return max(0, room - held_count)
+
+    def room_back(self, held_count: int) -> int:
+        """How many sagas that are rolling back to take in, beyond what is taken of the others."""
+        return max(0, min(self.total - len(self), self._limits.held - held_count))
+
+    def claim(self, claim: Claim, *, alone: bool) -> None:
+        self._claims.add(claim)
+        self._lone = claim if alone else self._lone
+
+    def give_up(self, claim: Claim) -> None:
+        """The claim was not written, or its call has ended."""
+        self._claims.discard(claim)
+        self._lone = None if self._lone == claim else self._lone
+
+    def handed_out(self, claim: Claim, now: datetime) -> None:
+        """Its call goes to a thread."""
+        self._handed_at[claim] = now
+
+    def ended(self, claim: Claim, now: datetime) -> None:
+        """Its call came back; how long that took sets the pace."""
+        self.give_up(claim)
+        took_s = (now - self._handed_at.pop(claim, now)).total_seconds()
+        self._pace_s += _PACE_WEIGHT * (min(took_s, 1.0) - self._pace_s)
