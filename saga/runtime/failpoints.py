@@ -27,3 +27,9 @@ def reach(name: str, **facts: object) -> None:
         return
     fired.write_text(json.dumps({"pid": os.getpid(), "failpoint": name, **{key: str(it) for key, it in facts.items()}}))
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def before_commit(saga_id: str, seq: int, body: str) -> None:
+    """For a journal entry that is about to be appended: it has an outcome in it, so its attempt is open until then."""
+    if '"t":"attempt_ended"' in body:
+        reach(IN_ROLLBACK if ':c"' in body else BEFORE_COMMIT, saga_id=saga_id, seq=seq)

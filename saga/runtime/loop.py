@@ -92,22 +92,13 @@ class Committer:
 
     def _commit(self, group: list[Append]) -> None:
         for append in group:
-            _reach_failpoint(append)
+            failpoints.before_commit(append.saga_id, append.entry.seq, append.entry.body)
         results = patiently(self._store.append, group)
         for append, result in zip(group, results, strict=True):
             tail: Sequence[JournalEntry] = ()
             if result is AppendResult.CONFLICT:
                 tail = patiently(self._store.tail, append.saga_id, append.entry.seq - 1)
             self._deliver(Committed(append.saga_id, result, tail))
-
-
-def _reach_failpoint(append: Append) -> None:
-    """Just before an outcome would be committed, that is with its attempt open."""
-    body = append.entry.body
-    if '"t":"attempt_ended"' in body:
-        is_rollback = ':c"' in body
-        name = failpoints.IN_ROLLBACK if is_rollback else failpoints.BEFORE_COMMIT
-        failpoints.reach(name, saga_id=append.saga_id, seq=append.entry.seq)
 
 
 def patiently(ask: Callable[..., T], *args: Any) -> T:

@@ -8,8 +8,9 @@ recycles has nothing in memory that the journal lacks.
 
 `TaskWorker` is what a process needs beside it: a lease, renewed by a thread of its own, because a step may take longer
 than a lease, and a rescuer. The rescuer hints at due sagas instead of running them, so that they run where the queues
-say; only while the broker is away it runs what this process consumes, one node after another, since then no hint arrives
-anywhere (DESIGN, P5).
+say. While the broker is away, and for a saga that nobody moved after a hint, it runs what this process consumes, one node
+after another (DESIGN, P5): a connection that something between here and the broker cut in silence takes hints and delivers
+none, for ever.
 
 Which hints are sent: those for nodes that became ready by what this message brought about. A message that finds nothing to do
 sends none, or two copies of a message would answer each other for ever.
@@ -20,10 +21,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from saga.clock import monotonic
 from saga.core.events import Start
 from saga.core.outcomes import Outcome
 from saga.errors import SagaError
 from saga.log import logger
+from saga.runtime import failpoints
 from saga.runtime.driver import Driver
 from saga.runtime.engine import Definitions
 from saga.runtime.executor import Executor
@@ -80,6 +83,7 @@ class TaskWorker:
         self._publish = publish
         self._broker_is_away = broker_is_away
         self._lease = Lease(store, queues)
+        self._looked_at = monotonic()
         self._quiet_s = quiet_s
         self._gate = threading.Condition()
         self._body_count = 0
@@ -193,6 +197,7 @@ class TaskWorker:
             return is_quiet
 
     def _commit(self, append: Append) -> Committed:
+        failpoints.before_commit(append.saga_id, append.entry.seq, append.entry.body)
         result = patiently(self._store.append, [append])[0]
         is_conflict = result is AppendResult.CONFLICT
         tail = patiently(self._store.tail, append.saga_id, append.entry.seq - 1) if is_conflict else ()
@@ -201,7 +206,7 @@ class TaskWorker:
     def _rescue(self) -> None:
         while not self._stopping.wait(SWEEP_S):
             try:
-                close_dead_workers(self._store)
+                self._look_for_dead()
                 while self._sweep() and not self._stopping.is_set():
                     pass
             except SagaError as error:
@@ -215,15 +220,21 @@ class TaskWorker:
         due = self._store.sweep_due(limit, PUSH_S, Wanted(self._definitions.versions))
         for it in due:
             hints = self._advance(it.saga_id, never).hints
-            if self._broker_is_away():
-                self._go_on(it.saga_id)
-            elif hints:
+            if hints and not self._broker_is_away():
                 self._publish(hints)
+            if it.pushes or self._broker_is_away():
+                self._go_on(it.saga_id)
         return bool(due)
+
+    def _look_for_dead(self) -> None:
+        if monotonic() - self._looked_at >= SWEEP_S:
+            self._looked_at = monotonic()
+            close_dead_workers(self._store)
 
     def _go_on(self, saga_id: str) -> None:
         """Run what this process consumes of this saga, node after node."""
         while not self._stopping.is_set():
+            self._look_for_dead()
             with self._body() as may_run:
                 mine = may_run and self._attempt(saga_id, lambda _saga, start: start.queue in self._queues).outcome
             if not mine:

@@ -47,6 +47,7 @@ class Proxy:
                 continue
             try:
                 far = socket.create_connection(self._target, 5)
+                far.settimeout(None)  # 5 s are for connecting; a connection with nothing to say is not broken
             except OSError:
                 _close(near)
                 continue

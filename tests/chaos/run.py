@@ -2,6 +2,7 @@
 
     python -m tests.chaos.run --orders 2000 --file ../shared/data/online-retail.csv.gz --seed 7
     python -m tests.chaos.run --orders 2000 --file ... --stop-broker       # the broker is stopped in mid-run, for good
+    python -m tests.chaos.run --orders 2000 --file ... --driver task       # Celery runs each node as a task body
     python -m tests.chaos.run --orders 2000 --file ... --embedded          # one process on SQLite, as saga dev runs it
 
 PostgreSQL and RabbitMQ are those of `SAGA_TEST_DATABASE_URL` and `SAGA_TEST_AMQP_URL`, or on their default ports; a database and
@@ -58,6 +59,7 @@ class Plan:
     stop_broker: bool = False
     bound_s: float = 1800.0
     fault_floor: int = 3
+    driver: str = "process"
 
 
 @contextmanager
@@ -83,7 +85,7 @@ def run(plan: Plan, folder: Path, database_url: str, broker_url: str) -> dict[st
         upgrade(database_url)
         store = open_store(database_url)
         stack.callback(store.close)
-        deployment = Deployment(folder, database_url, near)
+        deployment = Deployment(folder, database_url, near, driver=plan.driver)
         stack.callback(deployment.stop)
         deployment.start_services()
         wait_for_start(deployment)
@@ -136,6 +138,7 @@ def _drive(plan: Plan, deployment: Deployment, store: Store, proxy: Proxy | None
         "broker_was_cut_with_open_orders": proxy is not None and proxy.is_cut,
         "peak_memory_mb": memory,
         "seed": plan.seed,
+        "driver": plan.driver,
     }
 
 
@@ -193,6 +196,7 @@ def main() -> None:
     parser.add_argument("--kills-each", type=int, default=3)
     parser.add_argument("--stop-broker", action="store_true")
     parser.add_argument("--embedded", action="store_true", help="one process, SQLite, memory broker, no kills")
+    parser.add_argument("--driver", choices=["process", "task"], default="process")
     parser.add_argument("--technical-share", type=float, default=0.02)
     options = parser.parse_args()
     orders: list[Order] = []
@@ -207,6 +211,7 @@ def main() -> None:
         technical_share=options.technical_share,
         kills_each=options.kills_each,
         stop_broker=options.stop_broker,
+        driver=options.driver,
     )
     with tempfile.TemporaryDirectory(prefix="saga-chaos-") as name, ExitStack() as stack:
         folder = Path(name)

@@ -33,6 +33,7 @@ class Deployment:
     broker_url: str
     worker_count: int = 2
     threads: int = 8
+    driver: str = "process"
     urls: dict[str, str] = field(default_factory=dict)
     kills: Counter[str] = field(default_factory=Counter)
     deaths: int = 0
@@ -60,6 +61,7 @@ class Deployment:
             "SAGA_MAILBOX": str(self.mailbox),
             "SAGA_FAILPOINTS": str(self.failpoints),
             "SAGA_THREADS": str(self.threads),
+            "SAGA_DRIVER": self.driver,
             "SAGA_LOG_LEVEL": "warning",
         }
 
@@ -145,8 +147,11 @@ class Killer:
 
     def __init__(self, deployment: Deployment, seed: int, each: int) -> None:
         self._deployment = deployment
-        self._plan = [name for name in failpoints.NAMES for _ in range(each)]
-        random.Random(seed).shuffle(self._plan)
+        self._plan: list[str] = []
+        dice = random.Random(seed)
+        for _ in range(each):  # each round from its end; a rollback first, because at the end of a run none may be left
+            others = [name for name in failpoints.NAMES if name != failpoints.IN_ROLLBACK]
+            self._plan += [*dice.sample(others, len(others)), failpoints.IN_ROLLBACK]
         self._planned = len(self._plan)
         self.hits: list[dict[str, str]] = []
 

@@ -32,11 +32,21 @@ def orders(count: int, seed: int) -> list[Order]:
 
 
 @pytest.mark.timeout(400)
-def test_every_order_ends_where_the_oracle_says(empty_postgres_url: str, amqp_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("driver", ["process", "task"])
+def test_every_order_ends_where_the_oracle_says(
+    driver: str, empty_postgres_url: str, amqp_url: str, tmp_path: Path
+) -> None:
     """Two workers, every kind of fault, a kill -9 before send, in the call, before commit and in rollback: nothing
     halted, nothing twice, nothing forgotten, judged by the services' own ledgers."""
     plan = Plan(
-        orders(80, 3), seed=3, technical_share=0.08, business_share=0.3, kills_each=1, bound_s=300, fault_floor=1
+        orders(80, 3),
+        seed=3,
+        technical_share=0.08,
+        business_share=0.3,
+        kills_each=1,
+        bound_s=300,
+        fault_floor=1,
+        driver=driver,
     )
     report = run(plan, tmp_path, empty_postgres_url, amqp_url)
     assert report["violations"] == 0, report
@@ -45,11 +55,12 @@ def test_every_order_ends_where_the_oracle_says(empty_postgres_url: str, amqp_ur
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.parametrize("driver", ["process", "task"])
 def test_everything_ends_when_the_broker_is_stopped_in_mid_run(
-    empty_postgres_url: str, amqp_url: str, tmp_path: Path
+    driver: str, empty_postgres_url: str, amqp_url: str, tmp_path: Path
 ) -> None:
     """The broker goes away when some orders have ended and never comes back."""
-    plan = Plan(orders(40, 4), seed=4, technical_share=0.0, kills_each=0, stop_broker=True, bound_s=200)
+    plan = Plan(orders(40, 4), seed=4, technical_share=0.0, kills_each=0, stop_broker=True, bound_s=200, driver=driver)
     report = run(plan, tmp_path, empty_postgres_url, amqp_url)
     assert report["violations"] == 0, report
     assert report["completed"] + report["compensated"] == len(plan.orders), report  # type: ignore[operator]
