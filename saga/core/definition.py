@@ -141,10 +141,19 @@ def sequence(*steps: Tree) -> Series:
     return Series(steps)
 
 
+def _identifier(path: str) -> str:
+    """A name for a step that calls this path, as a suggestion."""
+    words = "".join(letter if letter.isalnum() else " " for letter in path.rpartition("/")[2]).split()
+    name = "_".join(words).lower()
+    return name if name.isidentifier() else "my_step"
+
+
 def _step(kind: Kind, action: Action, name: str | None, options: dict[str, Any]) -> Step:
     name = name or getattr(action, "__name__", "")
     if not name or not name.isidentifier():
-        msg = f"{kind} step {action}: an operation has no name of its own; write {kind}(..., name='reserve_inventory')"
+        what = f"{action.connector.name} {action.path}" if isinstance(action, Operation) else f"{action!r:.100}"
+        example = _identifier(action.path if isinstance(action, Operation) else "")
+        msg = f"the {kind} step of {what} has no name of its own; give it one: {kind}(..., name={example!r})"
         raise DefinitionError(msg)
     return Step(name, kind, action, **options)
 

@@ -68,7 +68,18 @@ def lines_of(path: Path) -> Iterator[Line]:
                 while not is_whole and (rest := file.readline(LINE_MAX)):
                     is_whole = rest.endswith(b"\n")
     except (OSError, EOFError, zlib.error) as error:
-        raise UsageError(f"{path}: cannot be read after line {number}: {error}") from error
+        why = (getattr(error, "strerror", None) or str(error)).lower()
+        after = f" after line {number}" if number else ""
+        raise UsageError(f"{path}: cannot be read{after}: {why}") from error
+
+
+def text_fault(data: bytes) -> str:
+    """Why these bytes are no text; empty when they are."""
+    try:
+        place = data.decode().find("\x00")
+    except UnicodeDecodeError as error:
+        return f"byte {error.start} is not UTF-8"
+    return f"byte {len(data.decode()[:place].encode())} is NUL" if place >= 0 else ""
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -32,6 +32,7 @@ COLUMNS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "
 CURRENCY = "GBP"
 PAYMENT_METHOD = "pm_card"
 GUEST = "guest"
+SHOWN = 80
 REFERENCE_MAX = 65
 """One more than an order id may have, so that a longer one is refused and not cut to a valid one."""
 NOT_ORDERS = {"C": "cancellation", "A": "adjustment"}
@@ -106,8 +107,12 @@ def _records(path: Path) -> Iterator[Line]:
     header = next(lines, None)
     names = header.data.removeprefix(b"\xef\xbb\xbf") if header else b""
     if names != ",".join(COLUMNS).encode():
-        raise UsageError(f"{path}: the first line must be {','.join(COLUMNS)}; it is {names[:200]!r}")
+        raise UsageError(f"{path}: the first line must be {','.join(COLUMNS)}; it is {_shown(names)}")
     return (line for line in lines if line.data)
+
+
+def _shown(names: bytes) -> str:
+    return repr(names.decode(errors="replace")[:SHOWN]) + (" …" if len(names) > SHOWN else "")
 
 
 def _cells(data: bytes) -> list[str]:

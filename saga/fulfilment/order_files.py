@@ -1,31 +1,58 @@
 """Files of orders: JSON lines of `Order`, or the *Online Retail* layout, told apart by the first character."""
 
 from collections.abc import Iterable, Iterator
+from hashlib import blake2b
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from saga.fulfilment.intake import Found, Line, Refused, lines_of
+from saga.errors import UsageError
+from saga.fulfilment.intake import Found, Line, Refused, lines_of, text_fault
 from saga.fulfilment.models import Order, broken_rules
 from saga.fulfilment.online_retail import read_online_retail
 
+LAYOUTS = "a file of orders is JSON lines or the Online Retail CSV"
+
 
 def read_orders(path: Path) -> Iterator[Found]:
-    """Everything found in a file, plain or gzip, in its order. Raises `UsageError` when it cannot be read."""
+    """Everything found in a file, plain or gzip, in its order. Raises `UsageError` when it cannot be read, or is no text:
+    its first line is looked at now."""
     first = next((line for line in lines_of(path) if line.data.strip()), None)
     if first is None or first.data.lstrip(b"\xef\xbb\xbf \t").startswith(b"{"):
         return read_json_lines(path)
+    if fault := text_fault(first.data):
+        raise UsageError(f"{path}: is neither UTF-8 text nor gzip: {fault} in line {first.number}; {LAYOUTS}")
     return read_online_retail(path)
 
 
 def read_json_lines(path: Path) -> Iterator[Found]:
-    """An order or a refusal for every line; lines without a character are the space between two."""
-    return (_order(line) for line in lines_of(path) if line.data.strip())
+    """An order or a refusal for every line; lines without a character are the space between two.
+
+    An id that stood in an earlier line with another content is refused with the number of that line; one digest for
+    each order is kept for that. The same content again is the same order again, and is handed out.
+    """
+    known: dict[str, tuple[int, bytes]] = {}
+    for line in lines_of(path):
+        if line.data.strip():
+            yield _unless_repeated(_order(line), line.number, known)
+
+
+def _unless_repeated(found: Order | Refused, number: int, known: dict[str, tuple[int, bytes]]) -> Order | Refused:
+    if isinstance(found, Refused):
+        return found
+    digest = blake2b(found.model_dump_json().encode(), digest_size=16).digest()
+    first, before = known.setdefault(found.order_id, (number, digest))
+    if before == digest:
+        return found
+    reason = f"order_id: line {number} repeats the id {found.order_id} of line {first}, with another content"
+    return Refused(f"line {number}", reason)
 
 
 def _order(line: Line) -> Order | Refused:
     if not line.is_whole:
         return Refused(f"line {line.number}", "the line: longer than a line may be")
+    if fault := text_fault(line.data):
+        return Refused(f"line {line.number}", f"the line: {fault}")
     try:
         return Order.model_validate_json(line.data.removeprefix(b"\xef\xbb\xbf"))
     except ValidationError as error:

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import requests
+
 from saga.clock import monotonic, sleep
 from saga.core.definition import Saga
 from saga.errors import FingerprintChanged, StoreUnavailable, UsageError
@@ -35,10 +37,12 @@ from saga.runtime.work import Hint, Limits
 from saga.runtime.worker import Worker
 from saga.settings import Settings
 from saga.store import schema
+from saga.store.connecting import sqlite_path
 from saga.store.opening import open_store
 from saga.store.port import Store
 from saga.surfaces.mocks import mocks_for, serve_mock
 from saga.surfaces.participants import running_services
+from saga.surfaces.submit import session
 
 PRODUCT = (connectors.inventory, connectors.tax, connectors.shipping, connectors.payment)
 START_S = 20.0
@@ -63,6 +67,9 @@ class Stack:
     mocked: frozenset[str]
     api_url: str | None
     publish: Publish
+    writers: Callable[[], frozenset[str]]
+    """Ids of the worker of this process, as its journal entries name their writer; another one after a lost lease. None
+    with a broker: there Celery has the worker."""
 
 
 def opened_store(settings: Settings, *, pool_size: int = 4) -> Store:
@@ -80,6 +87,14 @@ def opened_store(settings: Settings, *, pool_size: int = 4) -> Store:
         state = f"is at revision {revision}" if revision else "has no tables of saga"
         raise UsageError(f"the database {state}, this release needs {schema.head()}: type  saga db upgrade")
     return open_store(url, pool_size=pool_size)
+
+
+def missing_file(settings: Settings) -> Path | None:
+    """The journal's file when these settings mean one that does not exist; opening it would make it."""
+    if not settings.store_url.startswith("sqlite"):
+        return None
+    path = sqlite_path(settings.store_url)
+    return None if path.exists() else path
 
 
 def made_home(settings: Settings) -> None:
@@ -194,9 +209,9 @@ def embedded(
         urls, mocked = _participants(parts, settings, list(definitions), in_subprocess=in_subprocess)
         has_broker = with_broker and not settings.store_url.startswith("memory:")
         if has_broker:
-            publish = _worker(parts, settings, definitions, urls)
+            publish, writers = _worker(parts, settings, definitions, urls), _nobody
         else:
-            publish = _worker_without_broker(parts, settings, store, definitions, urls)
+            publish, writers = _worker_without_broker(parts, settings, store, definitions, urls)
         starter = Starter(store, environment=settings.environment, tenant=settings.tenant)
         parts.callback(starter.stop)
         api_url = None
@@ -204,7 +219,7 @@ def embedded(
             api_url = parts.enter_context(serving_api(store, definitions, starter, publish, HOST, port))
         if port is not None:
             parts.enter_context(_written_down(settings, {**urls, **({"api": api_url} if api_url else {})}))
-        yield Stack(settings, store, definitions, starter, urls, mocked, api_url, publish)
+        yield Stack(settings, store, definitions, starter, urls, mocked, api_url, publish, writers)
 
 
 def _participants(
@@ -251,9 +266,13 @@ def _worker(parts: ExitStack, settings: Settings, definitions: Definitions, urls
     return attachment.publisher.publish
 
 
+def _nobody() -> frozenset[str]:
+    return frozenset()
+
+
 def _worker_without_broker(
     parts: ExitStack, settings: Settings, store: Store, definitions: Definitions, urls: Mapping[str, str]
-) -> Publish:
+) -> tuple[Publish, Callable[[], frozenset[str]]]:
     executor = Executor(url_of(urls), store.clock, pool_size=settings.threads)
     parts.callback(executor.close)
     worker = Worker(store, definitions, executor, limits=limits_of(settings))
@@ -263,7 +282,19 @@ def _worker_without_broker(
     def wake(hints: Sequence[Hint]) -> None:
         worker.wake(list(dict.fromkeys(hint.saga_id for hint in hints)))
 
-    return wake
+    return wake, lambda: frozenset({worker.worker_id})
+
+
+def stocked_sku_count(stack: Stack) -> int | None:
+    """How many SKUs the inventory of this stack has anything of; None when it is not ours, or does not say."""
+    if stack.settings.inventory_url is not None or "inventory" in stack.mocked or "inventory" not in stack.urls:
+        return None
+    try:
+        with session() as asking:
+            answer = asking.get(f"{stack.urls['inventory']}/v1/stock", timeout=START_S)
+        return sum(bool(item["available"] > 0) for item in answer.json()["items"])
+    except (requests.RequestException, ValueError, KeyError, TypeError):
+        return None  # a banner is no place to fail; the first order will say it
 
 
 @contextmanager

@@ -105,13 +105,32 @@ def test_drain_finishes_everything_without_a_broker(tmp_path: Path) -> None:
     assert (done.code, value["completed"], value["compensated"], value["left"]) == (0, 20, 1, 0), done.err
 
 
+def test_drain_tells_what_it_did_itself(tmp_path: Path) -> None:
+    """What had ended before is no merit of this drain; what it leaves stands apart, with its reason. What is in backoff
+    is left when the time is up, and only then."""
+    place = Place(EXAMPLES, tmp_path / "home")
+    start_all(place, [{"order_id": f"SO-{n}", "sku": "mug", "card": "4242"} for n in range(3)])
+    assert place.run("drain", SHOP).code == 0
+    start_all(place, [{"order_id": "SO-3", "sku": "mug", "card": "declined"}])
+    cut = Place(EXAMPLES, place.home, {"SAGA_STOCK_URL": "http://127.0.0.1:9"}).run("drain", SHOP, "--timeout", "1")
+    assert (cut.code, "1 sagas have not ended" in cut.last_line) == (1, True), cut.err
+    assert "this drain   0 completed   0 compensated   0 halted\nleft         1\n      1  running\n" in cut.out
+    assert "wait, the first until " in cut.out
+    value = json.loads(place.run("drain", "-d", SHOP, "-o", "json").out)
+    assert value["drained"] == {"completed": 0, "compensated": 1, "halted": 0}
+    assert (value["left_by_reason"], value["next_due_at"]) == ({}, None)
+    assert (value["completed"], value["compensated"]) == (3, 1), "the numbers of the journal stay"
+
+
 def test_drain_leaves_what_it_has_no_definition_for(tmp_path: Path) -> None:
     """Sagas of a definition that is not loaded are counted apart, and hold nobody up."""
     place = Place(EXAMPLES, tmp_path / "home")
     start_all(place, [{"order_id": "SO-1", "sku": "mug", "card": "4242"}])
     (tmp_path / "other.py").write_text((EXAMPLES / "shop.py").read_text().replace('"place_order"', '"other_order"'))
     other = Place(tmp_path, place.home).run("drain", "other:place_order", "-o", "json")
-    assert (other.code, json.loads(other.out)["foreign"]) == (0, 1), other.err
+    value = json.loads(other.out)
+    assert (other.code, value["foreign"]) == (0, 1), other.err
+    assert value["left_by_reason"] == {"place_order v1 is not loaded here: -d MODULE:SAGA": 1}
 
 
 @pytest.mark.parametrize("broker", ["memory://", "amqp://127.0.0.1:9//"])
@@ -123,7 +142,7 @@ def test_worker_runs_what_it_finds(tmp_path: Path, broker: str) -> None:
     (tmp_path / "pure.py").write_text(PURE)
     pure = Place(tmp_path, place.home, place.more)
     assert pure.run("start", "pure:count", '{"name": "a"}').code == 0
-    with pure.running(["worker", "pure:count", "--threads", "2"], "") as worker:
+    with pure.running(["worker", "-d", "pure:count", "--threads", "2"], "") as worker:
         wait_until(lambda: counts(place)["completed"] == 1, 30, what="the saga of function steps")
         assert stop(worker) == 0
 

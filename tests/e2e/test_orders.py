@@ -136,7 +136,8 @@ def test_every_part_as_a_process_of_its_own(place: Place, peers: dict[str, str])
     come out completed; a database that was not upgraded is refused with what to type."""
     parts = Place(place.directory, place.home, {**peers, "SAGA_LOG_LEVEL": "warning"})
     refused = parts.run("list")
-    assert (refused.code, "saga db upgrade" in refused.last_line) == (2, True), refused.err
+    code = 3 if "sqlite" in peers["SAGA_DATABASE_URL"] else 2  # a file that is not there is not made by a look
+    assert (refused.code, "saga db upgrade" in refused.last_line) == (code, True), refused.err
     assert json.loads(parts.run("db", "upgrade", "-o", "json").out)["revision"]
     current = json.loads(parts.run("db", "current", "-o", "json").out)
     assert current["revision"] == current["head"]

@@ -1,37 +1,96 @@
 """`saga audit`: do the books of the services agree with the journals?"""
 
+from collections.abc import Mapping
+from pathlib import Path
+
+import requests
 import typer
 
+from saga.errors import UsageError
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.runtime.engine import Definitions
+from saga.store.port import Store
+from saga.surfaces.audit import AuditReport, render
 from saga.surfaces.audit import audit as audited
-from saga.surfaces.audit import render
 from saga.surfaces.cli.looking import reading_store
-from saga.surfaces.cli.options import Output, OutputOption, put_one, settings_and_log
+from saga.surfaces.cli.options import (
+    UNAVAILABLE,
+    DefinitionOption,
+    Output,
+    OutputOption,
+    definitions_named,
+    put_one,
+    say,
+    settings_and_log,
+)
 from saga.surfaces.embedded import addresses
+from saga.surfaces.submit import session
 
 SERVICES = ("inventory", "tax", "shipping", "payment")
+ASK_S = 5.0
 
 
 def add_to(app: typer.Typer) -> None:
     app.command()(audit)
 
 
-def audit(output: OutputOption = Output.TABLE) -> None:
+def audit(definition: DefinitionOption = None, output: OutputOption = Output.TABLE) -> None:
     """Check every invariant of fulfil_order against the services' own ledgers; exit code 1 when one is broken.
 
     Services are found by SAGA_INVENTORY_URL and so on, else those of a `saga dev` that runs in the same SAGA_HOME. What
-    cannot be read is reported as not checked.
+    has no address is reported as not checked; one that does not answer ends the audit with exit code 4. The plans (I4)
+    of other sagas are checked with -d, else with the definitions of pyproject.toml.
 
     \b
     Examples
       saga audit
+      saga audit -d shop:place_order
       saga audit -o json
     """
     settings = settings_and_log()
     urls = {name: url for name, url in addresses(settings).items() if name in SERVICES}
     mails = settings.mail_folder if settings.mail_folder.is_dir() else None
+    others = [saga for saga in definitions_named(definition) if saga is not fulfil_order]
     with reading_store() as store:
-        report = audited(store, Definitions([fulfil_order]), urls, mails)
+        report = _audited(store, Definitions([fulfil_order, *others]), urls, mails)
     put_one(output, report.to_json(), render(report))
     raise typer.Exit(report.exit_code)
+
+
+def _audited(store: Store, definitions: Definitions, urls: Mapping[str, str], mails: Path | None) -> AuditReport:
+    try:
+        return audited(store, definitions, urls, mails)
+    except UsageError as error:
+        silent = silences(urls) if isinstance(error.__cause__, requests.RequestException) else {}
+        if not silent:
+            raise
+    for service, why in silent.items():
+        say(f"saga: {service} does not answer at {urls[service]} ({why}); start it, or mend SAGA_{service.upper()}_URL")
+    raise typer.Exit(UNAVAILABLE)
+
+
+def silences(urls: Mapping[str, str]) -> dict[str, str]:
+    """The services that do not answer, and in which way: service → a few words."""
+    found = {}
+    with session() as asking:
+        for service, url in urls.items():
+            try:
+                status = asking.get(f"{url.rstrip('/')}/v1/ledger?limit=1", timeout=ASK_S).status_code
+            except requests.Timeout:
+                found[service] = f"nothing within {ASK_S:.0f} s"
+            except requests.RequestException as error:
+                found[service] = _reason(error)
+            else:
+                if status >= 500 or status == 429:
+                    found[service] = f"HTTP {status}"
+    return found
+
+
+def _reason(error: requests.RequestException) -> str:
+    """What the operating system said, without the story of three libraries around it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror and not isinstance(cause, requests.RequestException):
+            return cause.strerror.lower()
+        cause = cause.__cause__ or cause.__context__
+    return "no connection"

@@ -8,6 +8,7 @@ from saga.errors import UsageError
 from saga.settings import Settings
 from saga.store import schema
 from saga.surfaces.cli.options import Output, OutputOption, put, put_one, settings_and_log
+from saga.surfaces.embedded import missing_file
 
 db = typer.Typer(help="The schema of the journal's database.", no_args_is_help=True)
 
@@ -37,7 +38,9 @@ def current(output: OutputOption = Output.TABLE) -> None:
     Example
       saga db current -o json
     """
-    found, head = schema.current(_url(settings_and_log())), schema.head()
+    settings = settings_and_log()
+    url, head = _url(settings), schema.head()
+    found = None if missing_file(settings) else schema.current(url)
     text = f"at {found or 'nothing'}, this release needs {head}" + ("" if found == head else ": saga db upgrade")
     put_one(output, {"revision": found, "head": head}, text)
 

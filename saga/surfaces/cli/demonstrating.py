@@ -31,7 +31,9 @@ def add_to(app: typer.Typer) -> None:
 
 def demo(
     orders: Annotated[int, typer.Option(min=1, max=100_000, help="How many.")] = 200,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same orders and faults.")] = 7,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="The same seed gives the same orders and faults.")
+    ] = 7,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Watch orders being fulfilled and rolled back, on the embedded stack, while calls fail in every way; then the audit.

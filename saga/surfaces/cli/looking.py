@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,15 +16,17 @@ from saga.runtime.engine import Definitions, fold
 from saga.store.port import SagaFilter, Store, WorkerRow
 from saga.surfaces import render
 from saga.surfaces.cli.options import (
+    NOT_FOUND,
     DefinitionOption,
     Output,
     OutputOption,
     definitions_named,
     put_many,
     put_one,
+    say,
     settings_and_log,
 )
-from saga.surfaces.embedded import opened_store
+from saga.surfaces.embedded import missing_file, opened_store
 from saga.surfaces.lookup import look_up, pages
 from saga.surfaces.reading import SagaReading, read_journal, read_row, read_saga
 
@@ -42,34 +45,58 @@ def add_to(app: typer.Typer) -> None:
 
 @contextmanager
 def reading_store() -> Iterator[Store]:
-    """The store of the environment, for the length of a command."""
-    store = opened_store(settings_and_log(), pool_size=1)
+    """The store of the environment, for the length of a command. Where there is no journal it says so, makes none, and
+    ends the command with exit code 3."""
+    settings = settings_and_log()
+    if (missing := missing_file(settings)) is not None:
+        say(_no_journal(missing, is_named=settings.database_url is not None))
+        raise typer.Exit(NOT_FOUND)
+    store = opened_store(settings, pool_size=1)
     try:
         yield store
     finally:
         store.close()
 
 
+def _no_journal(missing: Path, *, is_named: bool) -> str:
+    if is_named:
+        return f"saga: there is no journal: SAGA_DATABASE_URL names {missing}, which does not exist; saga db upgrade makes it"
+    return f"saga: there is no journal here ({missing}); go where one is, or set SAGA_HOME or SAGA_DATABASE_URL"
+
+
 def list_sagas(
     status: Annotated[list[SagaStatus] | None, typer.Option("--status", "-s", help="May be repeated.")] = None,
-    definition: Annotated[str | None, typer.Option(help="Name of a definition.")] = None,
+    definition: Annotated[
+        str | None,
+        typer.Option("--definition", "-d", metavar="NAME|MODULE:SAGA", help="Only sagas of this definition."),
+    ] = None,
     reason: Annotated[HaltReason | None, typer.Option(help="Why it is halted.")] = None,
     entity: Annotated[str | None, typer.Option(help="The order id: all its runs.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1_000_000)] = 50,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """List sagas, newest first.
+    """List sagas, newest first. Their definitions need not be at hand.
 
     \b
     Examples
       saga list
+      saga list -d place_order
       saga list --status halted --reason pivot_unresolved
       saga list --limit 10000 -o jsonl
     """
-    wanted = SagaFilter(definition=definition, statuses=tuple(status or ()), halt_reason=reason, entity=entity)
+    wanted = SagaFilter(
+        definition=_name_of(definition), statuses=tuple(status or ()), halt_reason=reason, entity=entity
+    )
     with reading_store() as store:
         rows = [read_row(row) for row in islice(pages(store, wanted), limit)]
     put_many(output, rows, render.saga_list(rows))
+
+
+def _name_of(definition: str | None) -> str | None:
+    """What the journal calls a definition that was named as a person names it elsewhere."""
+    if definition is None or ":" not in definition:
+        return definition
+    return definitions_named([definition])[0].name
 
 
 def show(ref: ReferenceArgument, definition: DefinitionOption = None, output: OutputOption = Output.TABLE) -> None:
@@ -104,7 +131,7 @@ def _read(store: Store, saga_id: str, sagas: list[Saga[Any]]) -> SagaReading:
 def journal(ref: ReferenceArgument, output: OutputOption = Output.TABLE) -> None:
     """Print the journal of one saga: every transition, in the order in which it was written.
 
-    Payloads are shown by length and sha256 only.
+    Payloads are shown by length and sha256 only. There is no -d: a journal is read without its definition.
 
     \b
     Examples
@@ -122,6 +149,8 @@ def journal(ref: ReferenceArgument, output: OutputOption = Output.TABLE) -> None
 
 def status(output: OutputOption = Output.TABLE) -> None:
     """Show what is live, what is halted and why, what is due, and which workers are there.
+
+    There is no -d: it counts every saga of the journal, whatever its definition.
 
     \b
     Examples

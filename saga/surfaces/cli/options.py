@@ -5,7 +5,7 @@
 | 0 | done |
 | 1 | a saga did not complete, or an audit found a violation |
 | 2 | the command, a setting, a definition or the input breaks a rule; nothing was done |
-| 3 | no such saga |
+| 3 | no such saga, or no journal |
 | 4 | the database, the API or a service does not answer; the same command may be repeated |
 
 Data goes to stdout, all else to stderr. There is one line per error and no traceback.
@@ -13,6 +13,7 @@ Data goes to stdout, all else to stderr. There is one line per error and no trac
 
 import json
 import logging
+import math
 import sys
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
@@ -58,6 +59,22 @@ DefinitionOption = Annotated[
         "--definition", "-d", metavar="MODULE:SAGA", help="A definition to read the saga with; may be repeated."
     ),
 ]
+MoreDefinitionsOption = Annotated[
+    list[str] | None,
+    typer.Option("--definition", "-d", metavar="MODULE:SAGA", help="The same as the argument; may be repeated."),
+]
+
+
+def finite(value: float | None) -> float | None:
+    """What a number of seconds must be besides not negative; refuses `nan` and `inf` by the name of the option."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no number of seconds")
+    return value
+
+
+TimeoutOption = Annotated[
+    float | None, typer.Option("--timeout", min=0, callback=finite, help="Wait at most so many seconds.")
+]
 
 _CODES: dict[type[SagaError], int] = {
     UsageError: USAGE,
@@ -86,9 +103,9 @@ def settings_and_log() -> Settings:
     return settings
 
 
-def definitions_named(names: list[str] | None) -> list[Saga[Any]]:
-    """The definitions of the command line, as seen from the working directory."""
-    return find_definitions(names or [], Path.cwd())
+def definitions_named(*names: list[str] | None) -> list[Saga[Any]]:
+    """The definitions of the command line, of its argument and of -d, as seen from the working directory."""
+    return find_definitions([name for some in names for name in some or []], Path.cwd())
 
 
 def say(text: str) -> None:

@@ -1,8 +1,11 @@
 """`saga start` and `saga orders submit`: what begins sagas."""
 
 import json
+import shutil
+import stat
 import sys
 import tempfile
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,6 +29,7 @@ from saga.surfaces.cli.options import (
     USAGE,
     Output,
     OutputOption,
+    TimeoutOption,
     put,
     put_one,
     say,
@@ -33,14 +37,15 @@ from saga.surfaces.cli.options import (
 )
 from saga.surfaces.embedded import addresses, opened_store, registered
 from saga.surfaces.finding import find_definitions
+from saga.surfaces.inputs import refuse_unstorable
 from saga.surfaces.progress import progress
 from saga.surfaces.publishing import publisher
 from saga.surfaces.submit import DirectIntake, HttpIntake, Intake, Provisioner, Tally, await_ends, hand_over
 
-REASONS_SHOWN = 12
+REASONS_SHOWN, REFERENCES_SHOWN = 12, 3
+WIDTH, WIDTH_MIN = 100, 60
 orders = typer.Typer(help="Orders for fulfil_order.", no_args_is_help=True)
 WaitOption = Annotated[bool, typer.Option("--wait", help="Return when it has ended, and say how.")]
-TimeoutOption = Annotated[float | None, typer.Option("--timeout", min=0, help="Wait at most so many seconds.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -100,6 +105,7 @@ def _text(data: str) -> str:
 
 
 def _input(saga: Saga[Any], text: str) -> Model:
+    refuse_unstorable(text, f"input of {saga.name}")
     try:
         found: Model = saga.input.model_validate_json(text)
     except ValidationError as error:
@@ -147,10 +153,11 @@ def submit(
       generate | saga orders submit - --api http://127.0.0.1:8000
     """
     settings = settings_and_log()
-    with _file_of(file) as path, _intake(settings, api) as intake:
+    with _file_of(file) as path, ExitStack() as parts:
+        found = read_orders(path)  # looks at the file, before anything is opened or made for it
         provisioner = Provisioner(_inventory(settings)) if provision else None
+        intake = parts.enter_context(_intake(settings, api))
         with progress("submitted", limit) as report:
-            found = read_orders(path)
             tally = hand_over(
                 found,
                 intake,
@@ -168,7 +175,8 @@ def submit(
                 )
                 report(total - tally.open_count, is_last=True)
     _put_tally(output, tally, with_ends=wait)
-    if not tally.saga_ids and tally.refused:
+    if not tally.saga_ids:
+        say(f"saga: {file}: no order of it was taken" if tally.refused else f"saga: {file}: holds no order")
         raise typer.Exit(USAGE)
     if not is_over or tally.ended[SagaStatus.HALTED.value]:
         raise typer.Exit(FAILED)
@@ -178,16 +186,27 @@ def submit(
 def _file_of(name: str) -> Iterator[Path]:
     """The file; what comes by stdin is kept in one for the length of the command, because a CSV is read twice."""
     if name != "-":
-        path = Path(name)
-        if not path.is_file():
-            raise UsageError(f"{name}: no such file")
-        yield path
+        yield _regular(Path(name))
         return
     with tempfile.NamedTemporaryFile(prefix="saga-orders-") as kept:
         while chunk := sys.stdin.buffer.read(1 << 20):
             kept.write(chunk)
         kept.flush()
         yield Path(kept.name)
+
+
+def _regular(path: Path) -> Path:
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise UsageError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+    except ValueError as error:  # a NUL in the name
+        raise UsageError(f"{str(path)!r}: {error}") from error
+    if stat.S_ISDIR(mode):
+        raise UsageError(f"{path}: is a directory; name a file of orders in it")
+    if not stat.S_ISREG(mode):
+        raise UsageError(f"{path}: is a pipe or a device and no file; what comes out of one is read with - from stdin")
+    return path
 
 
 @contextmanager
@@ -229,12 +248,22 @@ def _text_of(tally: Tally, *, with_ends: bool) -> str:
     ]
     if with_ends:
         lines.append("   ".join(f"{status} {tally.ended[status.value]}" for status in SagaStatus))
+    return "\n".join([*lines, *_refusals(tally, max(shutil.get_terminal_size((WIDTH, 24)).columns, WIDTH_MIN))])
+
+
+def _refusals(tally: Tally, width: int) -> Iterator[str]:
+    """Each reason in full, however long, with the first of the orders that it refused, and where the others are."""
     reasons: dict[str, list[str]] = defaultdict(list)
     for one in tally.refused:
         rule = one.reason.partition(": ")[2] if one.reason.startswith("line ") else one.reason
         reasons[rule].append(one.reference)
+    is_whole = len(reasons) <= REASONS_SHOWN
     for rule, references in sorted(reasons.items(), key=lambda it: -len(it[1]))[:REASONS_SHOWN]:
-        lines.append(f"  refused {len(references):>5}  {rule[:60]}   {', '.join(references[:3])}")
-    if len(reasons) > REASONS_SHOWN:
-        lines.append(f"  and {len(reasons) - REASONS_SHOWN} more reasons; -o json has every line")
-    return "\n".join(lines)
+        rest = len(references) - REFERENCES_SHOWN
+        is_whole = is_whole and rest <= 0
+        head = f"  refused {len(references):>5}  "
+        names = ", ".join(references[:REFERENCES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+        yield from textwrap.wrap(f"{rule}   {names}", width, initial_indent=head, subsequent_indent=" " * len(head))
+    if not is_whole:
+        more = f"and {len(reasons) - REASONS_SHOWN} more reasons; " if len(reasons) > REASONS_SHOWN else ""
+        yield f"  {more}-o json has every line that was refused, with its reason"

@@ -1,4 +1,4 @@
-"""`saga dev`, `api`, `worker`, `drain`, `services`: the processes that stay up, or run until the work is done.
+"""`saga dev`, `api`, `worker`, `services`: the processes that stay up.
 
 Each stops at a step boundary on ctrl-C and on SIGTERM; what is left is taken up by the next process.
 """
@@ -13,14 +13,12 @@ from typing import Annotated
 
 import typer
 
-from saga.clock import monotonic
-from saga.core.states import SagaStatus
 from saga.errors import StoreUnavailable, UsageError
 from saga.runtime.starting import Starter
 from saga.settings import Settings
 from saga.surfaces.cli.options import (
-    FAILED,
     DefinitionsArgument,
+    MoreDefinitionsOption,
     Output,
     OutputOption,
     definitions_named,
@@ -28,16 +26,16 @@ from saga.surfaces.cli.options import (
     say,
     settings_and_log,
 )
-from saga.surfaces.draining import Left, left_of
-from saga.surfaces.embedded import HOST, Stack, embedded, opened_store, registered, serving_api
+from saga.surfaces.embedded import HOST, Stack, embedded, opened_store, registered, serving_api, stocked_sku_count
 from saga.surfaces.publishing import publisher
 
 SERVICES = ("inventory", "tax", "shipping", "payment")
-PortOption = Annotated[int, typer.Option(min=0, max=65535, help="Port of the API; 0 takes a free one.")]
+PORT_MAX = 65535
+PortOption = Annotated[int, typer.Option(min=0, max=PORT_MAX, help="Port of the API; 0 takes a free one.")]
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (dev, api, worker, drain, services):
+    for command in (dev, api, worker, services):
         app.command()(command)
 
 
@@ -60,7 +58,12 @@ def until_stopped() -> Iterator[threading.Event]:
             signal.signal(number, old)
 
 
-def dev(definitions: DefinitionsArgument = None, port: PortOption = 0, output: OutputOption = Output.TABLE) -> None:
+def dev(
+    definitions: DefinitionsArgument = None,
+    more: MoreDefinitionsOption = None,
+    port: PortOption = 0,
+    output: OutputOption = Output.TABLE,
+) -> None:
     """Run everything in one process, and stay up: journal on SQLite under SAGA_HOME, worker, API, participants.
 
     The four services run for fulfil_order; a definition of your own gets a mock for each of its connectors. A mock
@@ -72,23 +75,26 @@ def dev(definitions: DefinitionsArgument = None, port: PortOption = 0, output: O
       saga dev shop:place_order        # then, in another terminal: saga start shop:place_order '{...}' --wait
       saga dev --port 8080
     """
-    sagas = definitions_named(definitions)
-    with until_stopped() as stopped, embedded(settings_and_log(), sagas, port=port) as stack:
-        put_one(output, _facts(stack), _introduction(stack))
-        stopped.wait()
-        say("stopping: steps in flight end first")
+    with until_stopped() as stopped:
+        sagas = definitions_named(definitions, more)
+        with embedded(settings_and_log(), sagas, port=port) as stack:
+            stocked = stocked_sku_count(stack)
+            put_one(output, _facts(stack, stocked), _introduction(stack, stocked))
+            stopped.wait()
+            say("stopping: steps in flight end first")
 
 
-def _facts(stack: Stack) -> dict[str, object]:
+def _facts(stack: Stack, stocked: int | None) -> dict[str, object]:
     return {
         "definitions": [f"{saga.name} v{saga.version}" for saga in stack.definitions],
         "api": stack.api_url,
         "participants": dict(stack.urls),
         "mocked": sorted(stack.mocked),
+        "stocked_sku_count": stocked,
     }
 
 
-def _introduction(stack: Stack) -> str:
+def _introduction(stack: Stack, stocked: int | None) -> str:
     lines = [f"journal      {stack.settings.store_url}" if not stack.settings.database_url else "journal      as set"]
     lines += [f"definition   {saga.name} v{saga.version}, {len(saga.order)} steps" for saga in stack.definitions]
     if stack.api_url:
@@ -96,11 +102,15 @@ def _introduction(stack: Stack) -> str:
     for name, url in sorted(stack.urls.items()):
         kind = "mock" if name in stack.mocked else "service"
         lines.append(f"{kind:<12} {name:<10} {url}/v1/ledger")
+    if stocked == 0:
+        lines.append("stock        none, so every order is out of stock; put some there for the orders of a file:")
+        lines.append("             saga orders submit FILE --provision")
     return "\n".join([*lines, "ready; ctrl-C stops"])
 
 
 def api(
     definitions: DefinitionsArgument = None,
+    more: MoreDefinitionsOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = HOST,
     port: PortOption = 8000,
     output: OutputOption = Output.TABLE,
@@ -112,8 +122,8 @@ def api(
       saga api --port 8000
       SAGA_DATABASE_URL=postgresql://saga@db/shop SAGA_BROKER_URL=amqp://mq saga api --host 0.0.0.0
     """
-    settings, sagas = settings_and_log(), definitions_named(definitions)
     with until_stopped() as stopped, ExitStack() as parts:
+        settings, sagas = settings_and_log(), definitions_named(definitions, more)
         store = opened_store(settings)
         parts.callback(store.close)
         known, _ = registered(store, sagas)
@@ -127,6 +137,7 @@ def api(
 
 def worker(
     definitions: DefinitionsArgument = None,
+    more: MoreDefinitionsOption = None,
     queues: Annotated[str | None, typer.Option(help="Comma-separated; else every queue of the definitions.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, max=512, help="Step threads; else SAGA_THREADS.")] = None,
 ) -> None:
@@ -138,9 +149,10 @@ def worker(
       saga worker shop:place_order --threads 16
       saga worker --queues inventory,inventory.rollback
     """
+    from saga.runtime.celery.stopping import stopping
     from saga.surfaces.working import work
 
-    settings, sagas = settings_and_log(), definitions_named(definitions)
+    settings, sagas = settings_and_log(), definitions_named(definitions, more)
     if threads is not None:
         settings = settings.model_copy(update={"threads": threads})
     wanted = None
@@ -150,52 +162,10 @@ def worker(
         has |= {f"{name}.rollback" for name in has}
         if not wanted or wanted - has:
             raise UsageError(f"--queues {queues!r}: the definitions have {', '.join(sorted(has))}")
-    raise typer.Exit(work(settings, sagas, wanted))
-
-
-def drain(
-    definitions: DefinitionsArgument = None,
-    timeout_s: Annotated[float | None, typer.Option("--timeout", help="Give up after so many seconds.")] = None,
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """Finish everything that can be finished, with no broker, and exit. What waits for a person stays.
-
-    Participants without an address are started here, as `saga dev` does.
-
-    \b
-    Examples
-      saga drain
-      saga drain shop:place_order --timeout 60 -o json
-    """
-    settings, sagas = settings_and_log(), definitions_named(definitions)
-    with until_stopped() as stopped, embedded(settings, sagas, port=None, with_broker=False) as stack:
-        left = _drained(stack, stopped, timeout_s)
-        counts = stack.store.counts()
-    value = {
-        "left": left.moving_count,
-        "foreign": left.foreign_count,
-        "waiting_for_a_person": left.waiting_count,
-        **{status.value: counts.get(status, 0) for status in SagaStatus},
-    }
-    text = (
-        f"{counts.get(SagaStatus.COMPLETED, 0)} completed, {counts.get(SagaStatus.COMPENSATED, 0)} compensated, "
-        f"{left.waiting_count} wait for a person, {left.foreign_count} of definitions that are not loaded here"
-    )
-    put_one(output, value, text)
-    if left.moving_count:
-        say(f"saga: {left.moving_count} sagas have not ended; run  saga drain  again")
-        raise typer.Exit(FAILED)
-
-
-def _drained(stack: Stack, stopped: threading.Event, timeout_s: float | None) -> Left:
-    give_up_at = monotonic() + timeout_s if timeout_s is not None else None
-    while True:
-        asked_at = monotonic()
-        left = left_of(stack.store, stack.definitions)
-        if not left.moving_count or stopped.is_set() or (give_up_at is not None and monotonic() > give_up_at):
-            return left
-        # Five times as long as the look took, so that looking at many sagas does not hold up moving them.
-        stopped.wait(max(0.2, 5 * (monotonic() - asked_at)))
+    with stopping() as stop:
+        code = work(settings, sagas, wanted)
+    # Celery calls an end by ctrl-C a failure; here it is the way to end.
+    raise typer.Exit(0 if stop.is_warm else code)
 
 
 def services(
@@ -203,7 +173,7 @@ def services(
         str | None, typer.Argument(help="inventory, tax, shipping or payment; all of them without it.")
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = HOST,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the one, or of the first of all.")] = 8101,
+    port: Annotated[int, typer.Option(min=0, max=PORT_MAX, help="Port of the one, or of the first of all.")] = 8101,
 ) -> None:
     """Run one of the four services, or all of them on ports in a row; each with a database of its own.
 
@@ -214,8 +184,10 @@ def services(
     """
     if name is not None and name not in SERVICES:
         raise UsageError(f"no service is called {name!r}; there are {', '.join(SERVICES)}")
-    settings = settings_and_log()
-    run_services(settings, name, host, port)
+    last = port if name or not port else port + len(SERVICES) - 1
+    if last > PORT_MAX:
+        raise UsageError(f"--port {port}: the last of the four would be {last}, above {PORT_MAX}")
+    run_services(settings_and_log(), name, host, port)
 
 
 def run_services(settings: Settings, name: str | None, host: str, port: int) -> None:
@@ -229,5 +201,6 @@ def run_services(settings: Settings, name: str | None, host: str, port: int) -> 
         if process.poll() is None:
             process.terminate()
         code = process.wait()
-    if code != 0:
+    # A signal that comes while they are still being imported ends them as every process, and was asked for.
+    if code != 0 and not (stopped.is_set() and code == -signal.SIGTERM):
         raise StoreUnavailable(f"services ended with code {code}")

@@ -65,10 +65,18 @@ def test_names_are_unique() -> None:
 
 
 def test_an_operation_needs_a_name() -> None:
-    """It has none of its own; neither has a lambda."""
-    with pytest.raises(DefinitionError, match=r"write compensatable\(\.\.\., name='reserve_inventory'\)"):
+    """It has none of its own; neither has a lambda. The example is made of what the person wrote."""
+    says = r"the compensatable step of barrier /reserve has no name .*: compensatable\(\.\.\., name='reserve'\)"
+    with pytest.raises(DefinitionError, match=says):
         compensatable(reserve, compensation=release)
-    with pytest.raises(DefinitionError, match=r"an operation has no name of its own; write readonly\(\.\.\., name="):
+    says = r"the readonly step of provider /v1/look-up-2 has no name of its own; .*name='look_up_2'"
+    with pytest.raises(DefinitionError, match=says):
+        readonly(provider.query("/v1/look-up-2", Order, Done))
+    with pytest.raises(DefinitionError, match=r"step of provider /v1/orders/7 has no name .*name='my_step'"):
+        readonly(provider.query("/v1/orders/7", Order, Done))
+    with pytest.raises(
+        DefinitionError, match=r"step of <function .*<lambda> .* has no name of its own; .*name='my_step'"
+    ):
         readonly(lambda: Done())  # noqa: PLW0108
 
 

@@ -1,5 +1,6 @@
 """A file of orders is told by its first character, and each line of JSON is an order or a refusal."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,47 @@ def test_json_lines_are_orders_or_refusals(tmp_path: Path) -> None:
     assert third.reason.startswith("order: Invalid JSON")
     assert isinstance(fourth, Order)
     assert (first.order_id, fourth.order_id) == ("SO-1", "SO-3")
+
+
+def test_an_id_that_stands_in_two_lines(tmp_path: Path) -> None:
+    """With another content the later line is refused with the number of the earlier; with the same it is the same order
+    again. A refused line takes no id."""
+    path = tmp_path / "orders.jsonl"
+    lines = [order_text("SO-1", currency="pounds"), *[order_text("SO-1")] * 2, order_text("SO-1", country="France")]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    _, second, third, fourth = read_orders(path)
+    assert isinstance(second, Order)
+    assert second == third
+    assert fourth == Refused("line 4", "order_id: line 4 repeats the id SO-1 of line 2, with another content")
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"\x7fELF\x02\xff\xff", "is neither UTF-8 text nor gzip: byte 5 is not UTF-8 in line 1"),
+        ("order_id".encode("utf-16"), "is neither UTF-8 text nor gzip: byte 0 is not UTF-8 in line 1"),
+        (b"PK\x03\x04\x00\x00", "is neither UTF-8 text nor gzip: byte 4 is NUL in line 1"),
+        (gzip.compress(b"\xff\xfe"), "is neither UTF-8 text nor gzip: byte 0 is not UTF-8 in line 1"),
+        (b"\x1f\x8b\x08\x00 no more", "cannot be read"),
+        (b"a" * 500, "it is 'a{80}' …$"),
+    ],
+)
+def test_a_file_that_is_no_text(tmp_path: Path, data: bytes, says: str) -> None:
+    """One line that names the file and what is wrong, and does not print the file."""
+    path = tmp_path / "orders"
+    path.write_bytes(data)
+    with pytest.raises(UsageError, match=says) as raised:
+        list(read_orders(path))
+    assert str(raised.value).startswith(f"{path}: ")
+
+
+def test_a_line_that_is_no_text_is_refused_alone(tmp_path: Path) -> None:
+    """The lines around it are orders."""
+    path = tmp_path / "orders"
+    path.write_bytes(b'{"order_id": "caf\xe9"}\n' + order_text("SO-1").encode())
+    first, second = read_orders(path)
+    assert first == Refused("line 1", "the line: byte 17 is not UTF-8")
+    assert isinstance(second, Order)
 
 
 def test_an_empty_file_holds_no_order(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from saga.surfaces.cli import app
+from saga.surfaces.cli.commands import app
 
 COMMANDS = (
     "demo", "dev", "start", "api", "worker", "drain", "status", "services", "db upgrade", "db current", "db grants",

@@ -15,7 +15,7 @@ from saga.runtime.worker import Worker
 from saga.store.memory import MemoryStore
 from saga.store.port import EffectRow, SagaFilter, Store, WorkerRow
 from saga.surfaces import render
-from saga.surfaces.draining import left_of
+from saga.surfaces.draining import left_of, stops_by
 from saga.surfaces.lookup import look_up, pages
 from saga.surfaces.reading import read_journal, read_row, read_saga
 from tests.waiting import wait_until
@@ -98,6 +98,21 @@ def test_what_is_left(store: Store) -> None:
     """A halted saga waits for a person; without its definition a live one is somebody else's."""
     left = left_of(store, Definitions([PLACE]))
     assert (left.moving_count, left.foreign_count, left.waiting_count) == (0, 0, 1)
+    assert list(left.reasons) == ["halted (defect), waits for a person: saga list --status halted"]
+
+
+def test_a_stop_belongs_to_whoever_wrote_it(store: Store) -> None:
+    """Ends and halts are counted for their writer, of the sagas that were seen and of those accepted since; what a
+    process did not write it did not do."""
+    rows = list(pages(store, SagaFilter()))
+    writers = {store.load([row.saga_id])[row.saga_id][-1].writer for row in rows}
+    everything = {SagaStatus.COMPLETED: 2, SagaStatus.COMPENSATED: 1, SagaStatus.HALTED: 1}
+    later = store.now()
+    assert len(writers) == 1
+    assert stops_by(writers, store, [row.saga_id for row in rows], later) == everything
+    assert stops_by(writers, store, [], min(row.accepted_at for row in rows)) == everything
+    assert stops_by(writers, store, [], later) == {}
+    assert stops_by({"somebody else"}, store, [row.saga_id for row in rows], later) == {}
 
 
 def test_pages_walk_through_everything(store: Store) -> None:

@@ -1,0 +1,50 @@
+"""The commands of `saga`: one module per group of them, put together here."""
+
+from typing import Annotated
+
+import typer
+
+from saga import __version__
+from saga.surfaces.cli import auditing, database, demonstrating, draining, looking, ordering, running
+from saga.surfaces.cli.options import put
+
+HELP = """Run sagas: an order is fulfilled step by step, or rolled back step by step.
+
+\b
+Begin with
+  saga demo                                  orders are fulfilled and rolled back before your eyes
+  saga dev shop:place_order                  everything in one process, for a saga of your own
+  saga start shop:place_order '{"order_id": "SO-1", ...}' --wait
+  saga show SO-1                             what happened to it
+
+\b
+Exit codes  0 done   1 a saga did not complete, or a violation   2 usage   3 not found   4 unavailable
+Settings    SAGA_* in the environment, see docs; SAGA_HOME (.saga) holds the files of embedded mode
+"""
+
+app = typer.Typer(
+    name="saga",
+    help=HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+for _group in (demonstrating, running, draining, ordering, looking, auditing, database):
+    _group.add_to(app)
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        put(f"saga {__version__}")
+        raise typer.Exit
+
+
+@app.callback(help=HELP)
+def saga(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """What stands before the name of a command."""

@@ -1,0 +1,55 @@
+"""Text in the JSON of an input that no journal can hold, found before anything is stored.
+
+PostgreSQL stores neither a NUL character nor half of a surrogate pair; what one database refuses is refused for all, and
+with the name of the field, which the database does not know.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from saga.errors import UsageError
+
+SURROGATES = range(0xD800, 0xE000)
+
+
+def refuse_unstorable(text: str, what: str) -> None:
+    """Raises `UsageError` naming the fields of the JSON in `text` that hold such a character. Text that is no JSON is left
+    to whoever parses it."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = text if any(ord(letter) in SURROGATES for letter in text) else None
+    if faults := [fault for place, word in _words(value) for fault in _faults(place, word)]:
+        raise UsageError(f"{what}: {'; '.join(faults[:5])}")
+
+
+def _words(value: Any) -> Iterator[tuple[str, str]]:
+    """Every text in a JSON value with its place; names of fields are texts too."""
+    waiting = [("", value)]
+    while waiting:
+        place, it = waiting.pop()
+        if isinstance(it, str):
+            yield place, it
+        elif isinstance(it, dict):
+            yield from ((_under(place, name), name) for name in it)
+            waiting += [(_under(place, name), inner) for name, inner in reversed(it.items())]
+        elif isinstance(it, list):
+            waiting += [(_under(place, str(number)), inner) for number, inner in reversed(list(enumerate(it)))]
+
+
+def _under(place: str, name: str) -> str:
+    return f"{place}.{name}" if place else name
+
+
+def _faults(place: str, word: str) -> Iterator[str]:
+    for number, letter in enumerate(word, start=1):
+        if letter == "\x00":
+            why = "a NUL character"
+        elif ord(letter) in SURROGATES:
+            why = "half of a surrogate pair"
+        else:
+            continue
+        shown = repr(place)[1:-1] or "the input"  # the place may hold such a character itself
+        yield f"{shown}: character {number} is U+{ord(letter):04X}, {why}, which no journal can hold"
+        return

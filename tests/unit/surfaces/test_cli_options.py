@@ -1,0 +1,38 @@
+"""Numbers on the command line that mean nothing are refused before anything is read or made."""
+
+import pytest
+from typer.testing import CliRunner
+
+from saga.errors import UsageError
+from saga.surfaces.cli.commands import app
+
+HUGE = str(2**63)
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "values"),
+    [
+        ("drain", "--timeout", ["-1", "nan", "inf", "1e999", "soon"]),
+        ("start shop:x {}", "--timeout", ["-1", "nan", "inf", "1e999", "soon"]),
+        ("orders submit -", "--timeout", ["-1", "nan", "inf", "1e999", "soon"]),
+        ("orders submit -", "--limit", ["0", "-1", "nan", "1.5"]),
+        ("list", "--limit", ["0", "-1", "nan", "1000001"]),
+        ("demo", "--orders", ["0", "-1", "nan", "100001"]),
+        ("demo", "--seed", ["-1", "nan", HUGE]),
+        ("dev", "--port", ["-1", "65536", "nan"]),
+        ("api", "--port", ["-1", "65536", "nan"]),
+        ("services", "--port", ["-1", "65536", "nan"]),
+        ("worker", "--threads", ["0", "513", "nan"]),
+    ],
+)
+def test_a_number_out_of_range(command: str, option: str, values: list[str]) -> None:
+    """Exit code 2, and the message names the option."""
+    for value in values:
+        done = CliRunner().invoke(app, [*command.split(), option, value])
+        assert (done.exit_code, f"Invalid value for '{option}'" in done.output) == (2, True), (value, done.output)
+
+
+def test_the_last_of_four_ports_is_a_port() -> None:
+    """Four services on ports in a row end above the last port there is."""
+    with pytest.raises(UsageError, match="--port 65533: the last of the four would be 65536"):
+        CliRunner().invoke(app, ["services", "--port", "65533"], catch_exceptions=False)
