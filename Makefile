@@ -3,7 +3,7 @@
 #   make demo    orders are fulfilled and rolled back before your eyes (saga demo)
 #   make test    the suite without what is marked slow          make test-all    with it
 #   make check   ruff, mypy --strict, import-linter, deptry     make coverage    every branch of saga/core
-#   make search  the property search 40 times as long (a quarter of an hour)
+#   make search  the property search 40 times as long          make mutants  take each protection out, see its test fail
 #   make lock    resolve the dependencies anew                  make wheel       build what would be published
 #
 # uv installs when it is on PATH and reaches an index; else pip does.
@@ -16,7 +16,7 @@ PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
         --custom-compile-command 'make lock' --quiet
 
-.PHONY: help setup demo test test-all check coverage search format lock wheel clean
+.PHONY: help setup demo test test-all check coverage search mutants format lock wheel clean
 .DEFAULT_GOAL := help
 
 help:
@@ -73,6 +73,9 @@ coverage: $(READY)
 
 search: $(READY)
 	SAGA_HYPOTHESIS=deep $(PYTEST) --timeout=0 -k "hatever or without_faults or prefix" tests/property tests/unit/surfaces/test_audit_rollbacks.py $(ARGS)
+
+mutants: $(READY)
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,10 @@
+"""Every mutant, floor by floor."""
+
+from tests.mutants.core import CORE
+from tests.mutants.mutant import Mutant
+from tests.mutants.participants import PARTICIPANTS
+from tests.mutants.runtime import RUNTIME
+from tests.mutants.store import STORE
+from tests.mutants.surfaces import SURFACES
+
+MUTANTS: tuple[Mutant, ...] = (*CORE, *PARTICIPANTS, *STORE, *RUNTIME, *SURFACES)
