@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from string import ascii_lowercase
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel
 
 from saga.core import transitions as t
+from saga.core.binding import From
 from saga.core.connector import Connector
 from saga.core.definition import Saga, Step, compensatable, parallel, pivot, readonly, retriable
 from saga.core.events import Ended, StartAsked
@@ -92,7 +93,6 @@ REASONS: dict[HaltReason, str] = {
     HaltReason.PIVOT_UNRESOLVED: "not known whether the pivot was applied, and asking again is not safe",
     HaltReason.POISON: "a node was open in three processes that died with nothing else open",
     HaltReason.RETRIABLE_REJECTED: "a step that must in the end succeed was rejected",
-    HaltReason.DEFINITION_MISSING: "no worker has the definition in the version of the saga",
 }
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -188,7 +188,7 @@ def _as_call(call: Any, undo: Any, name: str, retry: RetryPolicy) -> dict[str, A
 
 
 def _elsewhere(name: str, retry: RetryPolicy) -> Step:
-    def undo() -> None:
+    def undo(_done: Annotated[Ask, From(name)]) -> None:
         """A compensation function."""
 
     call = _call(name, PROVIDER)

@@ -84,11 +84,11 @@ def judge(
     remembers = step.remembers_rejections_in(direction)
     effect = effect_after(node.effect, outcome.code, remembers_rejections=remembers)
     case = _Case(definition, state, step, direction, name, node, outcome, at, is_lost, effect)
+    if direction is Direction.ACTION and state.cause is not None:
+        return _settling(case)  # it is not attempted again, so it can kill nobody any more
     if is_lost and node.alone and node.lone_death_count + 1 >= LONE_DEATHS:
         return Verdict(NodePhase.FAILED, effect, halt=HaltReason.POISON)
-    if direction is Direction.COMPENSATION:
-        return _backward(case)
-    return _settling(case) if state.cause is not None else _forward(case)
+    return _forward(case) if direction is Direction.ACTION else _backward(case)
 
 
 def _forward(case: _Case) -> Verdict:

@@ -16,7 +16,7 @@ checker because no one result type fits both.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, Protocol, Self, TypeVar
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar, get_args
 
 from saga.errors import DefinitionError
 
@@ -63,6 +63,9 @@ class Connector:
     key_header: str = "Idempotency-Key"
 
     def __post_init__(self) -> None:
+        if self.keys not in get_args(Keys):
+            msg = f"connector {self.name}: keys={self.keys!r}; it is one of {', '.join(get_args(Keys))}"
+            raise DefinitionError(msg)
         for status, codes in self.rejected.items():
             named = (codes,) if isinstance(codes, str) else codes
             if not 400 <= status < 500 or not named or not all(named):

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from saga.core.connector import Model, Undo
 
 if TYPE_CHECKING:
-    from saga.core.definition import Saga, Step
+    from saga.core.definition import Saga
+    from saga.core.steps import Step
 
 
 _PROSE = frozenset({"title", "description", "examples"})

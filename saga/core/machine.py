@@ -236,20 +236,28 @@ def _halt_or_heal(draft: _Draft, at: datetime, name: str, verdict: Verdict, deta
     halt = draft.state.halt
     if verdict.halt is not None:
         _halt(draft, at, verdict.halt, name, detail)
-    elif halt is not None and _heals(draft.state, halt, name, verdict):
+    elif halt is not None and _heals(draft, halt, name, verdict):
         draft.add(t.SagaResumed(at, f"{name} {verdict.phase}"))
 
 
-def _heals(state: SagaState, halt: Halt, name: str, verdict: Verdict) -> bool:
+def _heals(draft: _Draft, halt: Halt, name: str, verdict: Verdict) -> bool:
     """Whether the halt is over: it healed itself, or what nobody knew is known after all. A halt for a person stands for
-    every node that failed meanwhile, so it is over only when none is left; and from the frozen plan on no late fact
-    counts, so what a plan waits for (an entry to be settled) only a person can tell."""
+    every node that failed meanwhile and that a person must settle, so it is over only when none is left; and from the
+    frozen plan on no late fact counts, so what a plan waits for (an entry to be settled) only a person can tell."""
     if halt.heals_itself:
         return halt.node == name and verdict.phase not in _IN_THE_AIR
-    if state.plan is not None or any(node.phase is NodePhase.FAILED for node in state.nodes.values()):
+    if draft.state.plan is not None or any(_wants_person(draft, name) for name in draft.state.nodes):
         return False
     waits_for_fact = halt.reason in (HaltReason.UNRESOLVED_EFFECT, HaltReason.PIVOT_UNRESOLVED, HaltReason.POISON)
     return waits_for_fact and verdict.phase is NodePhase.DONE
+
+
+def _wants_person(draft: _Draft, name: str) -> bool:
+    """Whether this node failed in a way that the machine does not go on from: a business "no" before the point of no
+    return only turns the saga round."""
+    node = draft.state.node(name)
+    is_plain_no = node.code is OutcomeCode.REJECTED and not may_be_past_return(draft.definition, draft.state)
+    return node.phase is NodePhase.FAILED and not is_plain_no
 
 
 def _halt(draft: _Draft, at: datetime, reason: HaltReason, node: str | None, detail: str) -> None:

@@ -41,7 +41,6 @@ class HaltReason(StrEnum):
     PIVOT_UNRESOLVED = "pivot_unresolved"
     POISON = "poison"
     RETRIABLE_REJECTED = "retriable_rejected"
-    DEFINITION_MISSING = "definition_missing"
 
 
 SELF_HEALING = frozenset({HaltReason.PARTICIPANT_DOWN, HaltReason.COMPENSATION_RETRYING})

@@ -51,7 +51,7 @@ def reserve(order: Order) -> Done:
     return write_line(order, "reserve")
 
 
-def release(order: Order) -> None:
+def release(_done: Done, order: Order) -> None:
     write_line(order, "release")
 
 

@@ -1,11 +1,13 @@
 """What is checked when a saga is built: each error names the step and says what to write instead."""
 
+import math
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from saga.core.binding import StepContext
-from saga.core.connector import Call
+from saga.core.connector import Call, Connector
 from saga.core.definition import Kind, Saga, Tree, compensatable, parallel, pivot, readonly, retriable, sequence
 from saga.core.retry import COMPENSATION_RETRY, RetryPolicy
 from saga.core.states import Direction
@@ -20,6 +22,12 @@ void = barrier.undo("/void", of=authorize)
 
 def work(order: Order) -> Done:
     return Done(done=bool(order))
+
+
+class Held(BaseModel):
+    """What another step answers."""
+
+    ref: str
 
 
 def refused(*steps: Tree, says: str, **options: Any) -> None:
@@ -183,7 +191,8 @@ def test_a_wrong_undo_that_belongs_to_no_step_is_refused_without_a_guess() -> No
 
 def test_an_undo_of_a_functions_own_work_is_refused() -> None:
     """A function step did no operation that a key could undo."""
-    refused(compensatable(work, compensation=release), says="but the step does a function's own work")
+    step_ = compensatable(work, compensation=release)  # type: ignore[arg-type]  # the type checker refuses it as well
+    refused(step_, says="but the step does a function's own work")
 
 
 def test_an_undo_belongs_to_the_operation_that_a_call_step_uses() -> None:
@@ -202,7 +211,7 @@ def test_a_compensation_function_may_call_an_operation_of_its_own() -> None:
     """Then that operation's connector says how it is repeated."""
     refund = provider.post("/refunds", Order, Done)
 
-    def give_back(order: Order) -> Call[Done]:
+    def give_back(_done: Done, order: Order) -> Call[Done]:
         return refund(order)
 
     built = saga_of(compensatable(work, compensation=give_back, keys="serialise", on_unknown="halt")).by_name["work"]
@@ -283,3 +292,56 @@ def test_a_compensation_that_cannot_be_repeated_needs_a_person_as_well() -> None
     with pytest.raises(DefinitionError, match=r"pay: .*POST /refunds has an effect, and connector provider"):
         saga_of(compensatable(reserve, compensation=refund, name="pay"))
     saga_of(compensatable(reserve, compensation=refund, name="pay", on_unknown="halt"))
+
+
+def test_a_compensation_function_takes_what_its_own_step_returned() -> None:
+    """One that takes another step's result undoes the other step twice, and its own never."""
+
+    def hold(order: Order) -> Held:
+        return Held(ref=order.order_id)
+
+    def let_go(_held: Held) -> None: ...
+
+    def knows_nothing(_order: Order) -> None: ...
+
+    one = compensatable(hold, compensation=let_go)
+    swapped = compensatable(work, compensation=let_go)  # type: ignore[misc]  # the type checker refuses it as well
+    says = r"work: its compensation let_go must take what work returned, a Done, .*; it takes the result of hold"
+    refused(one, swapped, says=says)
+    blind = compensatable(work, compensation=knows_nothing)  # type: ignore[misc]
+    refused(
+        blind, says=r"work: its compensation knows_nothing must take what work returned, a Done, .*; it does not take"
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ({"on_unknown": "compensat"}, r"p: on_unknown='compensat'; it is one of retry, compensate, halt"),
+        ({"on_rejected": "recorded"}, r"p: on_rejected='recorded'; it is one of halt, record"),
+        ({"keys": "serialize"}, r"p: keys='serialize'; it is one of serialise, replay, ignored"),
+        ({"timeout_s": -3}, r"p: timeout_s=-3; it is a number of seconds above 0"),
+        ({"timeout_s": math.inf}, r"p: timeout_s=inf; it is a number of seconds above 0"),
+        ({"pending_s": 0}, r"p: pending_s=0; it is a number of seconds above 0"),
+        ({"queue": ""}, r"p: queue=''; letters, digits"),
+        ({"queue": "a.rollback"}, r"p: queue='a.rollback'; .* not ending with '.rollback'"),
+        ({"qeue": "a"}, r"p: pivot\(\.\.\.\) has no option 'qeue'; it has queue, retry"),
+    ],
+)
+def test_an_option_that_nobody_can_mean_is_refused(option: dict[str, Any], says: str) -> None:
+    """Taken as it stands a typo would change what a rollback does, in silence."""
+    with pytest.raises(DefinitionError, match=says):
+        pivot(reserve, name="p", **option)
+
+
+def test_a_connector_says_a_known_word_about_keys() -> None:
+    """`serialize` would make every lost answer a matter for a person."""
+    with pytest.raises(
+        DefinitionError, match=r"connector c: keys='serialize'; it is one of serialise, replay, ignored"
+    ):
+        Connector("c", keys="serialize")  # type: ignore[arg-type]
+
+
+def test_a_saga_has_a_step() -> None:
+    """An empty sequence is none."""
+    refused(sequence(), says="needs a name that is an identifier, a version >= 1 and a step")

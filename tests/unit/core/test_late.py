@@ -150,3 +150,20 @@ def test_an_undone_entry_does_not_resume_a_plan_that_waits_to_be_settled() -> No
     story.undoes("a")
     assert (story.status, story.halted) == ("halted", HaltReason.UNRESOLVED_EFFECT)
     assert story.entries == {"x": "stuck", "a": "compensated"}
+
+
+def test_a_late_success_beside_a_business_no_turns_the_saga_round() -> None:
+    """The "no" needs no person: once the lost answer is known, what it did is undone."""
+    story = Story(saga_of(parallel(step("x", at=provider), step("b")))).start("x", "b").loses_answer("x").rejects("b")
+    assert (story.status, story.due) == ("halted", None)
+    story.succeeds("x")
+    assert story.last_kinds == ["attempt_ended", "saga_resumed", "rollback_requested", "plan_frozen"]
+    assert story.undoes("x").status == "compensated"
+
+
+def test_a_late_success_beside_a_defect_or_a_no_behind_the_pivot_still_waits() -> None:
+    """Those do need a person."""
+    late = step("r", Kind.RETRIABLE)
+    story = Story(saga_of(step("p", Kind.PIVOT), parallel(step("q", Kind.RETRIABLE, at=provider), late))).does("p")
+    story.start("q", "r").loses_answer("q").rejects("r").succeeds("q")
+    assert (story.status, story.halted) == ("halted", HaltReason.UNRESOLVED_EFFECT)

@@ -92,3 +92,13 @@ def test_deaths_cost_attempts() -> None:
     """A budget of two is spent by two deaths: the participant counts as down, and the step is tried again at once."""
     story = Story(saga_of(step("a", Kind.COMPENSATABLE, retry=TWO_TRIES))).start("a").dies().start("a").dies()
     assert (story.status, story.halted, story.may_start) == ("halted", HaltReason.PARTICIPANT_DOWN, ["a"])
+
+
+def test_a_death_while_settling_holds_up_no_rollback() -> None:
+    """The action is not attempted again, so it kills nobody any more: it is undone like any other of unknown effect."""
+    story = Story(abc()).does("a")
+    for alone in (False, False, True, True):
+        story.start("b", alone=alone).dies()
+    story.start("b", alone=True).cancel().dies()
+    assert (story.status, story.plan, story.phase("b")) == ("compensating", ["b", "a"], NodePhase.CLOSED)
+    assert story.undoes("b", "a").status == "compensated"
