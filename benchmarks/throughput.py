@@ -304,9 +304,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         args += ["--queue", name, "--threads", str(options.threads)]
         for number in range(options.rounds):
             for peer in options.peers:
-                count = options.task_sagas if peer == "task" else options.sagas
                 workers = options.workers if peer == "process" else 1
-                measured[peer].append(measure(peer, place, count, options.single, workers, args))
+                measured[peer].append(measure(peer, place, options.sagas, options.single, workers, args))
                 print(f"round {number + 1} {peer}: {medians(measured[peer][-1:])}", file=sys.stderr, flush=True)
         delete_queues(place)
     result: dict[str, Any] = {peer: medians(rounds) for peer, rounds in measured.items()}
@@ -317,7 +316,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     facts = {
         "steps": STEPS,
         "sagas": options.sagas,
-        "task_sagas": options.task_sagas,
+        "task_sagas": options.sagas,
         "rounds": options.rounds,
         "workers": options.workers,
     }
@@ -326,9 +325,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sagas", type=int, default=5000, help="per round, process driver and chain")
     parser.add_argument(
-        "--task-sagas", type=int, default=500, help="per round, task driver, which takes ten times as long"
+        "--sagas", type=int, default=5000, help="per round and peer; the task driver takes ten times as long"
     )
     parser.add_argument("--single", type=int, default=200, help="one at a time, for the latency")
     parser.add_argument("--rounds", type=int, default=3)

@@ -16,7 +16,7 @@ Instant = sa.DateTime | sa.BigInteger
 STATUSES = "'running', 'compensating', 'completed', 'compensated', 'halted'"
 HALT_REASONS = (
     "'participant_down', 'compensation_retrying', 'defect', 'unresolved_effect', 'pivot_unresolved', 'poison', "
-    "'retriable_rejected', 'definition_missing'"
+    "'retriable_rejected'"
 )
 TRANSITIONS_POSTGRESQL = """
 CREATE VIEW saga.transition AS

@@ -30,7 +30,7 @@ brings it back. Losing this object at any moment loses speed and nothing else.
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -41,8 +41,9 @@ from saga.core.machine import decide
 from saga.core.outcomes import Outcome, OutcomeCode
 from saga.core.states import Direction
 from saga.core.transitions import AttemptStarted, Transition
-from saga.errors import CodecError, SagaError
-from saga.runtime.engine import CONFLICT_LIMIT, Loaded, Written, append_for, follow
+from saga.errors import CodecError
+from saga.runtime.engine import CONFLICT_LIMIT, append_for, follow
+from saga.runtime.held import FIRST_TRY, Draft, Held, Tries, storable
 from saga.runtime.prepare import BrokenStep, prepare
 from saga.runtime.slots import Slots
 from saga.runtime.work import Call, Committed, EndedCall, Hint, Limits, Message, Work, task_name
@@ -51,43 +52,7 @@ from saga.store.port import AppendResult
 QUEUE_ALLOWANCE_S = 5.0
 """How long a claimed call may wait for a thread, on top of its own time."""
 REFUSAL_LIMIT = 3
-ALONE_AND_REFUSED = 2
-
-
-@dataclass(frozen=True, slots=True)
-class _Tries:
-    """How often these events were decided before. After one refusal they are decided one by one, each in an append of its
-    own and nothing started beside them, so that innocent outcomes are kept as they are; what is refused by itself as well
-    becomes a defect."""
-
-    fruitless_count: int = 0
-    """Conflicts in a row after which the journal showed nothing new: no store may do that for long."""
-    refusal_count: int = 0
-    is_message: bool = False
-    """Whether a message began this: a driver that does not go on starts nothing without one."""
-
-
-@dataclass(slots=True)
-class _Draft:
-    events: list[Event]
-    written: Written
-    transitions: list[Transition]
-    tries: "_Tries"
-    commands: tuple[Start, ...]
-
-
-@dataclass(slots=True)
-class _Held:
-    loaded: Loaded
-    draft: _Draft | None = None
-    inbox: list[Event] = field(default_factory=list)
-    call_count: int = 0
-    commands: tuple[Start, ...] = ()
-    """What may be started now, as of the last decision; starting one is decided again."""
-
-
-_FIRST = _Tries()
-_REFUSED = "the database refuses the data of this request or answer (a NUL character, a number out of range)"
+ALONE_ANDREFUSED = 2
 
 
 class Driver:
@@ -107,7 +72,7 @@ class Driver:
         self._runs = runs
         self._goes_on = goes_on
         self._has_company = has_company
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, Held] = {}
         self._slots = Slots(self._limits)
         self._waiting: deque[str] = deque()
         self._waiting_back: deque[str] = deque()
@@ -152,30 +117,45 @@ class Driver:
             with self._leaving_alone(message.saga_id, work):
                 self._take_message(now, message, work)
         self._wake_waiting(now, work)
+        for saga_id, node, epoch in self._slots.newly_overdue(now):
+            work.troubles.append(
+                f"{saga_id}: attempt {epoch} of {node} still runs past its deadline and holds a thread"
+            )
         return work
+
+    @property
+    def is_stuck(self) -> bool:
+        """Every thread is in a call past its deadline."""
+        return self._slots.is_stuck
+
+    def cut_off(self) -> list[EndedCall]:
+        """The process must go before what is in its threads has ended: each ends as unknown, which is the truth and, said
+        in time, no death of a worker."""
+        lost = Outcome(OutcomeCode.UNKNOWN, "the worker was stopped before this attempt ended")
+        return [EndedCall(*claim, lost) for claim in self._slots.in_threads]
 
     @contextmanager
     def _leaving_alone(self, saga_id: str, work: Work) -> Iterator[None]:
         """One saga that cannot be worked on is told, with the outcomes that nobody wrote, and left alone; the others go on."""
         try:
             yield
-        except SagaError as error:
+        except Exception as error:  # a bug, or what somebody wrote into a journal: the other sagas go on
             held = self._held.get(saga_id)
             outcomes = [it for it in held.inbox if isinstance(it, Ended)] if held is not None else []
             unwritten = "".join(f"; not written: {it.node} attempt {it.epoch} {it.outcome.code}" for it in outcomes)
-            work.troubles.append(f"{saga_id}: {error}{unwritten}")
+            work.troubles.append(f"{saga_id}: {type(error).__name__}: {error}{unwritten}")
             if held is not None and held.draft is None and held.call_count == 0:
                 self._forget(saga_id)
 
     def _take_outcome(self, now: datetime, done: EndedCall, work: Work) -> None:
-        self._slots.ended((done.saga_id, done.node, done.epoch), now)
+        was_held = self._slots.ended((done.saga_id, done.node, done.epoch), now)
         held = self._held.get(done.saga_id)
         if held is None:
             work.troubles.append(
                 f"{done.saga_id}: outcome of {done.node} without its saga; its deadline will settle it"
             )
             return
-        held.call_count -= 1
+        held.call_count -= was_held
         self._process(now, held, [Ended(now, done.node, done.epoch, done.outcome)], work)
 
     def _take_message(self, now: datetime, message: Message, work: Work) -> None:
@@ -183,7 +163,7 @@ class Driver:
         if held is None:
             if len(self._held) >= self._limits.held:
                 return
-            held = self._held[message.saga_id] = _Held(message.loaded)
+            held = self._held[message.saga_id] = Held(message.loaded)
             # A driver that goes on knows every call of its process: an open one that it does not hold is lost. One made
             # for a single message does not know what the other threads of its process run.
             gone = message.closed_workers | ({self.worker_id} if self._goes_on else frozenset())
@@ -225,7 +205,7 @@ class Driver:
         if held.call_count == 0 and not any(isinstance(it, Ended) for it in held.inbox):
             self._forget(answer.saga_id)
 
-    def _process(self, now: datetime, held: _Held, events: list[Event], work: Work, tries: _Tries = _FIRST) -> None:
+    def _process(self, now: datetime, held: Held, events: list[Event], work: Work, tries: Tries = FIRST_TRY) -> None:
         """Decide `events` in turn, then claim what may start here; one append for all of it."""
         if held.draft is not None:
             held.inbox += events
@@ -238,7 +218,7 @@ class Driver:
         transitions: list[Transition] = []
         try:
             state, commands = self._decide(now, held, events, tries, transitions)
-        except SagaError:
+        except Exception:
             self._release(loaded.state.saga_id, transitions)
             held.inbox = [*events, *held.inbox]
             raise
@@ -251,20 +231,20 @@ class Driver:
             self._release(loaded.state.saga_id, transitions)
             self._process(now, held, events, work, replace(tries, refusal_count=tries.refusal_count + 1))
             return
-        held.draft = _Draft(events, written, transitions, tries, commands)
+        held.draft = Draft(events, written, transitions, tries, commands)
         work.appends.append(written.append)
 
     def _decide(
-        self, now: datetime, held: _Held, events: Sequence[Event], tries: _Tries, transitions: list[Transition]
+        self, now: datetime, held: Held, events: Sequence[Event], tries: Tries, transitions: list[Transition]
     ) -> tuple[SagaState, tuple[Start, ...]]:
         """What follows from `events`, and the claims that may follow from that, added to `transitions` as they come."""
         definition, state, commands = held.loaded.definition, held.loaded.state, held.commands
         for event in events:
-            decision = decide(definition, state, _storable(event, tries))
+            decision = decide(definition, state, storable(event, tries))
             transitions += decision.transitions
             state, commands = decision.state, decision.commands
         for command in () if tries.refusal_count and events else commands:
-            if self._may_start(definition.name, command, is_message=tries.is_message):
+            if self._may_start(definition.name, state.saga_id, command, is_message=tries.is_message):
                 decision = self._claim(now, definition, state, command, tries)
                 transitions += decision.transitions
                 state, commands = decision.state, decision.commands
@@ -273,21 +253,21 @@ class Driver:
         return state, commands
 
     def _go_on_or_settle(
-        self, now: datetime, held: _Held, commands: tuple[Start, ...], events: list[Event], work: Work, tries: _Tries
+        self, now: datetime, held: Held, commands: tuple[Start, ...], events: list[Event], work: Work, tries: Tries
     ) -> None:
         """Nothing to write. An event that was decided by itself after a refusal leaves the others and the starts to do."""
         if tries.refusal_count and (events or held.inbox):
             held.commands = commands
             inbox, held.inbox = held.inbox, []
-            self._process(now, held, inbox, work, _Tries(refusal_count=1, is_message=tries.is_message))
+            self._process(now, held, inbox, work, Tries(refusal_count=1, is_message=tries.is_message))
         else:
             self._settle(held, commands, work)
 
-    def _claim(self, now: datetime, saga: Saga[Any], state: SagaState, command: Start, tries: _Tries) -> Decision:
+    def _claim(self, now: datetime, saga: Saga[Any], state: SagaState, command: Start, tries: Tries) -> Decision:
         step, direction = saga.node(command.node)
         wait_s = self._limits.slots / self._limits.threads * step.wall_s_in(direction)
         deadline_at = now + timedelta(seconds=QUEUE_ALLOWANCE_S + wait_s)
-        event = _storable(self._start_event(now, saga, state, command, deadline_at), tries)
+        event = storable(self._start_event(now, saga, state, command, deadline_at), tries)
         decision = decide(saga, state, event)
         for it in decision.transitions:
             if isinstance(it, AttemptStarted):
@@ -309,17 +289,21 @@ class Driver:
             now, command.node, self.worker_id, deadline_at, ready.key, ready.wire_key, ready.request, command.alone
         )
 
-    def _may_start(self, saga: str, command: Start, *, is_message: bool) -> bool:
+    def _may_start(self, saga: str, saga_id: str, command: Start, *, is_message: bool) -> bool:
         if self._stopping or not self._runs(saga, command) or not (self._goes_on or is_message):
             return False
-        if self._slots.has_lone or (self._slots if command.alone else self._suspects):
+        if (
+            (saga_id, command.node) in self._slots
+            or self._slots.has_lone
+            or (not self._slots.is_quiet if command.alone else bool(self._suspects))
+        ):
             return False
         if command.alone and self._has_company():
             return False
         is_action = command.node.endswith(f":{Direction.ACTION}")
         return len(self._slots) < (self._slots.forward if is_action else self._slots.total)
 
-    def _hand_out(self, now: datetime, held: _Held, draft: _Draft, work: Work) -> None:
+    def _hand_out(self, now: datetime, held: Held, draft: Draft, work: Work) -> None:
         loaded = held.loaded
         for it in draft.transitions:
             if not isinstance(it, AttemptStarted):
@@ -327,7 +311,7 @@ class Driver:
             step, direction = loaded.definition.node(it.node)
             node = loaded.state.node(it.node)
             held.call_count += 1
-            self._slots.handed_out((loaded.state.saga_id, it.node, it.epoch), now)
+            self._slots.handed_out((loaded.state.saga_id, it.node, it.epoch), now, it.deadline_at)
             work.calls.append(
                 Call(
                     loaded.definition,
@@ -342,7 +326,7 @@ class Driver:
                 )
             )
 
-    def _settle(self, held: _Held, commands: tuple[Start, ...], work: Work) -> None:
+    def _settle(self, held: Held, commands: tuple[Start, ...], work: Work) -> None:
         """Nothing to write: wait for a slot here, hint at who runs the rest, or forget the saga."""
         saga_id, name = held.loaded.state.saga_id, held.loaded.definition.name
         held.commands = commands
@@ -362,7 +346,7 @@ class Driver:
 
     def _wake_waiting(self, now: datetime, work: Work) -> None:
         """Give free slots to who waits: a suspect when all is quiet, then compensations, then actions."""
-        if self._suspects and not self._slots:
+        if self._suspects and self._slots.is_quiet:
             suspect = self._suspects.popleft()
             if suspect in self._held:
                 with self._leaving_alone(suspect, work):
@@ -385,14 +369,3 @@ class Driver:
         for it in transitions:
             if isinstance(it, AttemptStarted):
                 self._slots.give_up((saga_id, it.node, it.epoch))
-
-
-def _storable(event: Event, tries: _Tries) -> Event:
-    """The event as it may be decided after that many refusals by the database; see `_Tries`."""
-    if tries.refusal_count < ALONE_AND_REFUSED:
-        return event
-    if isinstance(event, StartAsked):
-        return PrepareFailed(event.at, event.node, _REFUSED)
-    if isinstance(event, Ended):
-        return replace(event, outcome=Outcome(OutcomeCode.DEFECT, _REFUSED))
-    return event

@@ -31,6 +31,8 @@ from saga.store.port import Append, AppendResult, EffectRow, JournalEntry, SagaC
 
 GENESIS = bytes(32)
 CONFLICT_LIMIT = 64
+FAR_S = 60.0
+"""A saga that sleeps for longer than the row says plus this is written down as asleep, or it would be looked at in vain."""
 COARSE_S = 1.0
 """The due column is moved later only when it would otherwise fire within this time: steady progress writes no row."""
 
@@ -105,7 +107,10 @@ def fold(entries: Sequence[JournalEntry]) -> tuple[SagaState, int, bytes]:
     Raises `IllegalTransition` for a gap, a broken hash chain or a transition that the table forbids, and `CodecError`
     for a body that cannot be read.
     """
-    first, *rest = decode(entries[0].body)
+    opening = decode(entries[0].body)
+    if not opening:
+        raise CodecError("entry 1 of a journal is empty")
+    first, *rest = opening
     if not isinstance(first, SagaAccepted):
         raise IllegalTransition("?", "nothing", first.kind)
     state = accepted(first)
@@ -189,8 +194,10 @@ def _columns(loaded: Loaded, state: SagaState, at: datetime) -> tuple[SagaColumn
     due = due_at(loaded.definition, state, at)
     row = loaded.row_due_at
     same_face = state.status is loaded.state.status and state.halt == loaded.state.halt
-    if same_face and row is not None and due is not None and row <= due and row > at + timedelta(seconds=COARSE_S):
-        return None, row
+    if same_face and row is not None and due is not None and row > at + timedelta(seconds=COARSE_S):
+        is_near = row <= due <= row + timedelta(seconds=FAR_S)
+        if is_near:
+            return None, row
     ended_at = state.ended_at if state.status in ENDED else None
     return SagaColumns(state.status, state.halt.reason if state.halt else None, due, ended_at), due
 

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from saga.clock import monotonic, sleep
 from saga.core.events import Start
 from saga.core.outcomes import Outcome, OutcomeCode
-from saga.errors import SagaError, StoreUnavailable
+from saga.errors import StoreUnavailable
 from saga.log import logger
 from saga.runtime import failpoints
 from saga.runtime.driver import Driver
@@ -37,6 +37,8 @@ HINT_LIMIT = 10_000
 """Ids that may wait to be loaded; what comes beyond is dropped, because the due index has it."""
 _TICK_S = 0.25
 _STORE_RETRY_S = 0.2
+CUT_OFF_S = 5.0
+"""How long the journalling of what was cut off may take."""
 
 T = TypeVar("T")
 Item = EndedCall | Committed | Message
@@ -138,6 +140,7 @@ class Loop:
         self._ids: SimpleQueue[str | None] = SimpleQueue()
         self._committer = Committer(store, self._inbox.put)
         self._stopping = threading.Event()
+        self._is_cut_off = threading.Event()
         self._room = threading.Event()
         self._free, self._back = self._driver.free_count, self._driver.back_count
         self._room.set()
@@ -157,10 +160,14 @@ class Loop:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every thread that must run does."""
+        """Whether every thread that must run does, and one of them is free for a step or will be by its deadline."""
         if self._stopping.is_set():
             return True
-        return self._committer.is_alive and all(thread.is_alive() for thread in self._threads)
+        return (
+            not self._driver.is_stuck
+            and self._committer.is_alive
+            and all(thread.is_alive() for thread in self._threads)
+        )
 
     def rename(self, worker_id: str) -> None:
         """Claim under this id from now on: the old one was declared dead. What it holds may be taken over, and is fenced."""
@@ -195,12 +202,16 @@ class Loop:
 
     def stop(self, grace_s: float = 30.0) -> bool:
         """Start nothing more, let what is in flight end and be written, then end the threads. True when all of it did
-        within `grace_s`; otherwise (also when the driver's thread died) the rest is left to whoever takes over."""
+        within `grace_s`; otherwise what still runs is journalled as unknown, so that whoever takes over does not count it
+        as a death. When the driver's thread died, not even that."""
         self._stopping.set()
         self._inbox.put(None)
         driver, loader, *steps = self._threads
         driver.join(grace_s)
         is_clean = not driver.is_alive() and self._driver.is_idle
+        if driver.is_alive():
+            self._is_cut_off.set()
+            driver.join(CUT_OFF_S)
         self._ids.put(None)
         for _ in steps:
             self._calls.put(None)
@@ -226,6 +237,8 @@ class Loop:
                         messages.append(item)
                     case None:
                         self._driver.stop()
+            if self._is_cut_off.is_set():
+                finished += self._driver.cut_off()
             self._deal(self._driver.step(self._store.clock(), finished, committed, messages))
             if self._stopping.is_set() and self._driver.is_idle:
                 return
@@ -293,8 +306,8 @@ def messages_for(store: Store, definitions: Definitions, saga_ids: Sequence[str]
     for saga_id, entries in store.load(saga_ids).items():
         try:
             loaded = load(definitions, entries)
-        except SagaError as error:
-            logger.error("journal_unreadable", saga_id=saga_id, error=str(error))
+        except Exception as error:  # whatever stands in a row that somebody spoiled
+            logger.error("journal_unreadable", saga_id=saga_id, error=f"{type(error).__name__}: {error}")
             continue
         if loaded is not None:
             found.append(loaded)

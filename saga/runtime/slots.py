@@ -3,9 +3,11 @@
 - While calls take longer than a commit, no more are claimed than there are threads, so that another process can have the
   rest; while they are fast, a few per thread are claimed ahead to keep the threads busy.
 - An eighth of the slots, at least one of several, is for compensations alone.
+- A call that outlives its deadline cannot be stopped: it keeps its slot, and no other attempt of its node begins here.
 - A lone claim is one beside which nothing else may be in flight.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from saga.runtime.work import Limits
@@ -17,18 +19,34 @@ Claim = tuple[str, str, int]
 """Saga id, node, epoch."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Handed:
+    at: datetime
+    deadline_at: datetime
+
+
 class Slots:
     """The claims in flight of one driver, from the decision to start until the outcome is there or the claim is given up."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._claims: set[Claim] = set()
-        self._handed_at: dict[Claim, datetime] = {}
+        self._handed: dict[Claim, _Handed] = {}
+        self._overdue: set[Claim] = set()
         self._pace_s = FAST_CALL_S * 2
         self._lone: Claim | None = None
 
     def __len__(self) -> int:
         return len(self._claims)
+
+    def __contains__(self, node: tuple[str, str]) -> bool:
+        """Whether an attempt of (saga id, node) still takes a slot, whatever the journal says of it by now."""
+        return any(claim[:2] == node for claim in self._claims)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is in flight whose attempt is still open."""
+        return len(self._claims) == len(self._overdue)
 
     @property
     def has_lone(self) -> bool:
@@ -68,12 +86,32 @@ class Slots:
         self._claims.discard(claim)
         self._lone = None if self._lone == claim else self._lone
 
-    def handed_out(self, claim: Claim, now: datetime) -> None:
+    def handed_out(self, claim: Claim, now: datetime, deadline_at: datetime) -> None:
         """Its call goes to a thread."""
-        self._handed_at[claim] = now
+        self._handed[claim] = _Handed(now, deadline_at)
 
-    def ended(self, claim: Claim, now: datetime) -> None:
-        """Its call came back; how long that took sets the pace."""
+    def ended(self, claim: Claim, now: datetime) -> bool:
+        """Its call came back; how long that took sets the pace. False when it was given up before."""
         self.give_up(claim)
-        took_s = (now - self._handed_at.pop(claim, now)).total_seconds()
-        self._pace_s += _PACE_WEIGHT * (min(took_s, 1.0) - self._pace_s)
+        self._overdue.discard(claim)
+        handed = self._handed.pop(claim, None)
+        if handed is not None:
+            self._pace_s += _PACE_WEIGHT * (min((now - handed.at).total_seconds(), 1.0) - self._pace_s)
+        return handed is not None
+
+    @property
+    def in_threads(self) -> tuple[Claim, ...]:
+        """What was handed out and has not come back."""
+        return tuple(self._handed)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether all that actions may use is taken by calls past their deadlines: no action would ever begin here."""
+        return len(self._overdue) >= self.forward
+
+    def newly_overdue(self, now: datetime) -> list[Claim]:
+        """Calls whose deadline has passed while they still take a thread; each is named once."""
+        late = [claim for claim, it in self._handed.items() if it.deadline_at < now and claim not in self._overdue]
+        self._overdue.update(late)
+        self._lone = None if self._lone in self._overdue else self._lone
+        return late

@@ -19,7 +19,7 @@ from saga.core.machine import HINT_S
 from saga.core.outcomes import Payload
 from saga.core.states import Direction
 from saga.core.transitions import SagaAccepted
-from saga.errors import DataRefused, DuplicateOrder, KeyReused, SagaError, StoreUnavailable
+from saga.errors import DataRefused, DuplicateOrder, FingerprintChanged, KeyReused, SagaError, StoreUnavailable
 from saga.ids import uuid7
 from saga.runtime.engine import GENESIS
 from saga.runtime.work import Hint, task_name
@@ -80,7 +80,8 @@ def new_saga(
         return JournalEntry(1, now, writer, writer, None, encode([accepted]), GENESIS)
 
     first_entry(1)
-    request_hash = sha256(text.encode()).hexdigest() if request_key is not None else None
+    # With the saga's name: one key for an order and for its return are two requests, and the second must not be swallowed.
+    request_hash = sha256(f"{saga.name}\n{text}".encode()).hexdigest() if request_key is not None else None
     return NewSaga(
         saga_id,
         environment,
@@ -131,7 +132,7 @@ def start_on(
     """Accept a saga in the caller's own transaction: his rows and the saga are committed together, or neither.
 
     The caller commits and rolls back. Nobody is hinted at: the due index finds the saga within two seconds of the commit.
-    Raises what `answer` raises; then nothing was stored, and the transaction goes on.
+    Raises what `answer` raises, or `FingerprintChanged`; then nothing was stored, and the transaction goes on.
     """
     new = new_saga(saga, order, store, environment=environment, tenant=tenant, request_key=key)
     return answer(new, accept_on(connection, new))
@@ -153,6 +154,8 @@ class Starter:
         self.environment = environment
         self.tenant = tenant
         self._is_stopped = False
+        self._gate = threading.Lock()
+        self._known: set[tuple[str, int, str]] = set()
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="saga-starter", daemon=True)
         self._thread.start()
@@ -162,9 +165,10 @@ class Starter:
     ) -> Started:
         """Accept one saga; durable on return. Repeating it with the same `request_key` gives the same answer.
 
-        Raises `KeyReused`, `DuplicateOrder`, `DataRefused`, `CodecError` (nothing stored) or `StoreUnavailable` (not
-        known to be stored; repeat with the same `request_key`).
+        Raises `KeyReused`, `DuplicateOrder`, `DataRefused`, `CodecError`, `FingerprintChanged` (nothing stored) or
+        `StoreUnavailable` (not known to be stored; repeat with the same `request_key`).
         """
+        self._check_definition(saga)
         new = new_saga(
             saga,
             order,
@@ -175,9 +179,10 @@ class Starter:
             traceparent=traceparent,
         )
         waiting = _Waiting(new)
-        if self._is_stopped:
-            raise StoreUnavailable("this process is stopping; start the saga in another")
-        self._queue.put(waiting)
+        with self._gate:  # nothing is put behind the end that `stop` puts
+            if self._is_stopped:
+                raise StoreUnavailable("this process is stopping; start the saga in another")
+            self._queue.put(waiting)
         waiting.done.wait()
         if waiting.result is None:
             raise waiting.error or StoreUnavailable("the process is stopping")
@@ -185,14 +190,20 @@ class Starter:
 
     def stop(self) -> None:
         """Accept what already waits, and nothing after it."""
-        self._is_stopped = True
-        self._queue.put(None)
+        with self._gate:
+            self._is_stopped = True
+            self._queue.put(None)
         self._thread.join()
-        while not self._queue.empty():
-            late = self._queue.get()
-            if late is not None:
-                late.error = StoreUnavailable("this process is stopping; start the saga in another")
-                late.done.set()
+
+    def _check_definition(self, saga: Saga[Any]) -> None:
+        """A saga whose version is stored with another fingerprint is run by nobody: refuse it instead of accepting it."""
+        mine = (saga.name, saga.version, saga.fingerprint)
+        if mine in self._known:
+            return
+        stored = self._store.register_definition(*mine)
+        if stored != saga.fingerprint:
+            raise FingerprintChanged(saga.name, saga.version, stored, saga.fingerprint)
+        self._known.add(mine)
 
     def _run(self) -> None:
         stopping = False

@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from saga.clock import monotonic
 from saga.core.events import Start
@@ -30,8 +31,9 @@ from saga.runtime import failpoints
 from saga.runtime.driver import Driver
 from saga.runtime.engine import Definitions
 from saga.runtime.executor import Executor
+from saga.runtime.foreign import Foreign
 from saga.runtime.lease import Lease, close_dead_workers
-from saga.runtime.loop import messages_for, patiently
+from saga.runtime.loop import Around, messages_for, patiently, plain
 from saga.runtime.work import Call, Committed, EndedCall, Hint, Limits, Message
 from saga.store.port import Append, AppendResult, Store, Wanted
 
@@ -75,6 +77,7 @@ class TaskWorker:
         publish: Callable[[Sequence[Hint]], None],
         broker_is_away: Callable[[], bool] = lambda: False,
         quiet_s: float = QUIET_S,
+        around: Around = plain,
     ) -> None:
         self._store = store
         self._definitions = definitions
@@ -82,7 +85,10 @@ class TaskWorker:
         self._queues = queues
         self._publish = publish
         self._broker_is_away = broker_is_away
+        self._around = around
+        self._foreign = Foreign(store)
         self._lease = Lease(store, queues)
+        self._last_at = datetime.min.replace(tzinfo=UTC)
         self._looked_at = monotonic()
         self._quiet_s = quiet_s
         self._gate = threading.Condition()
@@ -123,12 +129,12 @@ class TaskWorker:
             self._publish(done.hints)
         return done.outcome
 
-    def _attempt(self, saga_id: str, runs: Runs) -> Advance:
+    def _attempt(self, saga_id: str, runs: Runs, around: Around = plain) -> Advance:
         """One attempt of what `runs` allows; a suspect waits until it is alone."""
-        done = self._advance(saga_id, runs)
-        return self._advance(saga_id, runs) if done.was_crowded and self._falls_quiet() else done
+        done = self._advance(saga_id, runs, around)
+        return self._advance(saga_id, runs, around) if done.was_crowded and self._falls_quiet() else done
 
-    def _advance(self, saga_id: str, runs: Runs) -> Advance:
+    def _advance(self, saga_id: str, runs: Runs, around: Around = plain) -> Advance:
         """One saga, by at most one node, by hand: every value the driver asks for is brought by this thread."""
         crowds: list[bool] = []
 
@@ -144,7 +150,7 @@ class TaskWorker:
         known: set[Hint] = set()
         has_written = False
         while True:
-            work = driver.step(self._store.clock(), finished, committed, messages)
+            work = driver.step(self._now(), finished, committed, messages)
             for trouble in work.troubles:
                 logger.error("saga_left_alone", trouble=trouble)
             has_written |= any(it.result is AppendResult.APPENDED for it in committed)
@@ -154,12 +160,22 @@ class TaskWorker:
                 fresh = tuple(hint for hint in work.hints if hint not in known)
                 return Advance(outcome, fresh if has_written or runs is never else (), was_crowded=any(crowds))
             messages = []
-            finished = [self._perform(call) for call in work.calls]
+            finished = [self._perform(call, around) for call in work.calls]
             committed = [self._commit(append) for append in work.appends]
             outcome = finished[-1].outcome if finished else outcome
 
-    def _perform(self, call: Call) -> EndedCall:
-        return EndedCall(call.state.saga_id, call.node, call.epoch, self._executor.perform(call))
+    def _now(self) -> datetime:
+        """An instant that no other body of this process has: what two bodies would write at one instant, under one id, is
+        one entry to the store, and both would make the call."""
+        with self._gate:
+            self._last_at = max(self._store.clock(), self._last_at + timedelta(microseconds=1))
+            return self._last_at
+
+    def _perform(self, call: Call, around: Around) -> EndedCall:
+        with around(call) as ended:
+            outcome = self._executor.perform(call)
+            ended(outcome)
+        return EndedCall(call.state.saga_id, call.node, call.epoch, outcome)
 
     @contextmanager
     def _body(self) -> Iterator[bool]:
@@ -217,13 +233,15 @@ class TaskWorker:
     def _sweep(self) -> bool:
         """Have due sagas looked at; whether there were so many that another look is due at once."""
         limit = 1 if self._broker_is_away() else SWEEP_LIMIT
-        due = self._store.sweep_due(limit, PUSH_S, Wanted(self._definitions.versions))
+        without = self._foreign.hand_back()
+        due = self._store.sweep_due(limit, PUSH_S, Wanted(self._definitions.versions, without=without))
+        self._foreign.took(it.saga_id for it in due)
         for it in due:
             hints = self._advance(it.saga_id, never).hints
             if hints and not self._broker_is_away():
                 self._publish(hints)
-            if it.pushes or self._broker_is_away():
-                self._go_on(it.saga_id)
+            if (it.pushes or self._broker_is_away()) and not self._go_on(it.saga_id):
+                self._foreign.hinted(hint.saga_id for hint in hints)
         return bool(due)
 
     def _look_for_dead(self) -> None:
@@ -231,11 +249,18 @@ class TaskWorker:
             self._looked_at = monotonic()
             close_dead_workers(self._store)
 
-    def _go_on(self, saga_id: str) -> None:
-        """Run what this process consumes of this saga, node after node."""
+    def _go_on(self, saga_id: str) -> int:
+        """Run what this process consumes of this saga, node after node, each with Celery's signals around it as in a task
+        of its own; how many that were."""
+        count = 0
         while not self._stopping.is_set():
             self._look_for_dead()
             with self._body() as may_run:
-                mine = may_run and self._attempt(saga_id, lambda _saga, start: start.queue in self._queues).outcome
+                mine = may_run and self._attempt(saga_id, self._consumes, self._around).outcome
             if not mine:
-                return
+                break
+            count += 1
+        return count
+
+    def _consumes(self, _saga: str, start: Start) -> bool:
+        return start.queue in self._queues

@@ -17,6 +17,7 @@ from saga.errors import SagaError
 from saga.log import logger
 from saga.runtime.engine import Definitions
 from saga.runtime.executor import Executor
+from saga.runtime.foreign import Foreign
 from saga.runtime.lease import Lease, close_dead_workers
 from saga.runtime.loop import Around, Loop, plain
 from saga.runtime.work import Hint, Limits
@@ -54,9 +55,11 @@ class Worker:
             self._lease.worker_id,
             limits=limits,
             runs=self._consumes,
-            publish=publish,
+            publish=self._hint,
             around=around,
         )
+        self._foreign = Foreign(store)
+        self._publish = publish
         self._draining = threading.Event()
         self._stopping = threading.Event()
         self._rescuer = threading.Thread(target=self._rescue, name="saga-rescuer", daemon=True)
@@ -68,6 +71,10 @@ class Worker:
 
     def _consumes(self, _saga: str, start: Start) -> bool:
         return self._queues is None or start.queue in self._queues
+
+    def _hint(self, hints: Sequence[Hint]) -> None:
+        self._foreign.hinted(hint.saga_id for hint in hints)
+        self._publish(hints)
 
     def start(self) -> None:
         """The lease first: nothing is claimed by a process that nobody could find dead."""
@@ -109,26 +116,32 @@ class Worker:
                 logger.error("rescue_failed", error=f"{type(error).__name__}: {error}")
 
     def _give_up(self) -> None:
-        """A thread of the loop died of a bug. A process that renews its lease and does nothing would hold its sagas for
-        ever, so the lease is given back, and others take over what was in flight."""
-        logger.error("worker_broken", worker_id=self.worker_id, reason="a thread died; restart this process")
+        """A thread of the loop died of a bug, or every one is in a step past its deadline. A process that renews its lease
+        and does nothing would hold its sagas for ever, so the lease is given back, and others take over what was in
+        flight."""
+        why = "a thread died, or all are in steps past their deadlines; restart this process"
+        logger.error("worker_broken", worker_id=self.worker_id, reason=why)
         self._loop.abandon()
         self._lease.close()
 
     def _sweep(self) -> bool:
         """Take what is due, up to the room there is; whether there was so much that another look is due at once."""
+        without = self._foreign.hand_back()
         limit = min(self._loop.free_count, SWEEP_LIMIT)
         if not limit:
-            self._sweep_turned()
+            self._sweep_turned(without)
             return False
-        due = self._store.sweep_due(limit, PUSH_S, Wanted(self._definitions.versions))
+        due = self._store.sweep_due(limit, PUSH_S, Wanted(self._definitions.versions, without=without))
         if due:
+            self._foreign.took(it.saga_id for it in due)
             self._loop.wake([it.saga_id for it in due])
         return len(due) == limit
 
-    def _sweep_turned(self) -> None:
+    def _sweep_turned(self, without: tuple[str, ...]) -> None:
         """Slow actions hold every slot they may have; rollbacks have a share of their own."""
         limit = min(self._loop.back_count, SWEEP_LIMIT)
         if limit:
-            due = self._store.sweep_due(limit, PUSH_S, Wanted(self._definitions.versions, turned_only=True))
+            wanted = Wanted(self._definitions.versions, turned_only=True, without=without)
+            due = self._store.sweep_due(limit, PUSH_S, wanted)
+            self._foreign.took(it.saga_id for it in due)
             self._loop.look_at([it.saga_id for it in due])

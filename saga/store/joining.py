@@ -13,7 +13,7 @@ from sqlalchemy import Connection, and_, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from saga.core.states import SagaStatus
-from saga.errors import ConcurrencyError
+from saga.errors import ConcurrencyError, FingerprintChanged
 from saga.store.accepting import (
     EntityKey,
     FreshSaga,
@@ -25,6 +25,7 @@ from saga.store.accepting import (
     settle,
 )
 from saga.store.port import AcceptResult, AcceptStatus, NewSaga
+from saga.store.queries import register_definition
 from saga.store.refusing import saga_refusal
 from saga.store.tables import SQLITE, Tables, tables_of
 
@@ -36,17 +37,28 @@ ROUNDS = 3
 def accept_on(connection: Connection, new: NewSaga) -> AcceptResult:
     """Store a new saga in the transaction of `connection`; it is durable when, and only when, the caller commits.
 
-    Answers as `Store.accept` does. Works on PostgreSQL and SQLite. Raises ConcurrencyError when the caller's snapshot
+    Answers as `Store.accept` does. Works on PostgreSQL and SQLite. Raises FingerprintChanged when the definition's version
+    is stored with another fingerprint, which nobody would run, and ConcurrencyError when the caller's snapshot
     hides a saga that was accepted at the same moment: roll back and make the transaction again.
     """
     tables = tables_of(connection.dialect.name)
     if tables is SQLITE:
         connection.execute(update(tables.saga).where(text("0")).values(due_pushes=0))
+        _check_definition(connection, tables, new)
         return _accept(connection, tables, new)
+    _check_definition(connection, tables, new)
     for _round in range(ROUNDS):
         with suppress(IntegrityError), connection.begin_nested():
             return _accept(connection, tables, new)
     raise ConcurrencyError(new.saga_id, 1)
+
+
+def _check_definition(connection: Connection, tables: Tables, new: NewSaga) -> None:
+    """A saga whose version is stored with another fingerprint would be run by nobody."""
+    at = new.first_entry(1).at
+    stored = register_definition(connection, tables, new.definition, new.version, new.fingerprint, at)
+    if stored != new.fingerprint:
+        raise FingerprintChanged(new.definition, new.version, stored, new.fingerprint)
 
 
 def _accept(connection: Connection, tables: Tables, new: NewSaga) -> AcceptResult:

@@ -31,6 +31,7 @@ from saga.store.port import (
     EffectRow,
     JournalEntry,
     NewSaga,
+    RequestRow,
     SagaFilter,
     SagaRow,
     Wanted,
@@ -107,6 +108,13 @@ class MemoryStore:
                 swept.append(DueSaga(row.saga_id, row.definition, row.version, pushes))
             return swept
 
+    def hand_back(self, saga_ids: Sequence[str]) -> None:
+        with self._lock:
+            now = self.now()
+            for stored in (self._sagas[saga_id] for saga_id in saga_ids if saga_id in self._sagas):
+                if stored.row.due_at is not None:
+                    stored.row = replace(stored.row, due_at=min(stored.row.due_at, now))
+
     def due_counts(self) -> tuple[int, float]:
         with self._lock:
             now = self.now()
@@ -172,6 +180,17 @@ class MemoryStore:
         with self._lock:
             stored = self._sagas.get(saga_id)
             return [] if stored is None else list(stored.effects)
+
+    def effects_of(self, saga_ids: Sequence[str]) -> Mapping[str, list[EffectRow]]:
+        return {saga_id: found for saga_id in saga_ids if (found := self.effects(saga_id))}
+
+    def lost_sagas(self, after: str, limit: int) -> list[str]:  # noqa: ARG002  the names are the port's
+        """None: a saga's row, journal and effects are one object."""
+        return []
+
+    def lost_requests(self, after: RequestRow | None, limit: int) -> list[RequestRow]:  # noqa: ARG002  as above
+        """None: a request is stored with its saga, and nothing is ever taken out."""
+        return []
 
     def workers(self) -> list[tuple[WorkerRow, datetime]]:
         with self._lock:
@@ -246,6 +265,7 @@ class MemoryStore:
 
 def _is_wanted(row: SagaRow, wanted: Wanted) -> bool:
     is_known = wanted.definitions is None or (row.definition, row.version) in wanted.definitions
+    is_known = is_known and row.saga_id not in wanted.without
     is_turned = row.status is SagaStatus.COMPENSATING or (
         row.status is SagaStatus.HALTED and row.halt_reason is not HaltReason.PARTICIPANT_DOWN
     )

@@ -149,6 +149,16 @@ class SagaRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestRow:
+    """An idempotency key and the saga that it was answered with."""
+
+    environment: str
+    tenant: str
+    request_key: str
+    saga_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class DueSaga:
     """A saga whose due instant passed, now held back from other sweepers until `due_at` was pushed."""
 
@@ -168,6 +178,9 @@ class Wanted:
     turned_only: bool = False
     """Only sagas that may have compensations to run: those that are rolling back, and those that are halted for another
     reason than a participant that is down going forward. What a process takes whose actions have used up their slots."""
+
+    without: tuple[str, ...] = ()
+    """Not these sagas: they were handed back a moment ago, and others are to find them."""
 
     @property
     def names(self) -> list[str] | None:
@@ -242,6 +255,10 @@ class Store(Protocol):
         """How many sagas are due now, and for how many seconds the oldest has been."""
         ...
 
+    def hand_back(self, saga_ids: Sequence[str]) -> None:
+        """Sagas that were swept here and that only others can move are due at once; how often they were swept stays."""
+        ...
+
     def register_worker(self, worker: WorkerRow) -> None:
         """Insert the worker's row with a lease from now; on PostgreSQL take its session advisory lock as well."""
         ...
@@ -280,6 +297,20 @@ class Store(Protocol):
         ...
 
     def effects(self, saga_id: str) -> list[EffectRow]: ...
+
+    def effects_of(self, saga_ids: Sequence[str]) -> Mapping[str, list[EffectRow]]:
+        """Effect rows of these sagas in the order in which they were journalled; ids without one are missing."""
+        ...
+
+    def lost_sagas(self, after: str, limit: int) -> list[str]:
+        """Ids behind `after`, ascending, that a journal entry or an effect row names and that no saga row has. Every
+        write stores the saga row with them or before them, so an answer that is not empty is damage."""
+        ...
+
+    def lost_requests(self, after: RequestRow | None, limit: int) -> list[RequestRow]:
+        """Request rows behind `after`, ascending by environment, tenant and key, whose saga has no row: a repeat under
+        such a key is answered with a saga that is not there."""
+        ...
 
     def workers(self) -> list[tuple[WorkerRow, datetime]]:
         """Open worker rows with the end of their lease."""

@@ -99,8 +99,12 @@ class PostgresStore(Reads):
 
     def sweep_due(self, limit: int, push_s: float, wanted: Wanted = ANYTHING) -> list[DueSaga]:
         names = wanted.names
-        rows = self._rows(statements.SWEEP, (names, names, wanted.turned_only, limit, PUSH_CAP_S, push_s), "sweep")
+        values = (names, names, list(wanted.without), wanted.turned_only, limit, PUSH_CAP_S, push_s)
+        rows = self._rows(statements.SWEEP, values, "sweep")
         return [DueSaga(*row[:4]) for row in sorted(rows, key=lambda row: (-row[4], row[5]))]
+
+    def hand_back(self, saga_ids: Sequence[str]) -> None:
+        self._rows(statements.HAND_BACK, (list(saga_ids),), "hand back")
 
     def register_worker(self, worker: WorkerRow) -> None:
         self._workers.register(worker)

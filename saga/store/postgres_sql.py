@@ -65,9 +65,11 @@ SELECT k.*, 'running', clock_timestamp() FROM unnest(%s::text[], %s::text[], %s:
 LOAD = f"SELECT {JOURNAL_COLUMNS} FROM saga.journal WHERE saga_id = ANY(%s::text[]) ORDER BY saga_id, seq"
 TAIL = f"SELECT {JOURNAL_COLUMNS} FROM saga.journal WHERE saga_id = %s AND seq > %s ORDER BY seq"
 
+# `statement_timestamp()` and not `clock_timestamp()`: what is volatile cannot be a bound of the index.
 SWEEP = """WITH due AS (
-    SELECT saga_id, priority, due_at FROM saga.saga WHERE due_at <= clock_timestamp()
+    SELECT saga_id, priority, due_at FROM saga.saga WHERE due_at <= statement_timestamp()
         AND (%s::text[] IS NULL OR definition || ' ' || version = ANY(%s::text[]))
+        AND NOT (saga_id = ANY(%s::text[]))
         AND (NOT %s OR status = 'compensating' OR (status = 'halted' AND halt_reason <> 'participant_down'))
     ORDER BY priority DESC, due_at LIMIT %s FOR UPDATE SKIP LOCKED
 )
@@ -75,6 +77,10 @@ UPDATE saga.saga s SET due_pushes = s.due_pushes + 1,
     due_at = clock_timestamp() + make_interval(secs => least(%s, %s::float8 * power(2, least(s.due_pushes, 16))))
 FROM due WHERE s.saga_id = due.saga_id
 RETURNING s.saga_id, s.definition, s.version, s.due_pushes - 1, due.priority, due.due_at"""
+
+
+HAND_BACK = """UPDATE saga.saga SET due_at = least(due_at, clock_timestamp())
+WHERE saga_id = ANY(%s::text[]) AND due_at IS NOT NULL RETURNING saga_id"""
 
 
 def entry_arrays(entries: Sequence[tuple[str, JournalEntry]]) -> list[str]:

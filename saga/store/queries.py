@@ -8,11 +8,24 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, literal, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    union,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from saga.core.states import HaltReason, SagaStatus
-from saga.store.port import EffectRow, SagaFilter, SagaRow, WorkerRow
+from saga.store.port import EffectRow, RequestRow, SagaFilter, SagaRow, WorkerRow
 from saga.store.tables import SQLITE, Tables
 
 LAST_LETTER = "\U0010ffff"
@@ -58,6 +71,38 @@ def effects(connection: Connection, tables: Tables, saga_id: str) -> list[Effect
     columns = (effect.node, effect.kind, effect.unit, effect.quantity, effect.sign, effect.expires_at)
     query = select(*columns).where(effect.saga_id == saga_id).order_by(effect.seq, effect.ordinal)
     return [EffectRow(*found) for found in connection.execute(query)]
+
+
+def effects_of(connection: Connection, tables: Tables, saga_ids: Sequence[str]) -> dict[str, list[EffectRow]]:
+    """Effect rows of several sagas, each in the order in which they were journalled."""
+    effect = tables.effect.c
+    columns = (effect.node, effect.kind, effect.unit, effect.quantity, effect.sign, effect.expires_at)
+    query = select(effect.saga_id, *columns).where(effect.saga_id.in_(saga_ids))
+    rows: dict[str, list[EffectRow]] = {}
+    for saga_id, *found in connection.execute(query.order_by(effect.saga_id, effect.seq, effect.ordinal)):
+        rows.setdefault(saga_id, []).append(EffectRow(*found))
+    return rows
+
+
+def lost_sagas(connection: Connection, tables: Tables, after: str, limit: int) -> list[str]:
+    """Ids that the journal or the effects name and that no saga row has."""
+    named = union(*(_without_saga(tables, table.c.saga_id, after) for table in (tables.journal, tables.effect)))
+    return [found[0] for found in connection.execute(named.order_by("saga_id").limit(limit))]
+
+
+def _without_saga(tables: Tables, saga_id: ColumnElement[str], after: str) -> Select[str]:
+    return select(saga_id).where(saga_id > after, ~exists().where(tables.saga.c.saga_id == saga_id))
+
+
+def lost_requests(connection: Connection, tables: Tables, after: RequestRow | None, limit: int) -> list[RequestRow]:
+    """Request rows whose saga has no row."""
+    request = tables.request.c
+    key = (request.environment, request.tenant, request.request_key)
+    query = select(*key, request.saga_id).where(~exists().where(tables.saga.c.saga_id == request.saga_id))
+    if after is not None:
+        last = tuple_(literal(after.environment), literal(after.tenant), literal(after.request_key))
+        query = query.where(tuple_(*key) > last)
+    return [RequestRow(*found) for found in connection.execute(query.order_by(*key).limit(limit))]
 
 
 def workers(connection: Connection, tables: Tables) -> list[tuple[WorkerRow, datetime]]:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from saga.core.states import SagaStatus
 from saga.store import queries
-from saga.store.port import EffectRow, SagaFilter, SagaRow, WorkerRow
+from saga.store.port import EffectRow, RequestRow, SagaFilter, SagaRow, WorkerRow
 from saga.store.tables import Tables
 
 Result = TypeVar("Result")
@@ -41,6 +41,17 @@ class Reads:
 
     def effects(self, saga_id: str) -> list[EffectRow]:
         return self._read(lambda connection: queries.effects(connection, self._tables, saga_id), "effects")
+
+    def effects_of(self, saga_ids: Sequence[str]) -> Mapping[str, list[EffectRow]]:
+        return self._read(lambda connection: queries.effects_of(connection, self._tables, saga_ids), "effects")
+
+    def lost_sagas(self, after: str, limit: int) -> list[str]:
+        return self._read(lambda connection: queries.lost_sagas(connection, self._tables, after, limit), "lost sagas")
+
+    def lost_requests(self, after: RequestRow | None, limit: int) -> list[RequestRow]:
+        return self._read(
+            lambda connection: queries.lost_requests(connection, self._tables, after, limit), "lost requests"
+        )
 
     def workers(self) -> list[tuple[WorkerRow, datetime]]:
         return self._read(lambda connection: queries.workers(connection, self._tables), "workers")

@@ -8,11 +8,11 @@ Rules of this file:
 - An upgrade never queues for long behind somebody's open transaction, because everybody else would queue behind *it*
   (RELIABILITY 26): `lock_timeout` ends the attempt after `LOCK_TIMEOUT_S`, everything is rolled back, and it tries
   again after a pause, until `patience_s` is used up.
+- The migrations are found by their place, never by import: `migrations` is a name that a user's project may have too.
 - Roles are the operator's business: `grants` writes the SQL that an operator runs.
 """
 
 import sqlite3
-from importlib.resources import files
 
 import psycopg
 from alembic import command
@@ -23,6 +23,7 @@ from psycopg import sql
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from saga.bundled import place_of
 from saga.clock import monotonic, sleep
 from saga.errors import StoreUnavailable, UsageError
 from saga.store.connecting import connect_once, sqlite_path
@@ -104,7 +105,7 @@ def grants(*, journal: str, reader: str, migrator: str) -> str:
 
 def _config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(files("migrations")).replace("%", "%%"))
+    config.set_main_option("script_location", str(place_of("migrations")).replace("%", "%%"))
     return config
 
 

@@ -108,6 +108,10 @@ class SqliteStore(Reads):
             return []
         return self._write(lambda session: self._sweep_on(session, limit, push_s, wanted), "sweep")
 
+    def hand_back(self, saga_ids: Sequence[str]) -> None:
+        values = (to_micros(self.now()), json.dumps(list(saga_ids)))
+        self._write(lambda session: session.execute(statements.HAND_BACK, values), "hand back")
+
     def register_worker(self, worker: WorkerRow) -> None:
         self._contact.expect(worker.lease_ttl_s)
         now = self.now()
@@ -152,7 +156,9 @@ class SqliteStore(Reads):
     def _sweep_on(self, session: sqlite3.Connection, limit: int, push_s: float, wanted: Wanted) -> list[DueSaga]:
         now = to_micros(self.now())
         names = None if wanted.names is None else json.dumps(wanted.names)
-        due = session.execute(statements.DUE, (now, names, names, wanted.turned_only, limit)).fetchall()
+        without = json.dumps(wanted.without)
+        values = (now, names, names, without, wanted.turned_only, limit)
+        due = session.execute(statements.DUE, values).fetchall()
         for saga_id, _definition, _version, pushes in due:
             session.execute(statements.PUSH, (now + int(pushed_s(push_s, pushes) * SECOND), saga_id))
         return [DueSaga(*row) for row in due]

@@ -34,8 +34,11 @@ TAIL = f"SELECT {JOURNAL_COLUMNS} FROM journal WHERE saga_id = ? AND seq > ? ORD
 ANY_DUE = "SELECT 1 FROM saga WHERE due_at <= ? LIMIT 1"
 DUE = """SELECT saga_id, definition, version, due_pushes FROM saga WHERE due_at <= ?
 AND (? IS NULL OR definition || ' ' || version IN (SELECT value FROM json_each(?)))
+AND saga_id NOT IN (SELECT value FROM json_each(?))
 AND (NOT ? OR status = 'compensating' OR (status = 'halted' AND halt_reason <> 'participant_down'))
 ORDER BY priority DESC, due_at LIMIT ?"""
+HAND_BACK = """UPDATE saga SET due_at = min(due_at, ?)
+WHERE saga_id IN (SELECT value FROM json_each(?)) AND due_at IS NOT NULL"""
 PUSH = "UPDATE saga SET due_at = ?, due_pushes = due_pushes + 1 WHERE saga_id = ?"
 
 REGISTER = """INSERT INTO worker (worker_id, host, pid, queues, started_at, lease_ttl_s, lease_until)

@@ -6,16 +6,17 @@ Protocol
    they hold everything that those sagas did; the journals are read last, so they hold the intent of every effect that
    was seen. So an audit beside running workers reports nothing that is only under way: it counts and names it as in flight,
    with the money and the stock that it holds.
-2. Journals come in pages of `PAGE_SAGAS` and are dropped page by page. What stays is one record per order, and the
-   ledgers (see `saga.surfaces.ledgers`).
-3. Then every order, every SKU and every effect is judged by `saga.surfaces.invariants`.
+2. Journals come in pages of `PAGE_SAGAS`, with their saga rows and effect rows (see `saga.surfaces.audit_rows`), and are
+   dropped page by page. What stays is one record per order, and the ledgers (see `saga.surfaces.ledgers`).
+3. Journals, effects and request rows whose saga has no row are told, and their keys are known.
+4. Then every order, every SKU and every effect is judged by `saga.surfaces.invariants`.
 
 A journal that cannot be read is one violation of I5; nothing else is said about its order. What could not be checked
 (no ledger of a service, no mailbox, no definition, no oracle) stands in the report as not checked, never as right.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.parser import BytesHeaderParser
@@ -29,20 +30,19 @@ from saga.core.states import ENDED, SagaStatus
 from saga.errors import CodecError, IllegalTransition
 from saga.fulfilment import models as m
 from saga.fulfilment.fulfil_order import fulfil_order
-from saga.runtime.engine import Definitions, fold, is_readable
+from saga.runtime.engine import Definitions, is_readable
 from saga.store.codec import decode
-from saga.store.port import JournalEntry, SagaFilter, SagaRow, Store
+from saga.store.port import EffectRow, JournalEntry, SagaFilter, SagaRow, Store
+from saga.surfaces import audit_rows, once
 from saga.surfaces import invariants as rules
-from saga.surfaces import once
 from saga.surfaces.audit_report import AuditReport, Check, Waiting, render
 from saga.surfaces.invariants import Ending, Invariant, OrderRecord, Violation
-from saga.surfaces.ledgers import PAYMENT, SHIPPING, STOCK, WITH_BARRIER, Ledgers, read_ledgers
+from saga.surfaces.ledgers import PAYMENT, SERVICES, SHIPPING, STOCK, TAX, WITH_BARRIER, Ledgers, read_ledgers
 from saga.surfaces.rollbacks import plan_faults
 
 __all__ = ["AuditReport", "Floor", "Oracle", "audit", "render"]
 
 PAGE_SAGAS = 200
-REREADS = 3
 SUBJECT = ("Your order ", " is on its way")
 
 
@@ -79,9 +79,11 @@ def audit(
     mails = None if mailbox is None else _read_mails(mailbox)
     sheet = _Sheet(definitions, ledgers, began_at)
     for page in _pages(store):
-        journals = store.load([row.saga_id for row in page])
+        saga_ids = [row.saga_id for row in page]
+        journals, effects = store.load(saga_ids), store.effects_of(saga_ids)
         for row in page:
-            sheet.take(store, row, journals.get(row.saga_id, []))
+            sheet.take(store, row, journals.get(row.saga_id, []), effects.get(row.saga_id, []))
+    sheet.take_lost(store)
     sheet.judge_orders()
     sheet.judge_strangers()
     sheet.judge_mails(mails)
@@ -94,17 +96,6 @@ def _pages(store: Store) -> Iterator[list[SagaRow]]:
     while page := store.find(SagaFilter(before=before), PAGE_SAGAS):
         yield page
         before = (page[-1].accepted_at, page[-1].saga_id)
-
-
-def _folded(store: Store, row: SagaRow, entries: list[JournalEntry]) -> tuple[SagaRow, list[JournalEntry], SagaState]:
-    """Row, journal and its fold as of one moment: they are two reads, and a worker may append between them."""
-    state = fold(entries)[0]
-    for _ in range(REREADS):
-        if not rules.row_fault(row, state):
-            break
-        row, entries = store.row(row.saga_id) or row, store.load([row.saga_id])[row.saga_id]
-        state = fold(entries)[0]
-    return row, entries, state
 
 
 @dataclass
@@ -124,8 +115,8 @@ class _Sheet:
     notes: Counter[str] = field(default_factory=Counter)
     entry_count: int = 0
 
-    def take(self, store: Store, row: SagaRow, entries: list[JournalEntry]) -> None:
-        """One saga: its journal by itself, its plan, and what was done under its keys."""
+    def take(self, store: Store, row: SagaRow, entries: list[JournalEntry], effects: Sequence[EffectRow]) -> None:
+        """One saga: its journal and the rows around it, its plan, and what was done under its keys."""
         self.checked[Invariant.JOURNAL] += 1
         self.entry_count += len(entries)
         if not entries or not is_readable(entries):
@@ -133,18 +124,37 @@ class _Sheet:
             if entries:
                 self.notes["written by a newer release, the journal is not judged"] += 1
             else:
-                self._fault(Invariant.JOURNAL, row, "there is no journal")
+                self._fault(Invariant.JOURNAL, row.entity, row.saga_id, "there is no journal")
             return
         try:
-            row, entries, state = _folded(store, row, entries)
+            seen = audit_rows.settled(store, self.definitions, row, entries, effects)
         except (IllegalTransition, CodecError) as error:
-            self._fault(Invariant.JOURNAL, row, f"the journal cannot be folded: {error}")
+            self._fault(Invariant.JOURNAL, row.entity, row.saga_id, f"the journal cannot be folded: {error}")
             self._set_aside(row, entries)
             return
-        self._count(row)
-        if why := rules.row_fault(row, state):
-            self._fault(Invariant.JOURNAL, row, why)
-        self._take_state(row, state, [it for entry in entries for it in decode(entry.body)])
+        self._count(seen.row)
+        self.notes["sagas moved while they were read, their rows are not compared"] += seen.is_moving
+        for why in seen.faults:
+            self._fault(Invariant.JOURNAL, seen.state.entity, row.saga_id, why)
+        self._take_state(seen.state, seen.journal)
+
+    def take_lost(self, store: Store) -> None:
+        """What names a saga that has no row: each is one violation of I5, and its order is not judged by anything else."""
+        told = set()
+        for lost in audit_rows.lost_sagas(store):
+            told.add(lost.saga_id)
+            self.checked[Invariant.JOURNAL] += 1
+            self.entry_count += len(lost.entries)
+            self._learn_keys(lost.entries)
+            first = lost.accepted
+            self._fault(Invariant.JOURNAL, first.entity if first else "", lost.saga_id, lost.detail)
+            if first is not None:
+                unknown = OrderRecord(first.entity, lost.saga_id, first.run, Ending.UNREADABLE, SagaStatus.RUNNING)
+                self._keep(unknown)
+        for request in audit_rows.lost_requests(store):
+            if request.saga_id not in told:
+                self.checked[Invariant.JOURNAL] += 1
+                self._fault(Invariant.JOURNAL, "", request.saga_id, audit_rows.request_fault(request))
 
     def _count(self, row: SagaRow) -> None:
         self.statuses[row.status] += 1
@@ -152,10 +162,8 @@ class _Sheet:
             reason = row.halt_reason.value if row.halt_reason else ""
             self.waiting.append(Waiting(row.entity, row.saga_id, row.status, reason))
 
-    def _take_state(self, row: SagaRow, state: SagaState, journal: list[t.Transition]) -> None:
-        definition = self.definitions.get(state.definition, state.version)
-        if definition is not None and definition.fingerprint != state.fingerprint:
-            definition = None
+    def _take_state(self, state: SagaState, journal: list[t.Transition]) -> None:
+        definition, who = audit_rows.known(self.definitions, state), (state.entity, state.saga_id)
         started: dict[str, t.AttemptStarted] = {}
         for it in journal:
             if isinstance(it, t.AttemptStarted):
@@ -167,26 +175,29 @@ class _Sheet:
         else:
             self.checked[Invariant.PLAN] += state.cause is not None
             if unknown := [node for node in started if node.rpartition(":")[0] not in definition.by_name]:
-                self._fault(Invariant.PLAN, row, f"{unknown[0]} is no node of {definition.name} v{definition.version}")
+                self._fault(Invariant.PLAN, *who, f"{unknown[0]} is no node of {definition.name} v{definition.version}")
             else:
                 for why in plan_faults(definition, journal):
-                    self._fault(Invariant.PLAN, row, why)
+                    self._fault(Invariant.PLAN, *who, why)
                 if _ending(state, self.began_at) is Ending.COMPENSATED:
                     for why in rules.undo_faults(definition, state, self.ledgers):
-                        self._fault(Invariant.PLAN, row, why)
+                        self._fault(Invariant.PLAN, *who, why)
         if state.definition == fulfil_order.name:
             self._keep(_record(state, started, self.began_at))
 
     def _set_aside(self, row: SagaRow, entries: list[JournalEntry]) -> None:
         """A saga that cannot be judged: the keys that can be read in it are known, and its order is not judged either."""
         self._count(row)
+        self._learn_keys(entries)
+        self._keep(OrderRecord(row.entity, row.saga_id, row.run, Ending.UNREADABLE, row.status))
+
+    def _learn_keys(self, entries: Sequence[JournalEntry]) -> None:
         for entry in entries:
             try:
                 started = [it for it in decode(entry.body) if isinstance(it, t.AttemptStarted)]
             except CodecError:
                 continue
             self.known_keys |= {it.wire_key for it in started if it.wire_key}
-        self._keep(OrderRecord(row.entity, row.saga_id, row.run, Ending.UNREADABLE, row.status))
 
     def _keep(self, record: OrderRecord) -> None:
         """The latest run of an order stands for it, unless an earlier one cannot be read."""
@@ -197,8 +208,8 @@ class _Sheet:
         ):
             self.records[record.order_id] = record
 
-    def _fault(self, invariant: Invariant, row: SagaRow, detail: str) -> None:
-        self.violations.append(Violation(invariant, row.entity, row.saga_id, detail))
+    def _fault(self, invariant: Invariant, order_id: str, saga_id: str, detail: str) -> None:
+        self.violations.append(Violation(invariant, order_id, saga_id, detail))
 
     def judge_orders(self) -> None:
         """I1, I2 and I8 for every order that has ended, as far as its ledgers were read."""
@@ -215,6 +226,8 @@ class _Sheet:
             self.checked[invariant] += len(ended)
             for record in ended:
                 self.violations += judge(record, self.ledgers)
+        if ended and self.ledgers.has(PAYMENT) and not self.ledgers.has(TAX):
+            self.notes["orders have their tax from the journal: the address of tax is not given"] += len(ended)
         if self.ledgers.has(STOCK):
             steady = (set(self.ledgers.stock) | set(self.ledgers.folded_stock)) - self.ledgers.unsteady_skus
             self.checked[Invariant.STOCK] += len(steady)
@@ -282,7 +295,8 @@ class _Sheet:
             in_flight_money=rules.places(flying, PAYMENT, (rules.HOLDS, rules.MERCHANT)),
             in_flight_stock=rules.places(flying, STOCK, (rules.RESERVED, rules.SHIPPED)),
             in_flight_label_count=len(rules.labels_of(flying)),
-            notes=tuple(f"{count:,} {note}" for note, count in sorted(self.notes.items())),
+            notes=tuple(f"{count:,} {note}" for note, count in sorted(self.notes.items()) if count),
+            without_address=tuple(name for name in SERVICES if not self.ledgers.has(name)),
             fired=fired,
             floors=dict(floor.at_least) if floor else {},
         )

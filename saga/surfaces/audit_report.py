@@ -13,7 +13,7 @@ RULES = {
     Invariant.STOCK: ("stock", "initial = available + reserved + shipped, per SKU and order"),
     Invariant.ONCE: ("once", "one key per effect, every effect after its intent"),
     Invariant.PLAN: ("plan", "compensations = frozen plan, in its order"),
-    Invariant.JOURNAL: ("journal", "no gap, one end per saga, fold = state"),
+    Invariant.JOURNAL: ("journal", "no gap, one end; saga, effect, request rows = the journal"),
     Invariant.TOLD: ("told", 'no "confirmed" to an order that did not complete'),
     Invariant.ORACLE: ("oracle", "every order ended where script and order say it must"),
     Invariant.LABELS: ("labels", "one dispatched if completed, each voided if compensated"),
@@ -64,6 +64,8 @@ class AuditReport:
     notes: tuple[str, ...]
     fired: Mapping[str, int]
     floors: Mapping[str, int]
+    without_address: tuple[str, ...] = ()
+    """Services whose ledger was not read, because nobody said where it is."""
 
     @property
     def unexplained_money(self) -> dict[str, int]:
@@ -91,8 +93,17 @@ class AuditReport:
         return not self.violations and not self.too_few
 
     @property
+    def ok(self) -> bool | None:
+        """False: something is broken. None: nothing is, and a ledger was not read, so nobody knows. True: all ledgers
+        were read, also when there was no order to hold against them."""
+        if not self.is_green:
+            return False
+        return None if self.without_address else True
+
+    @property
     def exit_code(self) -> int:
-        return 0 if self.is_green else 1
+        """1 when something is broken, 2 when nothing is and a ledger was not read, else 0."""
+        return {False: 1, None: 2, True: 0}[self.ok]
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values; money is minor units by currency."""
@@ -134,7 +145,8 @@ class AuditReport:
             "notes": list(self.notes),
             "fired": dict(self.fired),
             "too_few": {name: {"fired": fired, "at_least": least} for name, (fired, least) in self.too_few.items()},
-            "ok": self.is_green,
+            "without_address": list(self.without_address),
+            "ok": self.ok,
         }
 
 
@@ -241,7 +253,9 @@ def _end_lines(report: AuditReport) -> list[str]:
     found = len(report.violations)
     blind = [check.invariant.value for check in report.checks if check.skipped]
     scope = f" where it was looked: {', '.join(blind)} NOT CHECKED" if blind else ""
+    nothing = [] if total else ["The journal is empty: 0 orders, nothing was held against the ledgers."]
     return [
+        *nothing,
         f"{' + '.join(parts)} = {total:,} accepted.   {found:,} violation{'' if found == 1 else 's'}{scope}.",
         f"Unexplained: {money}, {report.unexplained_item_count:,} items.",
     ]

@@ -119,7 +119,7 @@ def demonstrate(settings: Settings, count: int, seed: int, watch: Callable[[Snap
     own = settings.model_copy(update={**_UNSET, "home": home, "broker_url": "memory://"})
     script = FaultScript(seed, business_share=BUSINESS_SHARE, technical_share=TECHNICAL_SHARE)
     orders = [script.prepare(order) for order in orders_of(count, seed)]
-    with embedded(own, [fulfil_order], port=None, in_subprocess=True) as stack:
+    with embedded(own, [fulfil_order], port=None) as stack:
         stock = script.stock_for(orders)
         provide(stack.urls["inventory"], stock, seed)
         tell_faults(stack.urls, script, [order.order_id for order in orders])

@@ -186,14 +186,13 @@ def embedded(
     sagas: Sequence[Saga[Any]],
     *,
     port: int | None = 0,
-    in_subprocess: bool = False,
     with_broker: bool = True,
 ) -> Iterator[Stack]:
     """Run everything until the block ends. `port` is the API's: 0 takes a free one, None starts no API.
 
     Without `with_broker` there is a worker and no Celery: the rescuer finds everything.
     Participants that have an address (set, or of a stack that runs in this home) are used where they are; services of ours
-    and mocks are started for the others. With `in_subprocess` the services run in one process of their own. Raises `UsageError`, `StoreUnavailable` or
+    and mocks are started for the others. The services run in one process of their own. Raises `UsageError`, `StoreUnavailable` or
     `FingerprintChanged` before anything is left running.
     """
     with ExitStack() as parts:
@@ -206,7 +205,7 @@ def embedded(
         store = opened_store(settings)
         parts.callback(store.close)
         definitions, _ = registered(store, sagas)
-        urls, mocked = _participants(parts, settings, list(definitions), in_subprocess=in_subprocess)
+        urls, mocked = _participants(parts, settings, list(definitions))
         has_broker = with_broker and not settings.store_url.startswith("memory:")
         if has_broker:
             publish, writers = _worker(parts, settings, definitions, urls), _nobody
@@ -223,7 +222,7 @@ def embedded(
 
 
 def _participants(
-    parts: ExitStack, settings: Settings, sagas: Sequence[Saga[Any]], *, in_subprocess: bool
+    parts: ExitStack, settings: Settings, sagas: Sequence[Saga[Any]]
 ) -> tuple[dict[str, str], frozenset[str]]:
     """Addresses of every connector that the definitions call: what is set, a service of ours, else a mock."""
     urls = addresses(settings)
@@ -245,7 +244,7 @@ def _participants(
     wanted = [one.name for one in PRODUCT if one.name in called and one.name not in urls]
     if wanted:
         folder = settings.home / "services"
-        urls |= parts.enter_context(running_services(wanted, folder, in_subprocess=in_subprocess))
+        urls |= parts.enter_context(running_services(wanted, folder))
     return urls, mocked
 
 

@@ -5,7 +5,7 @@ Rules of this file
 - The participants' ledgers are held against what the *order* asked for and against what the journal promised, never
   against the engine's own sums. Where the engine computed something (the rollback plan, the state) it is computed again.
 - I1, I2 and I8 look at an order when it has ended: what it moved is taken from the ledgers by its order id, over all its
-  runs. I3 (saga.surfaces.once) looks at every effect by its key. I4 and I5 look at every journal. I6 looks at the mailbox, I7 at the oracle.
+  runs. I3 (saga.surfaces.once) looks at every effect by its key. I4 and I5 (saga.surfaces.audit_rows) look at every journal. I6 looks at the mailbox, I7 at the oracle.
 - An order in flight is judged by nothing that only holds at the end; the audit adds up what it holds.
 - A violation names the order and the saga where there is one, and says what is held against what.
 """
@@ -20,7 +20,6 @@ from saga.core.fold import SagaState
 from saga.core.states import Direction, SagaStatus
 from saga.fulfilment.models import Order
 from saga.fulfilment.money import shown
-from saga.store.port import SagaRow
 from saga.surfaces.ledgers import (
     OUTSIDE,
     PAYMENT,
@@ -248,21 +247,6 @@ def undo_faults(definition: Saga[Any], state: SagaState, ledgers: Ledgers) -> It
         rows = [row for row in ledgers.barrier.get(key, ()) if row.service == connector.name and row.kind == "undo"]
         if not rows:
             yield f"{step.name} was compensated says the journal, and {connector.name} never saw its undo (key {key})"
-
-
-# I5
-
-
-def row_fault(row: SagaRow, state: SagaState) -> str:
-    """What the cached row says otherwise than the fold of the journal."""
-    reason = state.halt.reason if state.halt else None
-    if (row.status, row.halt_reason) == (state.status, reason):
-        return ""
-    cached, folded = (
-        f"{status}{f' ({why})' if why else ''}"
-        for status, why in ((row.status, row.halt_reason), (state.status, reason))
-    )
-    return f"the saga row says {cached}, and the fold of the journal {folded}"
 
 
 # I7

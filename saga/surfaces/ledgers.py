@@ -26,6 +26,7 @@ from saga.errors import UsageError
 PAGE_ROWS = 5_000
 TIMEOUT_S = 30.0
 STOCK, SHIPPING, PAYMENT, TAX = "inventory", "shipping", "payment", "tax"
+SERVICES = (STOCK, TAX, SHIPPING, PAYMENT)
 WITH_BARRIER = (STOCK, SHIPPING, PAYMENT)
 OUTSIDE = "outside"
 

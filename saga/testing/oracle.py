@@ -26,7 +26,7 @@ from typing import Literal, NamedTuple
 
 from saga.core.states import SagaStatus
 from saga.fulfilment.models import Order
-from services.skeleton.countries import country_code
+from saga.testing.countries import is_known_country
 
 BusinessFault = Literal["declined", "out_of_stock", "undeliverable"]
 BUSINESS_FAULTS: tuple[BusinessFault, ...] = ("declined", "out_of_stock", "undeliverable")
@@ -166,7 +166,7 @@ def _is_undeliverable(order: Order) -> bool:
     parts = (address.name, address.street, address.city, address.postcode, order.country)
     return (
         any(not part.strip() for part in parts)
-        or country_code(order.country) is None
+        or not is_known_country(order.country)
         or address.postcode.strip().upper() == UNDELIVERABLE_POSTCODE
     )
 

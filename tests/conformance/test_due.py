@@ -112,3 +112,14 @@ def test_a_sweeper_may_ask_for_rollbacks_alone(store: Store) -> None:
     turned = store.sweep_due(10, 30.0, Wanted(turned_only=True))
     assert sorted(due.saga_id for due in turned) == sorted(others[:3])
     assert sorted(due.saga_id for due in store.sweep_due(10, 30.0)) == sorted([running, others[3]])
+
+
+def test_what_is_handed_back_is_due_at_once_for_the_others(store: Store) -> None:
+    """Whoever took a saga that is not for him neither hides it nor takes it again, and how often it was taken stays."""
+    mine, ended = (accepted(store, due_at=due_ago(store, 10)).saga_id for _ in range(2))
+    store.append([Append(ended, entry(2, store.now()), SagaColumns(SagaStatus.COMPLETED, None, None))])
+    assert [due.pushes for due in store.sweep_due(10, 30.0)] == [0]
+    assert store.sweep_due(10, 30.0) == []
+    store.hand_back([mine, ended, "nobody"])
+    assert store.sweep_due(10, 30.0, Wanted(without=(mine, "nobody"))) == []
+    assert [(due.saga_id, due.pushes) for due in store.sweep_due(10, 30.0)] == [(mine, 1)]

@@ -1,6 +1,7 @@
 """PostgreSQL only: statistics of tiny tables must not make a hot statement read whole tables later (DESIGN section 10)."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -40,3 +41,23 @@ def test_hot_statements_never_scan_a_table(analysed: Store, store_postgres_url: 
         analysed.close()
         connection.execute("SELECT pg_stat_force_next_flush()")
         assert connection.execute(SCANS).fetchone() == before
+
+
+FETCHED = "SELECT coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables WHERE relname = 'saga'"
+
+
+def test_a_sweep_reads_no_row_that_is_not_due(store_postgres_url: str) -> None:
+    """The due instant bounds the index: a sweep four times a second must not read every live saga to find none."""
+    filling, sweeping = open_store(store_postgres_url), open_store(store_postgres_url)
+    later = filling.now() + timedelta(hours=1)
+    filling.accept([new_saga(filling, request_key=None, due_at=later) for _ in range(60)])
+    filling.close()
+    with psycopg.connect(store_postgres_url, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE saga.saga")
+        connection.execute("SELECT pg_stat_force_next_flush()")
+        [before] = connection.execute(FETCHED).fetchone() or [0]
+        assert sweeping.sweep_due(64, 5.0) == []
+        sweeping.close()
+        connection.execute("SELECT pg_stat_force_next_flush()")
+        [after] = connection.execute(FETCHED).fetchone() or [0]
+    assert after - before == 0

@@ -162,10 +162,33 @@ def test_audit_knows_a_definition_that_is_named(tmp_path: Path) -> None:
     place = Place(EXAMPLES, tmp_path / "home")
     assert place.run("start", SHOP, '{"order_id": "SO-1", "sku": "mug", "card": "declined"}').code == 0
     assert place.run("drain", SHOP).code == 0
-    without, named = (json.loads(place.run("audit", *more, "-o", "json").out) for more in ((), ("-d", SHOP)))
+    without, named = (
+        json.loads(place.run("audit", "--partial", *more, "-o", "json").out) for more in ((), ("-d", SHOP))
+    )
     assert "place_order v1 is not known here" in without["notes"][0]
     assert named["notes"] == []
     assert next(it["checked"] for it in named["checks"] if it["name"] == "plan") == 1
+
+
+@pytest.mark.parametrize("more", [(), ("-d", SHOP)])
+def test_audit_without_an_address_is_no_success(tmp_path: Path, more: tuple[str, ...]) -> None:
+    """Ledgers that were not read are named with their settings, in one line, and exit code 2, also when there is no order at
+    all; --partial says that it is meant so. The report is printed either way."""
+    place = Place(EXAMPLES, tmp_path / "home", {"SAGA_DATABASE_URL": f"sqlite:///{tmp_path / 'saga.db'}"})
+    assert place.run("db", "upgrade").code == 0
+    done, meant = place.run("audit", *more, "-o", "json"), place.run("audit", *more, "--partial", "-o", "json")
+    assert (done.code, meant.code, meant.err, done.out) == (2, 0, "", meant.out), done.err
+    value = json.loads(done.out)
+    assert (value["ok"], value["sagas"], value["without_address"]) == (
+        None,
+        0,
+        ["inventory", "tax", "shipping", "payment"],
+    )
+    assert done.err == (
+        "saga: no address of inventory, tax, shipping, payment, so their ledgers were not read; set SAGA_INVENTORY_URL, "
+        "SAGA_TAX_URL, SAGA_SHIPPING_URL, SAGA_PAYMENT_URL, or say --partial (a saga of your own, audited with -d, has no "
+        "such ledgers: it needs --partial too)\n"
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -12,6 +12,8 @@ REQUESTS = "tests/simulation/test_journalled_requests.py::"
 LEFT_ALONE = "tests/simulation/test_journals_left_alone.py::"
 WORKERS = "tests/integration/runtime/test_worker.py::"
 SUSPECTS = "tests/integration/runtime/test_task_suspects.py::"
+STUCK = "tests/integration/runtime/test_stuck_steps.py::"
+SPLIT = "tests/integration/runtime/test_split_queues.py::"
 SENDING = "tests/integration/runtime/test_http.py::"
 ANSWERS = "tests/unit/runtime/test_classify.py::"
 
@@ -120,7 +122,7 @@ RUNTIME = [
     ),
     Mutant(
         "refused-data-becomes-a-defect",
-        DRIVER,
+        "saga/runtime/held.py",
         "if tries.refusal_count < ALONE_AND_REFUSED:",
         "if tries.refusal_count < 1000:",
         "an order whose answer cannot be stored is tried for ever and nobody is told",
@@ -131,10 +133,102 @@ RUNTIME = [
     Mutant(
         "claim-is-given-back",
         DRIVER,
-        "        except SagaError:\n            self._release(loaded.state.saga_id, transitions)\n",
-        "        except SagaError:\n",
+        "        except Exception:\n            self._release(loaded.state.saga_id, transitions)\n",
+        "        except Exception:\n",
         "each saga that cannot be decided takes a slot with it",
         (f"{KEPT}test_a_claim_is_given_back_when_the_decision_breaks_behind_it",),
+    ),
+    Mutant(
+        "no-copy-beside-a-hung-step",
+        DRIVER,
+        "(saga_id, command.node) in self._slots",
+        "False",
+        "each attempt of a step that never returns takes another thread of the same process, until none is left",
+        (f"{STUCK}test_a_hung_step_holds_one_thread_and_the_other_orders_go_on",),
+    ),
+    Mutant(
+        "a-process-of-hung-threads-gives-up",
+        LOOP,
+        "not self._driver.is_stuck",
+        "True",
+        "a process whose every thread hangs renews its lease for ever and does nothing",
+        (f"{STUCK}test_a_worker_whose_every_thread_hangs_gives_up",),
+    ),
+    Mutant(
+        "a-stop-is-no-death",
+        LOOP,
+        "            self._is_cut_off.set()\n",
+        "",
+        "each deploy during a long step counts as a death, and the order ends as poison",
+        (f"{STUCK}test_a_stop_that_cuts_a_step_off_is_no_death",),
+    ),
+    Mutant(
+        "what-is-not-mine-is-handed-back",
+        "saga/runtime/foreign.py",
+        "self._store.hand_back(sorted(waiting))",
+        "pass",
+        "without a broker, workers with a queue each hide the orders from one another, longer with every look",
+        (f"{SPLIT}test_orders_end_without_a_broker_where_each_worker_has_one_queue",),
+    ),
+    Mutant(
+        "a-bad-row-stops-nobody",
+        LOOP,
+        "except Exception as error:  # whatever stands",
+        "except ArithmeticError as error:  # whatever stands",
+        "one row that somebody spoiled ends the loader of every worker, one after the other",
+        ("tests/integration/runtime/test_bad_rows.py::test_a_spoiled_journal_stops_nobody_else[a number]",),
+    ),
+    Mutant(
+        "a-saga-that-breaks-stops-nobody",
+        DRIVER,
+        "except Exception as error:  # a bug, or what",
+        "except ArithmeticError as error:  # a bug, or what",
+        "one saga that cannot be decided ends the driver of every worker, one after the other",
+        (
+            "tests/integration/runtime/test_bad_rows.py::test_a_spoiled_journal_stops_nobody_else[a node that no step has]",
+        ),
+    ),
+    Mutant(
+        "a-sleeping-saga-is-written-down-as-asleep",
+        ENGINE,
+        "is_near = row <= due <= row + timedelta(seconds=FAR_S)",
+        "is_near = row <= due",
+        "an order that waits for a day is looked at every minute",
+        ("tests/simulation/test_sleeping.py::test_a_saga_that_waits_for_a_day_is_not_looked_at_every_minute",),
+    ),
+    Mutant(
+        "bodies-of-a-process-have-instants-of-their-own",
+        TASK,
+        "self._last_at = max(self._store.clock(), self._last_at + timedelta(microseconds=1))",
+        "self._last_at = self._store.clock()",
+        "two bodies of one process write the same entry at one instant, and both make the call",
+        ("tests/simulation/test_sleeping.py::test_no_two_bodies_of_a_process_have_one_instant",),
+    ),
+    Mutant(
+        "a-key-belongs-to-one-saga",
+        "saga/runtime/starting.py",
+        'sha256(f"{saga.name}\\n{text}".encode())',
+        "sha256(text.encode())",
+        "a return under the key of its order is answered with the order, and nothing is returned",
+        ("tests/integration/runtime/test_starting.py::test_one_key_for_two_sagas_is_no_repeat",),
+    ),
+    Mutant(
+        "nothing-is-accepted-under-a-changed-version",
+        "saga/runtime/starting.py",
+        "        self._check_definition(saga)\n",
+        "",
+        "an order is accepted that no worker will ever run",
+        (
+            "tests/integration/runtime/test_starting.py::test_a_definition_that_changed_under_its_version_accepts_nothing[sqlite]",
+        ),
+    ),
+    Mutant(
+        "queues-of-every-version",
+        "saga/runtime/celery/attaching.py",
+        "ours = queues_of(self._definitions)",
+        "ours = frozenset(queue_of_task(self._definitions).values())",
+        "a step moves to another queue in version 2, and the sagas of version 1 are run by nobody",
+        ("tests/integration/celery/test_attaching.py::test_sagas_of_an_older_version_end_on_their_old_queue",),
     ),
     Mutant(
         "call-that-waited-is-not-sent",
@@ -282,8 +376,9 @@ RUNTIME = [
     Mutant(
         "suspect-has-no-company",
         DRIVER,
-        "if self._slots.has_lone or (self._slots if command.alone else self._suspects):",
-        "if self._slots.has_lone and self._suspects and self._stopping:",
+        "            or self._slots.has_lone\n"
+        "            or (not self._slots.is_quiet if command.alone else bool(self._suspects))\n",
+        "",
         "the killer is never alone when it kills, so its deaths count against nobody",
         ("tests/simulation/test_poison.py::test_one_poison_step_among_255_slow_sagas_halts_exactly_one",),
     ),

@@ -3,8 +3,11 @@
 from tests.mutants.mutant import Mutant
 
 INVARIANTS, ONCE, ROLLBACKS = "saga/surfaces/invariants.py", "saga/surfaces/once.py", "saga/surfaces/rollbacks.py"
+AUDIT_ROWS = "saga/surfaces/audit_rows.py"
 
 NOT_BLIND = "tests/integration/audit/test_audit_not_blind.py::"
+ROWS_TOLD = "tests/integration/audit/test_audit_rows.py::"
+GREEN = "tests/integration/audit/test_audit_green.py::"
 READ_AGAIN = "tests/unit/surfaces/test_audit_rollbacks.py::"
 ACCEPTING = "tests/integration/api/test_accepting.py::"
 
@@ -20,8 +23,8 @@ SURFACES = [
     Mutant(
         "api-hashes-the-order",
         "saga/runtime/starting.py",
-        "request_hash = sha256(text.encode()).hexdigest()",
-        'request_hash = sha256(b"").hexdigest()',
+        r'sha256(f"{saga.name}\n{text}".encode())',
+        "sha256(saga.name.encode())",
         "another order under a used key is answered with the saga of the first",
         (f"{ACCEPTING}test_another_order_under_a_key_is_refused",),
     ),
@@ -75,11 +78,138 @@ SURFACES = [
     ),
     Mutant(
         "audit-row-is-the-fold",
-        INVARIANTS,
-        "if (row.status, row.halt_reason) == (state.status, reason):",
-        "if row.status == row.status:",
+        AUDIT_ROWS,
+        "if (row.status, row.halt_reason) != (state.status, reason):",
+        "if row.status != row.status:",
         "the cached status says something else than the journal",
-        (f"{NOT_BLIND}test_a_saga_row_that_says_something_else", f"{NOT_BLIND}test_a_saga_row_that_hides_a_halt"),
+        (
+            f"{NOT_BLIND}test_a_saga_row_that_says_something_else",
+            f"{NOT_BLIND}test_a_saga_row_that_hides_a_halt",
+        ),
+    ),
+    Mutant(
+        "audit-running-is-due",
+        AUDIT_ROWS,
+        "if must_be_due and row.due_at is None:",
+        "if must_be_due and row.run < 0:",
+        "a running saga that no sweeper will ever see is not told",
+        (f"{ROWS_TOLD}test_a_running_saga_that_is_due_never",),
+    ),
+    Mutant(
+        "audit-waiting-is-not-due",
+        AUDIT_ROWS,
+        "elif not must_be_due and row.due_at is not None:",
+        "elif not must_be_due and row.run < 0:",
+        "a saga that waits for a person is swept for ever",
+        (f"{ROWS_TOLD}test_a_saga_that_waits_for_a_person_and_is_due",),
+    ),
+    Mutant(
+        "audit-ended-is-not-due",
+        AUDIT_ROWS,
+        '        if row.due_at is not None:\n            yield f"the saga ended',
+        '        if row.run < 0:\n            yield f"the saga ended',
+        "a saga that ended is swept for ever",
+        (f"{ROWS_TOLD}test_an_ended_saga_that_is_due",),
+    ),
+    Mutant(
+        "audit-end-is-the-journals",
+        AUDIT_ROWS,
+        "if row.ended_at != state.ended_at:",
+        "if row.ended_at and state.ended_at and row.ended_at != state.ended_at:",
+        "an ended saga without an end, and a running one with one, are not told",
+        (
+            f"{ROWS_TOLD}test_an_end_at_another_instant",
+            f"{ROWS_TOLD}test_an_end_of_a_saga_that_goes_on",
+        ),
+    ),
+    Mutant(
+        "audit-row-copies-entry-1",
+        AUDIT_ROWS,
+        "        if cached != accepted:\n",
+        "        if cached != cached:\n",
+        "the row says another order, tenant or fingerprint than the journal",
+        (
+            f"{ROWS_TOLD}test_a_column_that_is_not_entry_1",
+            f"{ROWS_TOLD}test_a_journal_of_another_saga",
+        ),
+    ),
+    Mutant(
+        "audit-effects-are-reported",
+        AUDIT_ROWS,
+        "    if list(rows) == reported:\n",
+        "    if len(rows) <= len(reported):\n",
+        "an effect row was changed or deleted, and the sums of the dashboard are wrong",
+        (
+            f"{ROWS_TOLD}test_an_effect_row_that_was_changed",
+            f"{ROWS_TOLD}test_an_effect_row_less",
+        ),
+    ),
+    Mutant(
+        "audit-effects-of-no-outcome",
+        AUDIT_ROWS,
+        "    if list(rows) == reported:\n",
+        "    if list(rows)[: len(reported)] == reported:\n",
+        "an effect row that no outcome reported is not told",
+        (f"{ROWS_TOLD}test_an_effect_row_more",),
+    ),
+    Mutant(
+        "audit-lost-sagas",
+        "saga/surfaces/audit.py",
+        "for lost in audit_rows.lost_sagas(store):",
+        "for lost in ():",
+        "an accepted order whose saga row was deleted is nowhere",
+        (
+            f"{ROWS_TOLD}test_a_saga_row_that_is_gone",
+            f"{ROWS_TOLD}test_effect_rows_of_nobody",
+        ),
+    ),
+    Mutant(
+        "audit-lost-requests",
+        "saga/surfaces/audit.py",
+        "            if request.saga_id not in told:\n",
+        "            if request.saga_id in told:\n",
+        "a repeat under its key is answered with a saga that is not there",
+        (f"{ROWS_TOLD}test_a_request_of_a_saga_that_is_not_there",),
+    ),
+    Mutant(
+        "audit-reads-what-moved-again",
+        AUDIT_ROWS,
+        "for _ in range(LOOKS if seen.faults else 0):",
+        "for _ in range(0):",
+        "a worker that appends while the audit reads hides, or is called, a fault",
+        (f"{ROWS_TOLD}test_a_row_that_was_read_too_early_is_read_again",),
+    ),
+    Mutant(
+        "audit-unread-ledger-is-no-success",
+        "saga/surfaces/audit_report.py",
+        "return None if self.without_address else True",
+        "return True",
+        "a ledger was not read, and the audit is green",
+        (f"{GREEN}test_a_ledger_that_is_not_given_is_no_success",),
+    ),
+    Mutant(
+        "audit-partial-is-asked-for",
+        "saga/surfaces/cli/auditing.py",
+        "0 if partial and report.exit_code == USAGE",
+        "0 if report.exit_code == USAGE",
+        "a script that audits without an address goes on as if the books were exact",
+        ("tests/e2e/test_newcomer.py::test_audit_without_an_address_is_no_success",),
+    ),
+    Mutant(
+        "audit-moving-is-not-judged",
+        AUDIT_ROWS,
+        "if not seen.faults or not store.tail(row.saga_id, entries[-1].seq):",
+        "if not seen.faults or entries:",
+        "what a worker appends between two reads is called a fault",
+        (f"{ROWS_TOLD}test_a_saga_that_moves_while_it_is_read",),
+    ),
+    Mutant(
+        "audit-lost-saga-is-set-aside",
+        "saga/surfaces/audit.py",
+        "                self._keep(unknown)\n",
+        "                unknown = None\n",
+        "one lost row is told by five invariants, and nobody sees which of them it was",
+        (f"{ROWS_TOLD}test_a_saga_row_that_is_gone",),
     ),
     Mutant(
         "audit-told-once",

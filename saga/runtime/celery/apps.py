@@ -32,6 +32,7 @@ def make_app(broker_url: str, sagas: Iterable[Saga[Any]], *, name: str = "saga",
     It connects to nothing yet. A worker of it without a choice of queues consumes all queues of `sagas`. `quorum` asks
     RabbitMQ for quorum queues (a cluster); a queue that exists with another type must be deleted first.
     """
+    sagas = list(sagas)
     routes = queue_of_task(sagas)
     arguments = {"x-queue-type": "quorum"} if quorum else {}
     app = Celery(name, broker=broker_url, set_as_current=False)
@@ -44,7 +45,7 @@ def make_app(broker_url: str, sagas: Iterable[Saga[Any]], *, name: str = "saga",
         task_default_queue="saga",
         task_queues=[
             Queue(queue, Exchange(queue, type="direct"), routing_key=queue, queue_arguments=arguments)
-            for queue in sorted(set(routes.values()))
+            for queue in sorted(queues_of(sagas))
         ],
         task_routes={task: {"queue": queue} for task, queue in routes.items()},
         task_publish_retry=False,
@@ -71,7 +72,8 @@ def transport_options(broker_url: str) -> dict[str, Any]:
 
 
 def queue_of_task(sagas: Iterable[Saga[Any]]) -> dict[str, str]:
-    """Task name to queue, of every node; of two versions of a saga the later one decides."""
+    """Task name to queue, of every node; of two versions of a saga the later one decides where a message without a queue
+    goes. Hints name their queue themselves."""
     queues: dict[str, str] = {}
     for saga in sorted(sagas, key=lambda it: it.version):
         for step in saga.order:
@@ -79,3 +81,8 @@ def queue_of_task(sagas: Iterable[Saga[Any]]) -> dict[str, str]:
             for direction in directions:
                 queues[task_name(saga.name, f"{step.name}:{direction}")] = step.queue_of(direction)
     return queues
+
+
+def queues_of(sagas: Iterable[Saga[Any]]) -> frozenset[str]:
+    """Every queue of every version: sagas of an older one wait on its queues until they have ended."""
+    return frozenset(queue for saga in sagas for queue in queue_of_task([saga]).values())

@@ -27,7 +27,7 @@ from kombu.exceptions import KombuError
 from saga.core.definition import Saga
 from saga.errors import UsageError
 from saga.log import logger
-from saga.runtime.celery.apps import queue_of_task
+from saga.runtime.celery.apps import queue_of_task, queues_of
 from saga.runtime.celery.attempts import Announcer, AttemptFailed, around_attempts, failure_of
 from saga.runtime.celery.publisher import IDS_PER_MESSAGE, Publisher
 from saga.runtime.engine import Definitions
@@ -179,6 +179,7 @@ class Attachment:
             self._announcer.stop()
         if self._task_worker is not None and self._task_worker[0] == os.getpid():
             self._task_worker[1].stop(GRACE_S)
+            self._announcer.stop()
         self.publisher.close()
         if self._resources is not None:
             store, executor = self._resources
@@ -221,7 +222,9 @@ class Attachment:
                     queues=self._queues(),
                     publish=self.publisher.publish,
                     broker_is_away=lambda: self.publisher.is_away,
+                    around=around_attempts(self._app, self._announcer),
                 )
+                self._announcer.start()
                 worker.start()
                 self._task_worker = (os.getpid(), worker)
             return self._task_worker[1]
@@ -249,7 +252,7 @@ class Attachment:
 
     def _queues(self) -> frozenset[str]:
         """Those of our queues that this worker consumes."""
-        ours = frozenset(queue_of_task(self._definitions).values())
+        ours = queues_of(self._definitions)
         consumed = ours & frozenset(self._app.amqp.queues.consume_from)
         if not consumed:
             logger.warning("no_queue_consumed", reason=f"this worker runs no saga; add -Q {','.join(sorted(ours))}")

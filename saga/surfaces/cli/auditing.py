@@ -1,7 +1,8 @@
 """`saga audit`: do the books of the services agree with the journals?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import requests
 import typer
@@ -15,6 +16,7 @@ from saga.surfaces.audit import audit as audited
 from saga.surfaces.cli.looking import reading_store
 from saga.surfaces.cli.options import (
     UNAVAILABLE,
+    USAGE,
     DefinitionOption,
     Output,
     OutputOption,
@@ -24,27 +26,33 @@ from saga.surfaces.cli.options import (
     settings_and_log,
 )
 from saga.surfaces.embedded import addresses
+from saga.surfaces.ledgers import SERVICES
 from saga.surfaces.submit import session
 
-SERVICES = ("inventory", "tax", "shipping", "payment")
 ASK_S = 5.0
+PartialOption = Annotated[
+    bool, typer.Option("--partial", help="Do not fail for ledgers that were not read: their service has no address.")
+]
 
 
 def add_to(app: typer.Typer) -> None:
     app.command()(audit)
 
 
-def audit(definition: DefinitionOption = None, output: OutputOption = Output.TABLE) -> None:
+def audit(
+    definition: DefinitionOption = None, partial: PartialOption = False, output: OutputOption = Output.TABLE
+) -> None:
     """Check every invariant of fulfil_order against the services' own ledgers; exit code 1 when one is broken.
 
     Services are found by SAGA_INVENTORY_URL and so on, else those of a `saga dev` that runs in the same SAGA_HOME. What
-    has no address is reported as not checked; one that does not answer ends the audit with exit code 4. The plans (I4)
-    of other sagas are checked with -d, else with the definitions of pyproject.toml.
+    has no address is reported as not checked, and the exit code is 2 without --partial; one that does not answer ends the
+    audit with exit code 4. The plans (I4) of other sagas are checked with -d, else with the definitions of
+    pyproject.toml; they have no ledgers here, so without the four services they need --partial as well.
 
     \b
     Examples
       saga audit
-      saga audit -d shop:place_order
+      saga audit -d shop:place_order --partial
       saga audit -o json
     """
     settings = settings_and_log()
@@ -54,7 +62,18 @@ def audit(definition: DefinitionOption = None, output: OutputOption = Output.TAB
     with reading_store() as store:
         report = _audited(store, Definitions([fulfil_order, *others]), urls, mails)
     put_one(output, report.to_json(), render(report))
-    raise typer.Exit(report.exit_code)
+    if report.without_address and not partial:
+        say(f"saga: {unread(report.without_address)}")
+    raise typer.Exit(0 if partial and report.exit_code == USAGE else report.exit_code)
+
+
+def unread(services: Sequence[str]) -> str:
+    """Which ledgers were not read, which settings name them, and what to type when that is right."""
+    settings = ", ".join(f"SAGA_{service.upper()}_URL" for service in services)
+    return (
+        f"no address of {', '.join(services)}, so their ledgers were not read; set {settings}, or say --partial "
+        "(a saga of your own, audited with -d, has no such ledgers: it needs --partial too)"
+    )
 
 
 def _audited(store: Store, definitions: Definitions, urls: Mapping[str, str], mails: Path | None) -> AuditReport:

@@ -5,7 +5,6 @@ Each stops at a step boundary on ctrl-C and on SIGTERM; what is left is taken up
 
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,6 +26,7 @@ from saga.surfaces.cli.options import (
     settings_and_log,
 )
 from saga.surfaces.embedded import HOST, Stack, embedded, opened_store, registered, serving_api, stocked_sku_count
+from saga.surfaces.participants import services_command
 from saga.surfaces.publishing import publisher
 
 SERVICES = ("inventory", "tax", "shipping", "payment")
@@ -193,7 +193,7 @@ def services(
 def run_services(settings: Settings, name: str | None, host: str, port: int) -> None:
     """In a process of their own, which gets the signals that this one gets."""
     folder = settings.home / "services"
-    command = [sys.executable, "-m", "services", name or "all", "--data", str(folder), "--end-with-parent"]
+    command = services_command(name or "all", "--data", str(folder), "--end-with-parent")
     command += ["--host", host, "--port" if name else "--base-port", str(port)]
     with until_stopped() as stopped, subprocess.Popen(command, start_new_session=True) as process:
         while process.poll() is None and not stopped.wait(0.1):

@@ -1,7 +1,7 @@
 """Four participants in one small HTTP server, with ledgers that a test may falsify.
 
 They keep the contract of docs/participants.md as far as the audit reads it: a row per movement, a barrier row per key, the
-undo by key with its tombstone. `POST` works on the books under one lock. Pages are short, so that every read takes several.
+undo by key with its tombstone, the effects in each answer. `POST` works on the books under one lock. Pages are short, so that every read takes several.
 """
 
 import json
@@ -18,6 +18,7 @@ from saga.clock import SystemClock
 PAGE = 7
 SERVICES = ("inventory", "tax", "shipping", "payment")
 FREIGHT = 495
+HELD_UNTIL = "2030-01-01T00:00:00+00:00"
 Answer = tuple[int, dict[str, Any]]
 
 
@@ -86,10 +87,13 @@ class Books:
             self.write(service, operation, key, order_id, shipment_id=made["id"], movement="voided")
         elif made and made["kind"] == "authorization":
             self.write(service, operation, key, order_id, **_posting(made, "holds", f"customer:{order_id}"))
-        return 200, {"undone": made is not None}
+        return 200, {
+            "undone": made is not None,
+            "effects": [{**it, "sign": -1} for it in made["effects"]] if made else [],
+        }
 
     def _make(self, kind: str, key: str, **values: Any) -> dict[str, Any]:
-        made = {"id": f"{kind}-{len(self.things)}", "kind": kind, "key": key, **values}
+        made = {"id": f"{kind}-{len(self.things)}", "kind": kind, "key": key, "effects": [], **values}
         self.things[made["id"]] = self.things[key] = made
         return made
 
@@ -117,31 +121,33 @@ class Books:
             return self._no("inventory", operation, key, order_id, (409, "out_of_stock"))
         self.keep("inventory", operation, key, order_id, "action", "applied")
         self.move(operation, key, order_id, lines, ("available", "reserved"))
-        return 201, {"reservation_id": self._make("reservation", key, order_id=order_id, lines=lines)["id"]}
+        effects = [_effect("stock", line["sku"], line["quantity"], expires_at=HELD_UNTIL) for line in lines]
+        made = self._make("reservation", key, order_id=order_id, lines=lines, effects=effects)
+        return 201, {"reservation_id": made["id"], "effects": effects}
 
     def _reservations_firm(self, operation: str, key: str, body: dict[str, Any]) -> Answer:
         made = self.things[body["reservation_id"]]
         self.keep("inventory", operation, key, made["order_id"], "action", "applied")
         self._make("firm", key, order_id=made["order_id"])
-        return 200, {"reservation_id": made["id"], "firm": True}
+        return 200, {"reservation_id": made["id"], "firm": True, "effects": []}
 
     def _reservations_commit(self, operation: str, key: str, body: dict[str, Any]) -> Answer:
         made = self.things[body["reservation_id"]]
         self.keep("inventory", operation, key, made["order_id"], "action", "applied")
         self.move(operation, key, made["order_id"], made["lines"], ("reserved", "shipped"))
-        return 200, {"reservation_id": made["id"], "committed": True}
+        return 200, {"reservation_id": made["id"], "committed": True, "effects": []}
 
     def _shipments(self, operation: str, key: str, body: dict[str, Any]) -> Answer:
-        made = self._make("shipment", key, order_id=body["order_id"])
+        made = self._make("shipment", key, order_id=body["order_id"], effects=[_effect("label", "carrier", 1)])
         self.keep("shipping", operation, key, body["order_id"], "action", "applied")
         self.write("shipping", operation, key, body["order_id"], shipment_id=made["id"], movement="bought")
-        return 201, {"shipment_id": made["id"], "tracking": "T1", "carrier": "carrier"}
+        return 201, {"shipment_id": made["id"], "tracking": "T1", "carrier": "carrier", "effects": made["effects"]}
 
     def _shipments_dispatch(self, operation: str, key: str, body: dict[str, Any]) -> Answer:
         made = self.things[body["shipment_id"]]
         self.keep("shipping", operation, key, made["order_id"], "action", "applied")
         self.write("shipping", operation, key, made["order_id"], shipment_id=made["id"], movement="dispatched")
-        return 200, {"shipment_id": made["id"], "dispatched": True}
+        return 200, {"shipment_id": made["id"], "dispatched": True, "effects": []}
 
     def _authorizations(self, operation: str, key: str, body: dict[str, Any]) -> Answer:
         order_id = body["order_id"]
@@ -149,16 +155,18 @@ class Books:
             return 400, {"code": "invalid", "status": 400}
         if body["payment_method"] == "pm_declined":
             return self._no("payment", operation, key, order_id, (402, "declined"))
-        made = self._make("authorization", key, order_id=order_id, amount=body["amount"], currency=body["currency"])
+        values = {"amount": body["amount"], "currency": body["currency"]}
+        effects = [_effect("money", values["currency"], values["amount"])]
+        made = self._make("authorization", key, order_id=order_id, effects=effects, **values)
         self.keep("payment", operation, key, order_id, "action", "applied")
         self.write("payment", operation, key, order_id, **_posting(made, f"customer:{order_id}", "holds"))
-        return 201, {"authorization_id": made["id"], "amount": made["amount"], "currency": made["currency"]}
+        return 201, {"authorization_id": made["id"], "effects": effects, **values}
 
     def _captures(self, operation: str, key: str, body: dict[str, Any]) -> Answer:
         made = self.things[body["authorization_id"]]
         self.keep("payment", operation, key, made["order_id"], "action", "applied")
         self.write("payment", operation, key, made["order_id"], **_posting(made, "holds", "merchant"))
-        return 201, {"capture_id": "c1", "amount": made["amount"], "currency": made["currency"]}
+        return 201, {"capture_id": "c1", "amount": made["amount"], "currency": made["currency"], "effects": []}
 
     def get(self, service: str, path: str, after: int) -> Any:
         if path == "/v1/stock":
@@ -177,6 +185,10 @@ def _now() -> str:
 
 def _stock_row(sku: str, source: str, target: str, quantity: int) -> dict[str, Any]:
     return {"sku": sku, "bucket_from": source, "bucket_to": target, "quantity": quantity}
+
+
+def _effect(kind: str, unit: str, quantity: int, **more: Any) -> dict[str, Any]:
+    return {"kind": kind, "unit": unit, "quantity": quantity, "sign": 1, **more}
 
 
 def _posting(made: dict[str, Any], debit: str, credit: str) -> dict[str, Any]:

@@ -1,13 +1,16 @@
 """An audit of a world that is consistent finds nothing, and says what it could not check and what is still under way."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from saga.errors import UsageError
+from saga.store.opening import open_store
+from saga.store.schema import upgrade
 from saga.surfaces.audit import PAGE_SAGAS, Floor, audit, render
 from saga.surfaces.audit_report import WIDTH
-from tests.integration.audit.books import serving
+from tests.integration.audit.books import SERVICES, Books, serving
 from tests.integration.audit.conftest import ACCEPTED, DEFINITIONS, ENDED, HALTED, ORACLE, World, accept, order
 
 
@@ -69,6 +72,41 @@ def test_a_ledger_that_is_not_given_is_said_aloud(world: World, service: str, in
     skipped = {it.invariant.value for it in report.checks if it.skipped}
     assert skipped == {invariant}
     assert f"NOT CHECKED: no ledger: the address of {service} is not given" in render(report)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_ledger_that_is_not_given_is_no_success(world: World, service: str) -> None:
+    """With a ledger missing nothing is broken and nothing is proved: `ok` is neither, and the exit code is not 0."""
+    report = world.audit(without=service)
+    shape = report.to_json()
+    assert (report.violations, report.exit_code) == ((), 2)
+    assert (shape["ok"], shape["without_address"]) == (None, [service])
+
+
+def test_a_violation_counts_more_than_a_ledger_that_is_not_given(world: World) -> None:
+    """What is broken is broken, however little was read."""
+    (world.mailbox / "x.eml").write_text(f"Subject: Your order {HALTED} is on its way\n\nhello\n", encoding="ascii")
+    report = world.audit(without="tax")
+    assert (report.ok, report.exit_code) == (False, 1)
+
+
+def test_without_the_tax_ledger_the_journal_is_believed(world: World) -> None:
+    """The total of an order is then held against the engine's own word, and the report says for how many orders."""
+    notes = world.audit(without="tax").notes
+    assert f"{len(ENDED)} orders have their tax from the journal: the address of tax is not given" in notes
+
+
+def test_an_empty_journal_is_said_plainly(tmp_path: Path) -> None:
+    """With every ledger read, no order is a success of nothing, and the page says so."""
+    url = f"sqlite:///{tmp_path / 'saga.db'}"
+    upgrade(url)
+    store = open_store(url)
+    with serving(Books()) as urls:
+        report = audit(store, DEFINITIONS, urls, None)
+    store.close()
+    shape = report.to_json()
+    assert (report.exit_code, shape["ok"], shape["sagas"]) == (0, True, 0)
+    assert "The journal is empty: 0 orders, nothing was held against the ledgers." in render(report)
 
 
 def test_no_mailbox_and_no_oracle_are_said_aloud(world: World) -> None:

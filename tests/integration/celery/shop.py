@@ -7,10 +7,11 @@ file that every process can write.
 import os
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel
 
+from saga.core.binding import From
 from saga.core.definition import Saga, compensatable, pivot, readonly
 from saga.errors import Rejected
 from tests.waiting import wait_until
@@ -51,7 +52,7 @@ def reserve(order: Order) -> Done:
     return write_line(order, "reserve")
 
 
-def release(_done: Done, order: Order) -> None:
+def release(_done: Annotated[Done, From("reserve")], order: Order) -> None:
     write_line(order, "release")
 
 

@@ -7,13 +7,17 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.worker import WorkController
+from pydantic import BaseModel
 
+from saga.core.definition import Saga, readonly
 from saga.errors import UsageError
 from saga.runtime.celery import Publisher, attach, make_app, worker_in_thread
-from saga.runtime.starting import first_hints
+from saga.runtime.starting import Starter, first_hints
 from saga.runtime.work import Hint
+from saga.store.opening import open_store
+from saga.store.schema import upgrade
 from tests.integration.celery.conftest import NOBODY
-from tests.integration.celery.deployment import deployment
+from tests.integration.celery.deployment import DriverName, deployment
 from tests.integration.celery.shop import SALES, shop
 from tests.waiting import wait_until
 
@@ -113,3 +117,58 @@ def test_hints_travel_up_to_32_in_a_message(unique: str) -> None:
     assert max(map(len, found)) <= 32
     assert len({it for ids in found for it in ids}) == 100
     publisher.close()
+
+
+@pytest.mark.parametrize("broker", ["memory", "rabbitmq"])
+def test_a_hint_expires(unique: str, broker: str, request: pytest.FixtureRequest) -> None:
+    """A hint that nobody takes is not kept: its message carries an expiry of a minute and is not written to disk."""
+    saga = shop(unique)
+    app = make_app("memory://" if broker == "memory" else request.getfixturevalue("amqp_url"), [saga])
+    with app.connection_for_read() as connection:
+        unconsumed = connection.SimpleQueue(f"{unique}_{SALES}")
+        publisher = Publisher(app)
+        publisher.publish(first_hints(saga, "id-1"))
+        message = unconsumed.get(timeout=10)
+        message.ack()
+        publisher.close()
+        unconsumed.close()
+        unconsumed.queue.delete()
+    assert message.payload[0] == [["id-1"]]
+    assert message.properties["expiration"] == "60000"
+    assert int(message.properties["delivery_mode"]) == 1
+
+
+class Order(BaseModel):
+    """The input of the two versions below."""
+
+    order_id: str
+
+
+def _step(_order: Order) -> None: ...
+
+
+@pytest.mark.parametrize("driver", ["process", "task"])
+def test_sagas_of_an_older_version_end_on_their_old_queue(unique: str, sqlite_url: str, driver: DriverName) -> None:
+    """Version 2 moved its step to another queue, which any deploy may do; a worker without a choice consumes both."""
+    upgrade(sqlite_url)
+    versions = [
+        Saga(
+            f"moved_{unique}",
+            version=version,
+            input=Order,
+            entity=lambda order: order.order_id,
+            steps=[readonly(_step, name="only", queue=f"{unique}_{version}")],
+        )
+        for version in (1, 2)
+    ]
+    app, store = make_app("memory://", versions), open_store(sqlite_url)
+    attach(app, versions, store_url=sqlite_url, driver=driver)
+    starter = Starter(store, environment="test", tenant="test")
+    ids = [starter.start(saga, Order(order_id=f"SO-{saga.version}")).saga_id for saga in versions]
+    worker = worker_in_thread(app)
+    try:
+        wait_until(lambda: all((row := store.row(it)) is not None and row.ended_at for it in ids), 20)
+    finally:
+        worker.stop()
+        starter.stop()
+        store.close()

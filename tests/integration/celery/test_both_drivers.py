@@ -2,10 +2,16 @@
 
 import json
 import signal
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import timedelta
 
 import pytest
 from kombu import Producer
 
+from saga.store.connecting import sqlite_path
+from saga.store.tables import to_micros
 from tests.integration.celery.deployment import Deployment
 from tests.integration.celery.shop import MONEY, SALES, STOCK
 from tests.waiting import wait_until
@@ -63,7 +69,6 @@ FORGED: dict[str, object] = {
     "a saga that does not exist": [["0192f000-0000-7000-8000-000000000000"]],
     "no argument": [],
     "a number": [7],
-    "33 ids": [[f"id-{number}" for number in range(33)]],
     "ids that are no text": [[{"saga_id": 1}, None]],
     "an id with SQL in it": [["'; DROP TABLE saga; --"]],
     "an id with NUL in it": [["\0"]],
@@ -75,8 +80,16 @@ def test_a_forged_message_harms_nothing(embedded: Deployment) -> None:
     """Whatever arrives under a task's name, the worker goes on, and the next saga ends as it should."""
     shop = embedded
     shop.thread_worker()
-    task = f"{shop.saga.name}.check"
     bodies = [json.dumps([args, {}, {}]) for args in FORGED.values()] + ["no json", "[]", "null", '{"args": 1}']
+    _forge(shop, bodies)
+    saga_id = shop.start()
+    assert shop.wait_ended([saga_id]) == [COMPLETED]
+    assert len(shop.lines()) == 3
+
+
+def _forge(shop: Deployment, bodies: Sequence[str]) -> None:
+    """Send these under the name of the first step's task."""
+    task = f"{shop.saga.name}.check"
     with shop.app.connection_for_write() as connection:
         producer = Producer(connection.channel())
         for number, body in enumerate(bodies):
@@ -88,9 +101,23 @@ def test_a_forged_message_harms_nothing(embedded: Deployment) -> None:
                 content_type="application/json",
                 content_encoding="utf-8",
             )
-    saga_id = shop.start()
-    assert shop.wait_ended([saga_id]) == [COMPLETED]
-    assert len(shop.lines()) == 3
+
+
+def test_a_message_wakes_32_sagas_and_33_none(embedded: Deployment) -> None:
+    """Of 33 sagas that only a message can wake, none begins when one names them all; 32 of them end when one names those."""
+    shop = embedded
+    saga_ids = [shop.start(hint=False) for _ in range(33)]
+    with closing(sqlite3.connect(sqlite_path(shop.store_url))) as database, database:
+        database.execute("UPDATE saga SET due_at = ?", [to_micros(shop.store.now() + timedelta(days=1))])
+    shop.thread_worker()
+    _forge(shop, [json.dumps([[saga_ids], {}, {}])])
+    # Taken after the forged message from the same queue: when it has ended, what that one woke has begun.
+    marker = shop.start()
+    assert shop.wait_ended([marker]) == [COMPLETED]
+    assert {it: len(entries) for it, entries in shop.store.load(saga_ids).items()} == dict.fromkeys(saga_ids, 1)
+    _forge(shop, [json.dumps([[saga_ids[:32]], {}, {}])])
+    assert set(shop.wait_ended(saga_ids[:32])) == {COMPLETED}
+    assert len(shop.store.load(saga_ids[32:])[saga_ids[32]]) == 1
 
 
 def test_a_doubled_message_runs_nothing_twice(embedded: Deployment) -> None:

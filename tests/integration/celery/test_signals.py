@@ -74,3 +74,13 @@ def test_task_events_are_sent_when_they_are_enabled(embedded: Deployment) -> Non
     assert kinds == {"task-received": 4, "task-started": 4, "task-succeeded": 3, "task-failed": 1}
     names = {it["name"].removeprefix(f"{embedded.saga.name}.") for it in events if it["type"] == "task-received"}
     assert names == {"check", "reserve", "pay", "reserve.compensation"}
+
+
+def test_without_a_broker_every_attempt_fires_its_signals_too(without_broker: Deployment, seen: list[Seen]) -> None:
+    """What listens to the signals (Sentry, Django's fixup) must not be missing in an outage."""
+    without_broker.thread_worker()
+    without_broker.wait_ended([without_broker.start()], 30)
+    assert Counter(signal for signal, *_ in seen) == {"task_prerun": 3, "task_success": 3, "task_postrun": 3}
+    ran_in = {line[0]: line[3] for line in without_broker.lines()}
+    by_task = {name.rpartition(".")[2]: thread for _, name, _, thread in seen}
+    assert by_task == ran_in

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from saga.errors import DuplicateOrder, KeyReused, StoreUnavailable
+from saga.core.definition import Saga, readonly
+from saga.errors import DuplicateOrder, FingerprintChanged, KeyReused, StoreUnavailable
 from saga.runtime.starting import Started, Starter, start_on
 from saga.store.memory import MemoryStore
 from saga.store.opening import open_store
@@ -106,3 +107,40 @@ def test_one_tenant_does_not_find_anothers_sagas() -> None:
         starter.stop()
     found = store.find(SagaFilter(entity="SO-1", environment="test", tenant="one"), 10)
     assert [row.tenant for row in found] == ["one"]
+
+
+def test_one_key_for_two_sagas_is_no_repeat() -> None:
+    """The key of an order, used again for its return with the same input: refused, and not answered with the order."""
+    other = Saga("another", version=1, input=Order, entity=lambda order: order.order_id, steps=[readonly(look)])
+    starter = Starter(MemoryStore(), environment="test", tenant="test")
+    first = starter.start(line, Order(order_id="SO-1"), request_key="SO-1")
+    with pytest.raises(KeyReused):
+        starter.start(other, Order(order_id="SO-1"), request_key="SO-1")
+    assert starter.start(line, Order(order_id="SO-1"), request_key="SO-1").saga_id == first.saga_id
+    starter.stop()
+
+
+def look(_order: Order) -> None: ...
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_a_definition_that_changed_under_its_version_accepts_nothing(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    """No worker would run such a saga: old ones do not know it, new ones refuse the definition."""
+    is_sqlite = kind == "sqlite"
+    url = f"sqlite:///{tmp_path}/own.db" if is_sqlite else request.getfixturevalue("empty_postgres_url")
+    upgrade(url)
+    changed = Saga("line", version=1, input=Order, entity=lambda order: order.order_id, steps=[readonly(look)])
+    store = open_store(url)
+    starter = Starter(store, environment="test", tenant="test")
+    starter.start(line, Order(order_id="SO-1"))
+    with pytest.raises(FingerprintChanged, match="raise the version to 2"):
+        starter.start(changed, Order(order_id="SO-2"))
+    starter.stop()
+    engine = sa.create_engine(url if is_sqlite else url.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.begin() as connection, pytest.raises(FingerprintChanged):
+        start_on(connection, store, changed, Order(order_id="SO-3"), environment="test", tenant="test")
+    assert [row.entity for row in store.find(SagaFilter(), 10)] == ["SO-1"]
+    store.close()
+    engine.dispose()
