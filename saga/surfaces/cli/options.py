@@ -4,7 +4,7 @@
 |---|---|
 | 0 | done |
 | 1 | a saga did not complete, or an audit found a violation |
-| 2 | the command, a setting, a definition or the input breaks a rule; nothing was done |
+| 2 | the command, a setting, a definition or the input breaks a rule; nothing was done. Or an audit read no ledger |
 | 3 | no such saga, or no journal |
 | 4 | the database, the API or a service does not answer; the same command may be repeated |
 
