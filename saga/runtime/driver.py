@@ -335,6 +335,9 @@ class Driver:
         for command in commands:
             if command not in mine:
                 work.hints.append(Hint(saga_id, task_name(name, command.node), command.queue))
+        if any((saga_id, command.node) in self._slots for command in mine):
+            work.not_here.append(saga_id)
+            mine = [command for command in mine if (saga_id, command.node) not in self._slots]
         if mine:
             is_suspect = any(command.alone for command in mine)
             is_back = held.loaded.state.cause is not None

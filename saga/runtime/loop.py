@@ -127,6 +127,7 @@ class Loop:
         runs: Callable[[str, Start], bool] = lambda _saga, _start: True,
         publish: Callable[[Sequence[Hint]], None] = lambda _hints: None,
         around: Around = plain,
+        leave: Callable[[Sequence[str]], None] = lambda _saga_ids: None,
     ) -> None:
         self._limits = limits or Limits()
         self._store = store
@@ -135,6 +136,7 @@ class Loop:
         self._driver = Driver(worker_id, limits=self._limits, runs=runs)
         self._publish = publish
         self._around = around
+        self._leave = leave
         self._inbox: SimpleQueue[Item | None] = SimpleQueue()
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
         self._ids: SimpleQueue[str | None] = SimpleQueue()
@@ -258,6 +260,8 @@ class Loop:
             self._calls.put(call)
         if work.hints:
             self._publish(work.hints)
+        if work.not_here:
+            self._leave(work.not_here)
         for trouble in work.troubles:
             logger.error("saga_left_alone", trouble=trouble)
         self._free, self._back = self._driver.free_count, self._driver.back_count

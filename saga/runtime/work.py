@@ -72,6 +72,9 @@ class Work:
     calls: list[Call] = field(default_factory=list)
     appends: list[Append] = field(default_factory=list)
     hints: list[Hint] = field(default_factory=list)
+    not_here: list[str] = field(default_factory=list)
+    """Sagas with a node that another process may run and this one may not: an earlier attempt of it still takes a thread
+    here."""
     troubles: list[str] = field(default_factory=list)
     """Sagas that could not be worked on, for the log: one bad row never stops the scan."""
 

@@ -47,6 +47,8 @@ class Worker:
         self._store = store
         self._definitions = definitions
         self._queues = queues
+        self._foreign = Foreign(store)
+        self._publish = publish
         self._lease = Lease(store, queues or frozenset(), self._go_on_as)
         self._loop = Loop(
             store,
@@ -57,9 +59,8 @@ class Worker:
             runs=self._consumes,
             publish=self._hint,
             around=around,
+            leave=self._foreign.hinted,
         )
-        self._foreign = Foreign(store)
-        self._publish = publish
         self._draining = threading.Event()
         self._stopping = threading.Event()
         self._rescuer = threading.Thread(target=self._rescue, name="saga-rescuer", daemon=True)

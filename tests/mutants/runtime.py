@@ -147,6 +147,14 @@ RUNTIME = [
         (f"{STUCK}test_a_hung_step_holds_one_thread_and_the_other_orders_go_on",),
     ),
     Mutant(
+        "what-hangs-here-is-left-to-others",
+        DRIVER,
+        "            work.not_here.append(saga_id)\n",
+        "",
+        "the process in which a step hangs takes the order out of the due index, longer each time, and no other finds it",
+        ("tests/simulation/test_sleeping.py::test_a_node_that_hangs_here_is_said_to_be_for_others",),
+    ),
+    Mutant(
         "a-process-of-hung-threads-gives-up",
         LOOP,
         "not self._driver.is_stuck",

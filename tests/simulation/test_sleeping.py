@@ -5,6 +5,7 @@ from datetime import timedelta
 from saga.core.outcomes import Outcome, OutcomeCode
 from saga.runtime.engine import Definitions
 from saga.runtime.executor import Executor
+from saga.runtime.loop import messages_for
 from saga.runtime.task import TaskWorker
 from saga.store.memory import MemoryStore
 from saga.store.port import Wanted
@@ -58,3 +59,25 @@ def test_no_two_bodies_of_a_process_have_one_instant() -> None:
     instants = [worker._now() for _ in range(3)]
     assert len(set(instants)) == 3
     assert sorted(instants) == instants
+
+
+def test_a_node_that_hangs_here_is_said_to_be_for_others() -> None:
+    """Its earlier attempt still takes a thread of this process: nothing starts here, and the saga is to be handed back."""
+    clock = VirtualClock()
+    store = MemoryStore(clock)
+    saga_id = begin(store, line, "SO-1")
+    worker = Process(store, DEFINITIONS, "w1")
+    worker.wake(saga_id)
+    worker.settle()
+    hung = worker.call("a")
+    for _ in range(2):  # past the deadline, then past the backoff
+        clock.pass_s(120)
+        store.renew_lease("w1")
+        work = worker.driver.step(clock.now(), messages=messages_for(store, DEFINITIONS, [saga_id]))
+        worker.appends += work.appends
+        worker.settle()
+    assert worker.calls == [hung]
+    assert work.not_here == [saga_id]
+    worker.finish(hung)
+    worker.settle()
+    assert [call.node for call in worker.calls] == ["b:a"], "it came back before anybody else tried: its success counts"

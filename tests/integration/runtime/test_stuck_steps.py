@@ -86,8 +86,16 @@ def test_a_hung_step_holds_one_thread_and_the_other_orders_go_on(bench: Bench) -
     good = [bench.begin(f"SO-{number}") for number in range(6)]
     wait_until(lambda: all(bench.state(it).status is SagaStatus.COMPLETED for it in good), 20)
     assert bench.ran.count("hung") == 1
+
+
+@pytest.mark.timeout(90)
+def test_an_order_that_hangs_here_is_found_by_others(bench: Bench) -> None:
+    """However often the process in which it hangs has looked at it since, without being allowed to start it."""
+    hung = bench.begin("hung")
     bench.worker(threads=4)
-    wait_until(lambda: bench.ran.count("hung") == 2, 20)
+    wait_until(lambda: bench.state(hung).node("step:a").phase is NodePhase.BACKOFF, 20)
+    bench.worker(threads=4)
+    wait_until(lambda: bench.ran.count("hung") == 2, 40)
 
 
 @pytest.mark.timeout(60)
