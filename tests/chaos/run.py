@@ -1,6 +1,6 @@
 """Real orders through a real deployment while it is being broken, judged by the oracle and the services' own ledgers.
 
-    python -m tests.chaos.run --orders 2000 --file ../shared/data/online-retail.csv.gz --seed 7
+    python -m tests.chaos.run --orders 2000 --file online-retail.csv.gz --seed 7
     python -m tests.chaos.run --orders 2000 --file ... --stop-broker       # the broker is stopped in mid-run, for good
     python -m tests.chaos.run --orders 2000 --file ... --driver task       # Celery runs each node as a task body
     python -m tests.chaos.run --orders 2000 --file ... --embedded          # one process on SQLite, as saga dev runs it
