@@ -80,6 +80,7 @@ BROAD_EXCEPT_ALLOWED: dict[tuple[str, str], str] = {
     ("saga/runtime/worker.py", "Worker._rescue"): "guard of an endless loop: recovery is repeated for ever",
     ("saga/runtime/lease.py", "Lease._renew"): "guard of an endless loop: the lease is renewed for ever",
     ("saga/runtime/task.py", "TaskWorker._rescue"): "guard of an endless loop: recovery is repeated for ever",
+    ("saga/runtime/task.py", "TaskWorker._help"): "guard of a rescue: the saga stays due",
     ("saga/runtime/celery/attempts.py", "Announcer._run"): "guard of an endless loop: events are best effort",
     ("saga/runtime/celery/publisher.py", "Publisher._run"): "guard of an endless loop: hints are best effort",
 }

@@ -66,6 +66,10 @@ class Connector:
         if self.keys not in get_args(Keys):
             msg = f"connector {self.name}: keys={self.keys!r}; it is one of {', '.join(get_args(Keys))}"
             raise DefinitionError(msg)
+        rejected: object = self.rejected
+        if not isinstance(rejected, Mapping) or not all(isinstance(status, int) for status in rejected):
+            msg = f"connector {self.name}: rejected={rejected!r}; it maps a status (a number) to its code or codes"
+            raise DefinitionError(msg)
         for status, codes in self.rejected.items():
             named = (codes,) if isinstance(codes, str) else codes
             if not 400 <= status < 500 or not named or not all(named):

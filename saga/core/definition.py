@@ -18,12 +18,14 @@ from saga.core.connector import Model
 from saga.core.fingerprint import fingerprint
 from saga.core.states import Direction
 from saga.core.steps import (
+    DURATION,
     Kind,
     Parallel,
     Series,
     Step,
     Tree,
     compensatable,
+    is_duration,
     parallel,
     pivot,
     readonly,
@@ -74,9 +76,15 @@ class Saga(Generic[In]):
     def __post_init__(self) -> None:
         order: list[Step] = []
         _place(Series(tuple(self.steps)), frozenset(), {}, order)
-        is_numbered = str(self.version).isdecimal() and self.version >= 1
+        is_numbered = _is_version(self.version)
         if not self.name.isidentifier() or not is_numbered or not order:
             msg = f"saga {self.name!r} v{self.version!r}: needs a name that is an identifier, a version >= 1 and a step"
+            raise DefinitionError(msg)
+        if self.deadline_s is not None and not is_duration(self.deadline_s):
+            raise DefinitionError(f"saga {self.name}: deadline_s={self.deadline_s!r}; it is {DURATION}")
+        entity: object = self.entity
+        if not callable(entity):
+            msg = f"saga {self.name}: entity={entity!r}; it is a function of the input, such as lambda order: order.order_id"
             raise DefinitionError(msg)
         steps = checked(self.name, self.input, order)
         self._set(order=steps, by_name={step.name: step for step in steps})
@@ -109,6 +117,10 @@ class Saga(Generic[In]):
         return self.by_name[name], Direction(direction)
 
 
+def _is_version(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
 def _place(tree: Tree, after: frozenset[str], above: dict[str, frozenset[str]], order: list[Step]) -> frozenset[str]:
     """Append the steps of `tree` to `order` with what must be done before each; the exits of `tree`."""
     if isinstance(tree, Step):
@@ -123,6 +135,10 @@ def _place(tree: Tree, after: frozenset[str], above: dict[str, frozenset[str]], 
         for step in tree.steps:
             after = _place(step, after, above, order)
         return after
+    found: object = tree
+    if not isinstance(found, Parallel):
+        msg = f"{found!r:.100} is no step; write what kind of step it is: compensatable, pivot, retriable or readonly"
+        raise DefinitionError(msg)
     if len(tree.branches) < 2:
         msg = "parallel(...) needs two branches or more; write the one step without it"
         raise DefinitionError(msg)

@@ -5,7 +5,6 @@ could run is refused where the step is written, by name and with what may stand 
 (order, bindings, effects) is for `saga.core.checks`.
 """
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +26,20 @@ OnRejected = Literal["halt", "record"]
 QUEUE = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 ROLLBACK = ".rollback"
 """What the queue of a step's compensation is called behind the queue of its action."""
+
+
+LONGEST_S = 315_360_000.0
+DURATION = "a number of seconds above 0, and below ten years"
+
+
+def is_duration(value: object) -> bool:
+    """Whether an instant so many seconds from now is one that every database can hold."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < LONGEST_S
+
+
+def is_queue(value: object) -> bool:
+    """Whether a queue may be called so; the queue of a compensation is called after that of its action."""
+    return isinstance(value, str) and QUEUE.fullmatch(value) is not None and not value.endswith(ROLLBACK)
 
 
 class StepOptions(TypedDict, total=False):
@@ -86,9 +99,9 @@ class Step:
                 raise DefinitionError(f"{self.name}: {option}={value!r}; it is one of {', '.join(get_args(allowed))}")
         for option in ("timeout_s", "pending_s"):
             value = getattr(self, option)
-            if value is not None and not (isinstance(value, int | float) and 0 < value < math.inf):
-                raise DefinitionError(f"{self.name}: {option}={value!r}; it is a number of seconds above 0")
-        if not QUEUE.fullmatch(self.queue) or self.queue.endswith(ROLLBACK):
+            if value is not None and not is_duration(value):
+                raise DefinitionError(f"{self.name}: {option}={value!r}; it is {DURATION}")
+        if not is_queue(self.queue):
             msg = f"{self.name}: queue={self.queue!r}; letters, digits, '_', '-' and '.', not ending with {ROLLBACK!r}"
             raise DefinitionError(msg)
 

@@ -81,13 +81,13 @@ class Driver:
 
     @property
     def free_count(self) -> int:
-        """How many more sagas it would take now."""
-        return self._slots.room_for(len(self._held))
+        """How many more sagas it would take now; none while a suspect waits for quiet."""
+        return 0 if self._suspects else self._slots.room_for(len(self._held))
 
     @property
     def back_count(self) -> int:
         """How many sagas that are rolling back it would take now, beyond what it takes of the others."""
-        return self._slots.room_back(len(self._held))
+        return 0 if self._suspects else self._slots.room_back(len(self._held))
 
     @property
     def is_idle(self) -> bool:

@@ -44,8 +44,8 @@ class Definitions:
         self._by_version: dict[tuple[str, int], Saga[Any]] = {}
         for saga in sagas:
             before = self._by_version.setdefault((saga.name, saga.version), saga)
-            if before is not saga and before.fingerprint != saga.fingerprint:
-                msg = f"two different definitions are called {saga.name} v{saga.version}; raise the version of one"
+            if before is not saga:
+                msg = f"two definitions are called {saga.name} v{saga.version}; raise the version of one"
                 raise DefinitionError(msg)
 
     def __iter__(self) -> Iterator[Saga[Any]]:

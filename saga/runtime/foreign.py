@@ -9,10 +9,10 @@ import threading
 from collections.abc import Iterable
 
 from saga.clock import monotonic
-from saga.store.port import Store
+from saga.store.port import DueSaga, Store
 
-LEAVE_S = 2.0
-"""How long a saga that was handed back is left to the others."""
+LEAVE_S, LEAVE_CAP_S = 1.0, 60.0
+"""How long a saga that was handed back is left to the others: doubling with every look in a row after which nobody moved it."""
 REMEMBER_S = 60.0
 """How long a hint counts as the answer to having taken the saga."""
 
@@ -23,31 +23,40 @@ class Foreign:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._taken_at: dict[str, float] = {}
-        self._waiting: set[str] = set()
-        self._left_at: dict[str, float] = {}
+        self._taken: dict[str, tuple[float, int]] = {}
+        """When, and how often in a row nobody had moved it."""
+        self._waiting: dict[str, int] = {}
+        self._left_until: dict[str, float] = {}
 
-    def took(self, saga_ids: Iterable[str]) -> None:
+    def took(self, due: Iterable[DueSaga]) -> None:
         """These came out of the due index."""
         now = monotonic()
         with self._lock:
-            self._taken_at = {saga_id: at for saga_id, at in self._taken_at.items() if now - at < REMEMBER_S}
-            self._taken_at.update(dict.fromkeys(saga_ids, now))
+            self._taken = {saga_id: it for saga_id, it in self._taken.items() if now - it[0] < REMEMBER_S}
+            self._taken.update({it.saga_id: (now, it.pushes) for it in due})
 
     def hinted(self, saga_ids: Iterable[str]) -> None:
         """Somebody else has something to do for these; those that were taken are to be handed back."""
         with self._lock:
-            self._waiting |= {saga_id for saga_id in saga_ids if self._taken_at.pop(saga_id, None) is not None}
+            for saga_id in saga_ids:
+                if (taken := self._taken.pop(saga_id, None)) is not None:
+                    self._waiting[saga_id] = taken[1]
+
+    def left_s(self, saga_id: str) -> float:
+        """For how much longer this saga is left to the others."""
+        with self._lock:
+            return max(0.0, self._left_until.get(saga_id, 0.0) - monotonic())
 
     def hand_back(self) -> tuple[str, ...]:
         """Hand back what waits for it, and say what not to take now. What fails is tried again with the next call."""
         now = monotonic()
         with self._lock:
-            waiting = set(self._waiting)
+            waiting = dict(self._waiting)
         if waiting:
             self._store.hand_back(sorted(waiting))
         with self._lock:
-            self._waiting -= waiting
-            self._left_at = {saga_id: at for saga_id, at in self._left_at.items() if now - at < LEAVE_S}
-            self._left_at.update(dict.fromkeys(waiting, now))
-            return tuple(self._left_at)
+            self._waiting = {saga_id: pushes for saga_id, pushes in self._waiting.items() if saga_id not in waiting}
+            self._left_until = {saga_id: until for saga_id, until in self._left_until.items() if until > now}
+            for saga_id, pushes in waiting.items():
+                self._left_until[saga_id] = now + min(LEAVE_CAP_S, LEAVE_S * 2.0 ** min(pushes, 10))
+            return tuple(self._left_until)

@@ -25,6 +25,7 @@ from saga.core.outcomes import Outcome, OutcomeCode
 from saga.errors import StoreUnavailable
 from saga.log import logger
 from saga.runtime import failpoints
+from saga.runtime.calls import CallQueue, reserved_of
 from saga.runtime.driver import Driver
 from saga.runtime.engine import Definitions, Loaded, load
 from saga.runtime.executor import Executor
@@ -138,7 +139,7 @@ class Loop:
         self._around = around
         self._leave = leave
         self._inbox: SimpleQueue[Item | None] = SimpleQueue()
-        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+        self._calls = CallQueue()
         self._ids: SimpleQueue[str | None] = SimpleQueue()
         self._committer = Committer(store, self._inbox.put)
         self._stopping = threading.Event()
@@ -146,11 +147,12 @@ class Loop:
         self._room = threading.Event()
         self._free, self._back = self._driver.free_count, self._driver.back_count
         self._room.set()
+        reserved = reserved_of(self._limits.threads)
         self._threads = [
             threading.Thread(target=self._drive, name="saga-driver", daemon=True),
             threading.Thread(target=self._load, name="saga-loader", daemon=True),
             *(
-                threading.Thread(target=self._perform, name=f"saga-step-{n}", daemon=True)
+                threading.Thread(target=self._perform, args=(n < reserved,), name=f"saga-step-{n}", daemon=True)
                 for n in range(self._limits.threads)
             ),
         ]
@@ -215,8 +217,7 @@ class Loop:
             self._is_cut_off.set()
             driver.join(CUT_OFF_S)
         self._ids.put(None)
-        for _ in steps:
-            self._calls.put(None)
+        self._calls.close()
         if is_clean:
             loader.join()
             for thread in steps:
@@ -270,8 +271,8 @@ class Loop:
         else:
             self._room.clear()
 
-    def _perform(self) -> None:
-        while (call := self._calls.get()) is not None:
+    def _perform(self, back_only: bool) -> None:
+        while (call := self._calls.take(back_only=back_only)) is not None:
             began = monotonic()
             outcome = Outcome(OutcomeCode.NOT_SENT, "what stands around an attempt failed before the call")
             try:
@@ -297,8 +298,18 @@ class Loop:
                 if more is None:
                     return
                 wanted[more] = None
-            for message in patiently(messages_for, self._store, self._definitions, list(wanted)):
+            for message in self._messages(list(wanted)):
                 self._inbox.put(message)
+
+    def _messages(self, saga_ids: list[str]) -> list[Message]:
+        """Asked until the store answers, or until this process stops: nothing is lost by not having looked."""
+        while not self._stopping.is_set():
+            try:
+                return messages_for(self._store, self._definitions, saga_ids)
+            except StoreUnavailable as error:
+                logger.warning("store_unavailable", error=str(error))
+                self._stopping.wait(_STORE_RETRY_S)
+        return []
 
 
 def messages_for(store: Store, definitions: Definitions, saga_ids: Sequence[str]) -> list[Message]:

@@ -8,11 +8,13 @@
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
+from saga.runtime.calls import reserved_of
 from saga.runtime.work import Limits
 
 FAST_CALL_S = 0.05
+STUCK_S = 5.0
 _PACE_WEIGHT = 0.1
 
 Claim = tuple[str, str, int]
@@ -32,7 +34,9 @@ class Slots:
         self._limits = limits
         self._claims: set[Claim] = set()
         self._handed: dict[Claim, _Handed] = {}
-        self._overdue: set[Claim] = set()
+        self._overdue: dict[Claim, datetime] = {}
+        """Since when each was seen to be."""
+        self._now = datetime.min.replace(tzinfo=UTC)
         self._pace_s = FAST_CALL_S * 2
         self._lone: Claim | None = None
 
@@ -54,8 +58,8 @@ class Slots:
 
     @property
     def is_fast(self) -> bool:
-        """Whether calls take less than about a commit, of late."""
-        return self._pace_s <= FAST_CALL_S
+        """Whether calls take less than about a commit, of late; one that does not come back is not fast."""
+        return self._pace_s <= FAST_CALL_S and not self._overdue
 
     @property
     def total(self) -> int:
@@ -93,7 +97,7 @@ class Slots:
     def ended(self, claim: Claim, now: datetime) -> bool:
         """Its call came back; how long that took sets the pace. False when it was given up before."""
         self.give_up(claim)
-        self._overdue.discard(claim)
+        self._overdue.pop(claim, None)
         handed = self._handed.pop(claim, None)
         if handed is not None:
             self._pace_s += _PACE_WEIGHT * (min((now - handed.at).total_seconds(), 1.0) - self._pace_s)
@@ -106,12 +110,16 @@ class Slots:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether all that actions may use is taken by calls past their deadlines: no action would ever begin here."""
-        return len(self._overdue) >= self.forward
+        """Whether every thread that runs actions has for a while been in a call past its deadline: none would begin here. A
+        process that was paused finds many of them late at once, and that passes."""
+        long_ago = self._now - timedelta(seconds=STUCK_S)
+        for_actions = self._limits.threads - reserved_of(self._limits.threads)
+        return sum(since <= long_ago for since in self._overdue.values()) >= for_actions
 
     def newly_overdue(self, now: datetime) -> list[Claim]:
         """Calls whose deadline has passed while they still take a thread; each is named once."""
         late = [claim for claim, it in self._handed.items() if it.deadline_at < now and claim not in self._overdue]
-        self._overdue.update(late)
+        self._overdue.update(dict.fromkeys(late, now))
+        self._now = now
         self._lone = None if self._lone in self._overdue else self._lone
         return late

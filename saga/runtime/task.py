@@ -23,13 +23,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from saga.clock import monotonic
-from saga.core.events import Start
-from saga.core.outcomes import Outcome
+from saga.core.events import Ended, Start
+from saga.core.outcomes import Outcome, OutcomeCode
 from saga.errors import SagaError
 from saga.log import logger
 from saga.runtime import failpoints
 from saga.runtime.driver import Driver
-from saga.runtime.engine import Definitions
+from saga.runtime.engine import Definitions, tell
 from saga.runtime.executor import Executor
 from saga.runtime.foreign import Foreign
 from saga.runtime.lease import Lease, close_dead_workers
@@ -43,6 +43,8 @@ QUIET_S = 20.0
 """How long a suspect waits for the other bodies of its process to end, and they for it; then the due index brings it back."""
 PUSH_S = 5.0
 SWEEP_LIMIT = 64
+HELPER_LIMIT = 4
+"""How many sagas the rescuer has run at once, each in a thread of its own."""
 ONE_NODE = Limits(slots=1, threads=1, held=1)
 
 Runs = Callable[[str, Start], bool]
@@ -90,6 +92,8 @@ class TaskWorker:
         self._lease = Lease(store, queues)
         self._last_at = datetime.min.replace(tzinfo=UTC)
         self._looked_at = monotonic()
+        self._helpers: list[threading.Thread] = []
+        self._open: set[tuple[str, str, int]] = set()
         self._quiet_s = quiet_s
         self._gate = threading.Condition()
         self._body_count = 0
@@ -113,8 +117,24 @@ class TaskWorker:
     def stop(self, grace_s: float = 30.0) -> None:
         """Give the lease back, when no body runs any more."""
         self._stopping.set()
-        self._rescuer.join(grace_s)
+        until = monotonic() + grace_s
+        for thread in (self._rescuer, *self._helpers):
+            thread.join(max(0.0, until - monotonic()))
+        self._cut_off()
         self._lease.close()
+
+    def _cut_off(self) -> None:
+        """What still runs ends as unknown, which is the truth and, said before the lease is given back, no death."""
+        with self._gate:
+            still_open = sorted(self._open)
+        lost = Outcome(OutcomeCode.UNKNOWN, "the worker was stopped before this attempt ended")
+        for saga_id, node, epoch in still_open:
+            try:
+                tell(
+                    self._store, self._definitions, saga_id, Ended(self._now(), node, epoch, lost), actor=self.worker_id
+                )
+            except SagaError as error:
+                logger.warning("cut_off_not_journalled", saga_id=saga_id, node=node, error=str(error))
 
     def run(self, saga_id: str, saga: str, node: str) -> Outcome | None:
         """Make one attempt of this node if it is ready; the outcome is durable on return and the next nodes hinted at.
@@ -131,8 +151,11 @@ class TaskWorker:
 
     def _attempt(self, saga_id: str, runs: Runs, around: Around = plain) -> Advance:
         """One attempt of what `runs` allows; a suspect waits until it is alone."""
-        done = self._advance(saga_id, runs, around)
-        return self._advance(saga_id, runs, around) if done.was_crowded and self._falls_quiet() else done
+        first = self._advance(saga_id, runs, around)
+        if not first.was_crowded or not self._falls_quiet():
+            return first
+        then = self._advance(saga_id, runs, around)
+        return Advance(then.outcome or first.outcome, tuple(dict.fromkeys((*first.hints, *then.hints))))
 
     def _advance(self, saga_id: str, runs: Runs, around: Around = plain) -> Advance:
         """One saga, by at most one node, by hand: every value the driver asks for is brought by this thread."""
@@ -172,10 +195,17 @@ class TaskWorker:
             return self._last_at
 
     def _perform(self, call: Call, around: Around) -> EndedCall:
-        with around(call) as ended:
-            outcome = self._executor.perform(call)
-            ended(outcome)
-        return EndedCall(call.state.saga_id, call.node, call.epoch, outcome)
+        claim = (call.state.saga_id, call.node, call.epoch)
+        with self._gate:
+            self._open.add(claim)
+        try:
+            with around(call) as ended:
+                outcome = self._executor.perform(call)
+                ended(outcome)
+        finally:
+            with self._gate:
+                self._open.discard(claim)
+        return EndedCall(*claim, outcome)
 
     @contextmanager
     def _body(self) -> Iterator[bool]:
@@ -232,17 +262,31 @@ class TaskWorker:
 
     def _sweep(self) -> bool:
         """Have due sagas looked at; whether there were so many that another look is due at once."""
-        limit = 1 if self._broker_is_away() else SWEEP_LIMIT
+        self._helpers = [thread for thread in self._helpers if thread.is_alive()]
+        free = HELPER_LIMIT - len(self._helpers)
+        limit = free if self._broker_is_away() else SWEEP_LIMIT
+        if not limit:
+            return False
         without = self._foreign.hand_back()
         due = self._store.sweep_due(limit, PUSH_S, Wanted(self._definitions.versions, without=without))
-        self._foreign.took(it.saga_id for it in due)
+        self._foreign.took(due)
         for it in due:
             hints = self._advance(it.saga_id, never).hints
             if hints and not self._broker_is_away():
                 self._publish(hints)
-            if (it.pushes or self._broker_is_away()) and not self._go_on(it.saga_id):
-                self._foreign.hinted(hint.saga_id for hint in hints)
+            if (it.pushes or self._broker_is_away()) and len(self._helpers) < HELPER_LIMIT:
+                helper = threading.Thread(target=self._help, args=(it.saga_id,), name="saga-rescued", daemon=True)
+                self._helpers.append(helper)
+                helper.start()
         return bool(due)
+
+    def _help(self, saga_id: str) -> None:
+        """Run what nobody ran, in a thread of its own: a step that hangs must not end the looking."""
+        try:
+            if not self._go_on(saga_id):
+                self._foreign.hinted([saga_id])
+        except Exception as error:  # the saga stays due, and is looked at again
+            logger.error("rescue_failed", saga_id=saga_id, error=f"{type(error).__name__}: {error}")
 
     def _look_for_dead(self) -> None:
         if monotonic() - self._looked_at >= SWEEP_S:
@@ -254,10 +298,11 @@ class TaskWorker:
         of its own; how many that were."""
         count = 0
         while not self._stopping.is_set():
-            self._look_for_dead()
             with self._body() as may_run:
-                mine = may_run and self._attempt(saga_id, self._consumes, self._around).outcome
-            if not mine:
+                done = self._attempt(saga_id, self._consumes, self._around) if may_run else None
+            if done is not None and done.hints and not self._broker_is_away():
+                self._publish(done.hints)
+            if done is None or done.outcome is None:
                 break
             count += 1
         return count

@@ -43,12 +43,14 @@ class Worker:
         limits: Limits | None = None,
         publish: Callable[[Sequence[Hint]], None] = lambda _hints: None,
         around: Around = plain,
+        broken: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._definitions = definitions
         self._queues = queues
         self._foreign = Foreign(store)
         self._publish = publish
+        self._broken = broken
         self._lease = Lease(store, queues or frozenset(), self._go_on_as)
         self._loop = Loop(
             store,
@@ -124,6 +126,7 @@ class Worker:
         logger.error("worker_broken", worker_id=self.worker_id, reason=why)
         self._loop.abandon()
         self._lease.close()
+        self._broken()
 
     def _sweep(self) -> bool:
         """Take what is due, up to the room there is; whether there was so much that another look is due at once."""
@@ -134,7 +137,7 @@ class Worker:
             return False
         due = self._store.sweep_due(limit, PUSH_S, Wanted(self._definitions.versions, without=without))
         if due:
-            self._foreign.took(it.saga_id for it in due)
+            self._foreign.took(due)
             self._loop.wake([it.saga_id for it in due])
         return len(due) == limit
 
@@ -144,5 +147,5 @@ class Worker:
         if limit:
             wanted = Wanted(self._definitions.versions, turned_only=True, without=without)
             due = self._store.sweep_due(limit, PUSH_S, wanted)
-            self._foreign.took(it.saga_id for it in due)
+            self._foreign.took(due)
             self._loop.look_at([it.saga_id for it in due])

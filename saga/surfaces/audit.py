@@ -23,6 +23,8 @@ from email.parser import BytesHeaderParser
 from email.policy import default as mail_policy
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from saga.core import transitions as t
 from saga.core.fold import SagaState
 from saga.core.outcomes import OutcomeCode
@@ -183,7 +185,12 @@ class _Sheet:
                     for why in rules.undo_faults(definition, state, self.ledgers):
                         self._fault(Invariant.PLAN, *who, why)
         if state.definition == fulfil_order.name:
-            self._keep(_record(state, started, self.began_at))
+            try:
+                self._keep(_record(state, started, self.began_at))
+            except ValidationError as error:
+                why = f"its input or an answer is none of {fulfil_order.name}'s: {error.title}, {error.error_count()} rules broken"
+                self._fault(Invariant.JOURNAL, *who, why)
+                self._keep(OrderRecord(state.entity, state.saga_id, state.run, Ending.UNREADABLE, state.status))
 
     def _set_aside(self, row: SagaRow, entries: list[JournalEntry]) -> None:
         """A saga that cannot be judged: the keys that can be read in it are known, and its order is not judged either."""

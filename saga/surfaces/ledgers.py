@@ -187,6 +187,10 @@ class Ledgers:
     def has(self, service: str) -> bool:
         return service in self.services
 
+    def movements_of(self, service: str) -> Iterator[Movement]:
+        """Every row of that service's ledger."""
+        return (it for movements in self.by_key.values() for it in movements if it.service == service)
+
     def add(self, movement: Movement) -> None:
         self.by_order.setdefault(movement.order_id, []).append(movement)
         self.by_key.setdefault(movement.key, []).append(movement)
@@ -215,7 +219,11 @@ def read_ledgers(urls: Mapping[str, str]) -> Ledgers:
             for rule in _fault_rules(session, service, url):
                 ledgers.fired[rule.fault] = ledgers.fired.get(rule.fault, 0) + rule.fired
         ledgers.stock = _stock(session, urls)
-    moved = {sku for sku, item in ledgers.stock.items() if before.get(sku) != item}
+        # A unit that was reserved and given back between the two looks at the stock left the same stock, and half of that
+        # may be in the ledger that was read: what the ledger has got since then moved as well.
+        last = max((it.row_id for it in ledgers.movements_of(STOCK)), default=0)
+        later = _movements(session, STOCK, urls[STOCK], after=last) if STOCK in urls else ()
+        moved = {sku for sku, item in ledgers.stock.items() if before.get(sku) != item} | {it.unit for it in later}
     ledgers.unsteady_skus = frozenset(moved)
     return ledgers
 
@@ -238,9 +246,9 @@ def _fault_rules(session: requests.Session, service: str, url: str) -> list[_Fir
         raise _broken(service, "/v1/faults", error) from error
 
 
-def _movements(session: requests.Session, service: str, url: str) -> Iterator[Movement]:
+def _movements(session: requests.Session, service: str, url: str, *, after: int = 0) -> Iterator[Movement]:
     columns = _COLUMNS[service]
-    for raw in _rows(session, service, f"{url}/v1/ledger"):
+    for raw in _rows(session, service, f"{url}/v1/ledger", after=after):
         try:
             row = columns.model_validate(raw)
         except ValidationError as error:
@@ -278,8 +286,7 @@ def _barrier_rows(session: requests.Session, service: str, url: str) -> Iterator
         )
 
 
-def _rows(session: requests.Session, service: str, url: str) -> Iterator[dict[str, Any]]:
-    after = 0
+def _rows(session: requests.Session, service: str, url: str, *, after: int = 0) -> Iterator[dict[str, Any]]:
     while True:
         answer = _get(session, service, f"{url}?after={after}&limit={PAGE_ROWS}")
         try:

@@ -12,6 +12,7 @@ REQUESTS = "tests/simulation/test_journalled_requests.py::"
 LEFT_ALONE = "tests/simulation/test_journals_left_alone.py::"
 WORKERS = "tests/integration/runtime/test_worker.py::"
 SUSPECTS = "tests/integration/runtime/test_task_suspects.py::"
+RESCUE = "tests/integration/runtime/test_task_rescue.py::"
 STUCK = "tests/integration/runtime/test_stuck_steps.py::"
 SPLIT = "tests/integration/runtime/test_split_queues.py::"
 SENDING = "tests/integration/runtime/test_http.py::"
@@ -141,8 +142,8 @@ RUNTIME = [
     Mutant(
         "no-copy-beside-a-hung-step",
         DRIVER,
-        "(saga_id, command.node) in self._slots",
-        "False",
+        "            (saga_id, command.node) in self._slots\n            or",
+        "           ",
         "each attempt of a step that never returns takes another thread of the same process, until none is left",
         (f"{STUCK}test_a_hung_step_holds_one_thread_and_the_other_orders_go_on",),
     ),
@@ -153,6 +154,54 @@ RUNTIME = [
         "",
         "the process in which a step hangs takes the order out of the due index, longer each time, and no other finds it",
         ("tests/simulation/test_sleeping.py::test_a_node_that_hangs_here_is_said_to_be_for_others",),
+    ),
+    Mutant(
+        "threads-for-compensations-alone",
+        "saga/runtime/calls.py",
+        "return max(1, threads // 8) if threads > 1 else 0",
+        "return 0",
+        "actions that turned slow hold every thread, and a rollback waits behind them",
+        (f"{WORKERS}test_a_rollback_passes_by_actions_that_turned_slow",),
+    ),
+    Mutant(
+        "a-stop-does-not-wait-for-the-database",
+        LOOP,
+        "while not self._stopping.is_set():\n            try:\n                return messages_for",
+        "while True:\n            try:\n                return messages_for",
+        "SIGTERM while the database is away ends in SIGKILL",
+        (f"{WORKERS}test_a_stop_while_the_database_is_away_does_not_wait_for_it",),
+    ),
+    Mutant(
+        "rescued-steps-have-threads-of-their-own",
+        TASK,
+        "                helper.start()\n",
+        "                helper.run()\n",
+        "one step that hangs in a rescue ends the looking of that process for ever",
+        (f"{RESCUE}test_a_step_that_hangs_in_a_rescue_ends_no_rescue",),
+    ),
+    Mutant(
+        "a-stop-of-the-task-driver-is-no-death",
+        TASK,
+        "        self._cut_off()\n",
+        "",
+        "each deploy during a long rescued step counts as a death, and the order ends as poison",
+        (f"{RESCUE}test_a_step_that_hangs_in_a_rescue_ends_no_rescue",),
+    ),
+    Mutant(
+        "what-nobody-moves-is-left-longer",
+        "saga/runtime/foreign.py",
+        "LEAVE_S * 2.0 ** min(pushes, 10)",
+        "LEAVE_S",
+        "the orders of a queue that nobody consumes are loaded every second for ever",
+        ("tests/unit/runtime/test_foreign.py::test_what_nobody_moves_is_left_longer_each_time",),
+    ),
+    Mutant(
+        "a-hung-suspect-is-not-alone-for-ever",
+        SLOTS,
+        "        self._lone = None if self._lone in self._overdue else self._lone\n",
+        "",
+        "a suspect that hangs keeps everything else of its process waiting for ever",
+        ("tests/unit/runtime/test_slots.py::test_a_suspect_that_hangs_does_not_hold_up_the_process",),
     ),
     Mutant(
         "a-process-of-hung-threads-gives-up",

@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from celery import Celery, Task, bootsteps, signals
 from celery.exceptions import Ignore
+from celery.worker import state
 from kombu.exceptions import KombuError
 
 from saga.core.definition import Saga
@@ -239,6 +240,7 @@ class Attachment:
             limits=self._limits,
             publish=self.publisher.publish,
             around=around_attempts(self._app, self._announcer),
+            broken=_end_this_worker,
         )
         self._announcer.start()
         self.worker.start()
@@ -257,6 +259,13 @@ class Attachment:
         if not consumed:
             logger.warning("no_queue_consumed", reason=f"this worker runs no saga; add -Q {','.join(sorted(ours))}")
         return consumed
+
+
+def _end_this_worker() -> None:
+    """The driver of this process gave up: it must not go on taking its share of the messages, and whoever watches over it
+    must see it end, with a code that says failure."""
+    flags: Any = state
+    flags.should_stop = os.EX_SOFTWARE
 
 
 def _argument_of(message: Any, body: Any) -> object:

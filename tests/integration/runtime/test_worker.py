@@ -3,7 +3,7 @@
 import sys
 import threading
 from asyncio import CancelledError
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -18,6 +18,7 @@ from saga.core.fold import SagaState
 from saga.core.outcomes import Outcome, OutcomeCode, Payload
 from saga.core.states import HaltReason, SagaStatus
 from saga.core.transitions import AttemptEnded, Transition
+from saga.errors import StoreUnavailable
 from saga.runtime.engine import Definitions, load, tell
 from saga.runtime.executor import Executor
 from saga.runtime.lease import LEASE_TTL_S
@@ -27,7 +28,7 @@ from saga.runtime.work import Call, Limits
 from saga.runtime.worker import Worker
 from saga.store.codec import decode
 from saga.store.memory import MemoryStore
-from saga.store.port import Append, AppendResult
+from saga.store.port import Append, AppendResult, JournalEntry
 from tests.simulation.stepping import Process
 from tests.waiting import wait_until
 
@@ -57,9 +58,11 @@ class Bench:
         new = new_saga(self.saga, Order(order_id=order_id), self.store, environment="test", tenant="test")
         return answer(new, self.store.accept([new])[0]).saga_id
 
-    def worker(self, around: Around = plain) -> Worker:
+    def worker(self, around: Around = plain, slots: int = 4, broken: Callable[[], None] = lambda: None) -> Worker:
         executor = Executor(str, self.store.clock)
-        worker = Worker(self.store, self.definitions, executor, limits=Limits(slots=4, threads=4), around=around)
+        worker = Worker(
+            self.store, self.definitions, executor, limits=Limits(slots=slots, threads=4), around=around, broken=broken
+        )
         worker.start()
         self.workers.append(worker)
         return worker
@@ -179,7 +182,8 @@ def test_a_worker_that_gave_its_lease_back_claims_nothing_any_more(benches: list
 
     bench = Bench(MemoryStore(), lambda _order: Done())
     benches.append(bench)
-    broken = bench.worker(around=around)
+    told = threading.Event()
+    broken = bench.worker(around=around, broken=told.set)
     first = bench.begin("SO-1")
     wait_until(lambda: not bench.store.worker_is_open([broken.worker_id])[broken.worker_id], 15)
     later = bench.begin("SO-2")
@@ -189,6 +193,7 @@ def test_a_worker_that_gave_its_lease_back_claims_nothing_any_more(benches: list
     assert bench.state(later).node("step:a").owner == marker.worker_id
     ends = [it for it in bench.transitions(first) if isinstance(it, AttemptEnded)]
     assert ends[0].code is OutcomeCode.NOT_SENT, "the call was never made"
+    assert told.is_set(), "whoever runs the process is told, so that it ends"
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -294,5 +299,73 @@ def test_a_rollback_has_a_slot_that_slow_actions_cannot_take(benches: list[Bench
     tell(bench.store, bench.definitions, turned, cancel, actor="clerk")
     bench.store.close_worker("by-hand")
     wait_until(undone.is_set, 10)
+    assert not gate.is_set()
+    gate.set()
+
+
+class _Forgetful(MemoryStore):
+    """A store that does not answer when journals are loaded, once it is away."""
+
+    is_away = False
+
+    def load(self, saga_ids: Sequence[str]) -> Mapping[str, list[JournalEntry]]:
+        if self.is_away:
+            raise StoreUnavailable("away")
+        return super().load(saga_ids)
+
+
+def test_a_stop_while_the_database_is_away_does_not_wait_for_it(benches: list[Bench]) -> None:
+    """What waits to be loaded has no outcome that could be lost."""
+    store = _Forgetful()
+    bench = Bench(store, lambda _order: Done())
+    benches.append(bench)
+    worker = bench.worker()
+    store.is_away = True
+    worker.wake([bench.begin("SO-1")])
+    stopper = threading.Thread(target=worker.stop, args=(1.0,), daemon=True)
+    stopper.start()
+    stopper.join(15)
+    assert not stopper.is_alive()
+
+
+def test_a_rollback_passes_by_actions_that_turned_slow(benches: list[Bench]) -> None:
+    """They were claimed while calls were fast and wait for threads; the compensation has a thread that they cannot have."""
+    gate, undone, is_slow = threading.Event(), threading.Event(), threading.Event()
+
+    def work(_order: Order) -> Done:
+        if is_slow.is_set():
+            gate.wait(30)
+        return Done()
+
+    def reserve(_order: Order) -> Done:
+        return Done()
+
+    def release(_done: Done) -> None:
+        undone.set()
+
+    bench = Bench(MemoryStore(), work)
+    benches.append(bench)
+    steps = [compensatable(reserve, compensation=release, keys="serialise"), readonly(work, name="after")]
+    turning = Saga("turning", version=1, input=Order, entity=lambda order: order.order_id, steps=steps)
+    bench.definitions = Definitions([bench.saga, turning])
+    worker = bench.worker(slots=32)
+    warm = [bench.begin(f"warm-{number}") for number in range(80)]
+    worker.wake(warm)
+    wait_until(lambda: all(bench.has_ended(it) for it in warm), 20)
+    is_slow.set()
+    new = new_saga(turning, Order(order_id="SO-turned"), bench.store, environment="test", tenant="test")
+    turned = answer(new, bench.store.accept([new])[0]).saga_id
+    hand = Process(bench.store, bench.definitions, "by-hand")
+    hand.wake(turned)
+    hand.settle()
+    hand.finish(hand.call("reserve"), Outcome(OutcomeCode.SUCCEEDED, result=Payload('{"ok":true}')))
+    hand.settle()
+    worker.wake([bench.begin(f"SO-{number}") for number in range(12)])
+    wait_until(lambda: bench.store.due_counts()[0] <= 1, 10)
+    cancel = CancelAsked(bench.store.clock(), "clerk", "customer called")
+    tell(bench.store, bench.definitions, turned, cancel, actor="clerk")
+    bench.store.close_worker("by-hand")
+    worker.wake([turned])
+    wait_until(undone.is_set, 15)
     assert not gate.is_set()
     gate.set()

@@ -345,3 +345,28 @@ def test_a_connector_says_a_known_word_about_keys() -> None:
 def test_a_saga_has_a_step() -> None:
     """An empty sequence is none."""
     refused(sequence(), says="needs a name that is an identifier, a version >= 1 and a step")
+
+
+def test_what_is_no_step_no_version_and_no_function_is_named() -> None:
+    """The mistakes of a first definition end in a sentence about that definition, and not in the machinery."""
+    with pytest.raises(
+        DefinitionError, match=r"provider.POST|is no step; write what kind of step it is: compensatable"
+    ):
+        saga_of(barrier.post("/pay", Order, Done))  # type: ignore[arg-type]
+    with pytest.raises(DefinitionError, match="a version >= 1"):
+        Saga("s", "1", Order, lambda order: order.order_id, [step("a")])  # type: ignore[arg-type]
+    with pytest.raises(DefinitionError, match=r"saga s: entity='order_id'; it is a function of the input"):
+        Saga("s", 1, Order, "order_id", [step("a")])  # type: ignore[arg-type]
+    with pytest.raises(DefinitionError, match=r"rejected=\['full'\]; it maps a status"):
+        Connector("c", rejected=["full"])  # type: ignore[arg-type]
+    with pytest.raises(DefinitionError, match=r"rejected=\{'409': 'full'\}; it maps a status"):
+        Connector("c", rejected={"409": "full"})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("deadline_s", [-1, 0, 1e15])
+def test_a_deadline_is_a_time_that_a_database_can_hold(deadline_s: float) -> None:
+    """-1 would roll back every order at once, 0 would be none in silence, 1e15 is no date."""
+    with pytest.raises(
+        DefinitionError, match=r"saga s: deadline_s=.*; it is a number of seconds above 0, and below ten years"
+    ):
+        Saga("s", 1, Order, lambda order: order.order_id, [step("a")], deadline_s=deadline_s)

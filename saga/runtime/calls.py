@@ -1,0 +1,47 @@
+"""The calls that wait for a step thread. Compensations go first, and some threads are for them alone.
+
+Actions that turn slow may hold every thread that they can get; a rollback must not stand behind them, however fast they were
+when they were claimed.
+"""
+
+import threading
+from collections import deque
+
+from saga.core.states import Direction
+from saga.runtime.work import Call
+
+
+def reserved_of(threads: int) -> int:
+    """How many of so many threads run compensations only: an eighth, at least one of several."""
+    return max(1, threads // 8) if threads > 1 else 0
+
+
+class CallQueue:
+    """Thread-safe; `take` waits, and gives None once the queue was closed and is empty."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._forward: deque[Call] = deque()
+        self._back: deque[Call] = deque()
+        self._is_closed = False
+
+    def put(self, call: Call) -> None:
+        with self._changed:
+            (self._back if call.direction is Direction.COMPENSATION else self._forward).append(call)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+    def take(self, *, back_only: bool) -> Call | None:
+        with self._changed:
+            while True:
+                if self._back:
+                    return self._back.popleft()
+                if self._forward and not back_only:
+                    return self._forward.popleft()
+                if self._is_closed:
+                    return None
+                self._changed.wait()
