@@ -3,12 +3,16 @@
 from dataclasses import replace
 
 import pytest
+from pydantic import BaseModel
 
+from saga.core.definition import Saga, readonly
 from saga.runtime.engine import Definitions, fold
+from saga.runtime.starting import answer, new_saga
 from saga.store.port import JournalEntry
 from saga.store.sqlite import SqliteStore
 from saga.surfaces.audit import AuditReport, audit, render
 from saga.surfaces.audit_rows import lost_requests, lost_sagas, settled
+from saga.surfaces.invariants import Invariant
 from tests.integration.audit.books import serving
 from tests.integration.audit.conftest import (
     ACCEPTED,
@@ -257,3 +261,20 @@ def test_a_row_that_was_read_too_early_is_read_again(world: World) -> None:
     assert row is not None
     seen = settled(world.store, DEFINITIONS, row, entries, [])
     assert (seen.faults, len(seen.effects), fold(seen.entries)[0]) == ((), 4, seen.state)
+
+
+def test_a_row_that_is_no_order_is_one_violation_and_ends_no_audit(world: World) -> None:
+    """Somebody's own saga of that name, or a spoiled input: told with its id, and the others are judged as ever."""
+
+    class Other(BaseModel):
+        note: str
+
+    def look(_other: Other) -> None: ...
+
+    stranger = Saga("fulfil_order", 1, Other, lambda other: other.note, [readonly(look)])
+    new = new_saga(stranger, Other(note="SO-note"), world.store, environment="test", tenant="test")
+    saga_id = answer(new, world.store.accept([new])[0]).saga_id
+    report = world.audit()
+    told = [it for it in report.violations if it.saga_id == saga_id]
+    assert [it.invariant for it in told] == [Invariant.JOURNAL]
+    assert [it for it in report.violations if it.saga_id != saga_id] == []
