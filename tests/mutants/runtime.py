@@ -156,6 +156,14 @@ RUNTIME = [
         ("tests/simulation/test_sleeping.py::test_a_node_that_hangs_here_is_said_to_be_for_others",),
     ),
     Mutant(
+        "threads-for-compensations-alone",
+        "saga/runtime/calls.py",
+        "return max(1, threads // 8) if threads > 1 else 0",
+        "return 0",
+        "actions that turned slow hold every thread, and a rollback waits behind them",
+        (f"{WORKERS}test_a_rollback_passes_by_actions_that_turned_slow",),
+    ),
+    Mutant(
         "a-stop-does-not-wait-for-the-database",
         LOOP,
         "while not self._stopping.is_set():\n            try:\n                return messages_for",

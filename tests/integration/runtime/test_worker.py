@@ -360,8 +360,9 @@ def test_a_rollback_passes_by_actions_that_turned_slow(benches: list[Bench]) -> 
     hand.settle()
     hand.finish(hand.call("reserve"), Outcome(OutcomeCode.SUCCEEDED, result=Payload('{"ok":true}')))
     hand.settle()
-    worker.wake([bench.begin(f"SO-{number}") for number in range(12)])
-    wait_until(lambda: bench.store.due_counts()[0] <= 1, 10)
+    slow = [bench.begin(f"SO-{number}") for number in range(12)]
+    worker.wake(slow)
+    wait_until(lambda: all(bench.state(it).node("step:a").epoch == 1 for it in slow), 10)
     cancel = CancelAsked(bench.store.clock(), "clerk", "customer called")
     tell(bench.store, bench.definitions, turned, cancel, actor="clerk")
     bench.store.close_worker("by-hand")
