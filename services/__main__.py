@@ -16,6 +16,7 @@ from typing import Any
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.skeleton.answers import Refused
+from services.skeleton.migrating import SchemaTooNew
 from services.skeleton.server import NAMES, RunningService, serve_in_thread
 
 ENDINGS = {signal.SIGTERM, signal.SIGINT}
@@ -62,7 +63,14 @@ def main(words: list[str]) -> int:
     arguments, environment = arguments_of(words), Environment()
     parent = os.getppid() if arguments.end_with_parent else None
     # Blocked before a thread exists, so that the signal waits for `_wait_for_end` and interrupts nobody.
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
+    try:
+        return _run(arguments, environment, parent)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _run(arguments: argparse.Namespace, environment: Environment, parent: int | None) -> int:
     names = NAMES if arguments.name == "all" else (arguments.name,)
     first = arguments.base_port if arguments.base_port is not None else (arguments.port or 0)
     with ExitStack() as running:
@@ -72,6 +80,9 @@ def main(words: list[str]) -> int:
                 service = serve_in_thread(name, _url(name, arguments, environment), arguments.host, port)
             except OSError as error:
                 print(f"{name}: cannot listen on {arguments.host}:{port}: {error}", file=sys.stderr)
+                return 1
+            except SchemaTooNew as error:
+                print(f"{name}: {error}", file=sys.stderr)
                 return 1
             running.callback(service.stop)
             if arguments.faults is not None:

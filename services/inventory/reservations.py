@@ -3,11 +3,14 @@
 Rules of this file
 ------------------
 - All lines or none. One SKU short, or unknown, is `out_of_stock`, and the rejection rolls back the rest.
+- **Warehouses.** A line is taken from the warehouses in the order of their names, and split when one has not enough. A
+  hold remembers its lines by warehouse: they leave from there, or go back there.
 - **Expiry is lazy.** Nothing runs by a clock. Whoever wants a SKU first puts back the expired holds on it; the rows of
   the ledger for that have no key, since no request of theirs asked for it. A request that is rejected puts nothing
   back, and the next one finds the hold as it was.
-- Making an expired hold firm reserves again, and is `reservation_expired` when there is not enough. A hold that was
-  undone stays undone: firm answers `reservation_expired` also when there is enough.
+- Making an expired hold firm reserves again, from whatever warehouse has it, and is `reservation_expired` when there is
+  not enough. A hold that was undone stays undone: firm answers `reservation_expired` also when there is enough.
+- So the SKUs of a hold never change, and its warehouses may: lines are read after the rows of their SKUs are locked.
 - What has left the house is not put back: the undo of a committed reservation is refused with `committed`, which no
   connector takes for a business rejection. Likewise the commit of what is not reserved (`not_reserved`).
 - A reservation's id is made of its key, so the repeat of a request that was rolled back gets the same one.
@@ -15,7 +18,7 @@ Rules of this file
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Row, bindparam, select, update
 
@@ -23,22 +26,20 @@ from saga.barrier import BusinessRejection
 from services.inventory.models import (
     CommitAnswer,
     FirmAnswer,
-    Line,
+    PlacedLine,
     ReservationAnswer,
     ReservationRequest,
     ReserveRequest,
 )
-from services.inventory.stock import lock, move, totals
-from services.inventory.tables import RESERVATION, RESERVATION_LINE, Bucket, HoldState
+from services.inventory.stock import Place, by_sku, lock, move, shortage, totals
+from services.inventory.tables import RESERVATION, RESERVATION_LINE, STOCK, Bucket, HoldState
 from services.skeleton.service import Context, Effect
 
-EXPIRED_LINES = (
-    select(
-        RESERVATION_LINE.c.reservation_id, RESERVATION.c.order_id, RESERVATION_LINE.c.sku, RESERVATION_LINE.c.quantity
-    )
-    .join(RESERVATION, RESERVATION.c.reservation_id == RESERVATION_LINE.c.reservation_id)
+EXPIRED = (
+    select(RESERVATION_LINE.c.reservation_id, RESERVATION_LINE.c.sku)
+    .distinct()
     .where(
-        RESERVATION.c.reservation_id.in_(
+        RESERVATION_LINE.c.reservation_id.in_(
             select(RESERVATION.c.reservation_id)
             .join(RESERVATION_LINE, RESERVATION_LINE.c.reservation_id == RESERVATION.c.reservation_id)
             .where(RESERVATION.c.state == HoldState.HELD.value, RESERVATION.c.expires_at <= bindparam("instant"))
@@ -46,57 +47,55 @@ EXPIRED_LINES = (
         )
     )
 )
-"""Built once, like `LINES`, because building costs more than running them on SQLite."""
-LINES = (
-    select(RESERVATION_LINE.c.sku, RESERVATION_LINE.c.quantity)
-    .where(RESERVATION_LINE.c.reservation_id == bindparam("id"))
-    .order_by(RESERVATION_LINE.c.sku)
+"""Built once, like those below, because building costs more than running them on SQLite."""
+HELD_LINES = (
+    select(RESERVATION.c.order_id, RESERVATION_LINE.c.sku, RESERVATION_LINE.c.warehouse, RESERVATION_LINE.c.quantity)
+    .join(RESERVATION, RESERVATION.c.reservation_id == RESERVATION_LINE.c.reservation_id)
+    .where(RESERVATION_LINE.c.reservation_id.in_(bindparam("ids", expanding=True)))
 )
-
-
-class HeldLine(NamedTuple):
-    """One SKU of somebody's hold."""
-
-    reservation_id: str
-    order_id: str
-    sku: str
-    quantity: int
+LINES = (
+    select(RESERVATION_LINE.c.sku, RESERVATION_LINE.c.warehouse, RESERVATION_LINE.c.quantity)
+    .where(RESERVATION_LINE.c.reservation_id == bindparam("id"))
+    .order_by(RESERVATION_LINE.c.sku, RESERVATION_LINE.c.warehouse)
+)
+SKUS_OF_HOLD = select(RESERVATION_LINE.c.sku).where(RESERVATION_LINE.c.reservation_id == bindparam("id"))
+LOCKED_FOR_HOLD = (
+    select(STOCK.c.sku).where(STOCK.c.sku.in_(SKUS_OF_HOLD)).order_by(STOCK.c.sku, STOCK.c.warehouse).with_for_update()
+)
 
 
 def reserve(context: Context, request: ReserveRequest) -> ReservationAnswer:
     """`POST /v1/reservations`."""
     wanted = totals(request.lines)
     now = context.now()
-    if short := _take(context, request.order_id, wanted, now):
-        detail = f"not enough of {', '.join(short[:5])}{f' and {len(short) - 5} more' if len(short) > 5 else ''}"
-        raise BusinessRejection(409, "out_of_stock", detail)
+    taken = take(context, request.order_id, wanted, now)
+    if isinstance(taken, list):
+        raise BusinessRejection(409, "out_of_stock", shortage(taken))
     reservation_id = f"R-{context.key}"
     expires_at = now + timedelta(seconds=request.ttl_s)
     hold = {"reservation_id": reservation_id, "order_id": request.order_id, "expires_at": expires_at}
     context.connection.execute(RESERVATION.insert(), {**hold, "state": HoldState.HELD.value})
-    lines = [{"reservation_id": reservation_id, "sku": sku, "quantity": n} for sku, n in wanted.items()]
-    context.connection.execute(RESERVATION_LINE.insert(), lines)
+    _write_lines(context, reservation_id, taken)
     return ReservationAnswer(
         reservation_id=reservation_id,
         order_id=request.order_id,
-        lines=[Line(sku=sku, quantity=quantity) for sku, quantity in wanted.items()],
+        lines=[PlacedLine(sku=place.sku, quantity=n, warehouse=place.warehouse) for place, n in taken.items()],
         expires_at=expires_at.isoformat(),
-        effects=_effects(wanted, sign=1, expires_at=expires_at.isoformat()),
+        effects=effects(wanted, sign=1, expires_at=expires_at.isoformat()),
     )
 
 
 def release(context: Context, kept: dict[str, Any]) -> Sequence[Effect]:
     """`POST /v1/reservations/undo`: what is reserved goes back on the shelf, firm or not."""
     reservation_id = kept["reservation_id"]
-    lines = _lines(context, reservation_id)
-    lock(context.connection, lines)
+    lines = _locked_lines(context, reservation_id)
     if _turn(context, reservation_id, (HoldState.HELD, HoldState.FIRM), HoldState.RELEASED):
         is_moved = move(context, kept["order_id"], lines, Bucket.RESERVED, Bucket.AVAILABLE)
         assert is_moved, f"{reservation_id} held more than was reserved"
-        return _effects(lines, sign=-1)
+        return effects(by_sku(lines), sign=-1)
     # Its pieces went back when it expired, and no answer has reported that yet: this one does, so that the sum is zero.
     if _turn(context, reservation_id, (HoldState.EXPIRED,), HoldState.RELEASED):
-        return _effects(lines, sign=-1)
+        return effects(by_sku(lines), sign=-1)
     if _hold(context, reservation_id).state == HoldState.COMMITTED:
         raise BusinessRejection(409, "committed", f"{reservation_id} has left the house")
     return []
@@ -108,13 +107,16 @@ def firm(context: Context, request: ReservationRequest) -> FirmAnswer:
     answer = FirmAnswer(reservation_id=request.reservation_id)
     if _turn(context, request.reservation_id, (HoldState.HELD,), HoldState.FIRM, RESERVATION.c.expires_at > now):
         return answer
-    lines = _lines(context, request.reservation_id)
     hold = _hold(context, request.reservation_id)
     if hold.state == HoldState.FIRM:
         return answer
     if hold.state in (HoldState.HELD, HoldState.EXPIRED):
-        short = _take(context, hold.order_id, lines, now)
-        if not short and _turn(context, request.reservation_id, (HoldState.EXPIRED,), HoldState.FIRM):
+        lines = _lines(context, request.reservation_id)
+        taken = take(context, hold.order_id, by_sku(lines), now)
+        if isinstance(taken, dict) and _turn(context, request.reservation_id, (HoldState.EXPIRED,), HoldState.FIRM):
+            of_hold = RESERVATION_LINE.c.reservation_id == request.reservation_id
+            context.connection.execute(RESERVATION_LINE.delete().where(of_hold))
+            _write_lines(context, request.reservation_id, taken)
             return answer
     raise BusinessRejection(409, "reservation_expired", f"{request.reservation_id} is {hold.state} and cannot be firm")
 
@@ -131,8 +133,7 @@ def unfirm(context: Context, kept: dict[str, Any]) -> Sequence[Effect]:
 def commit(context: Context, request: ReservationRequest) -> CommitAnswer:
     """`POST /v1/reservations/commit`: reserved becomes shipped."""
     hold = _hold(context, request.reservation_id)
-    lines = _lines(context, request.reservation_id)
-    lock(context.connection, lines)
+    lines = _locked_lines(context, request.reservation_id)
     if not _turn(context, request.reservation_id, (HoldState.HELD, HoldState.FIRM), HoldState.COMMITTED):
         raise BusinessRejection(409, "not_reserved", f"{request.reservation_id} is {hold.state}, nothing is reserved")
     is_moved = move(context, hold.order_id, lines, Bucket.RESERVED, Bucket.SHIPPED)
@@ -140,44 +141,64 @@ def commit(context: Context, request: ReservationRequest) -> CommitAnswer:
     return CommitAnswer(reservation_id=request.reservation_id)
 
 
-def _take(context: Context, order_id: str, wanted: Mapping[str, int], now: datetime) -> list[str]:
-    """Set these pieces aside. The SKUs of which there is not enough, and then the caller must roll back."""
-    expired = _expired_lines(context, wanted, now)
-    available = lock(context.connection, {*wanted, *(line.sku for line in expired)})
-    for sku, quantity in _put_back(context, expired, now):
-        available[sku] += quantity
-    short = [sku for sku, quantity in wanted.items() if available.get(sku, 0) < quantity]
-    if not short and not move(context, order_id, wanted, Bucket.AVAILABLE, Bucket.RESERVED):
+def take(context: Context, order_id: str, wanted: Mapping[str, int], now: datetime) -> dict[Place, int] | list[str]:
+    """Set these pieces aside: where each was taken from; or the SKUs that are short, and then the caller must roll back."""
+    available = available_of(context, wanted, now)
+    taken, short = allocated(wanted, available)
+    if not short and not move(context, order_id, taken, Bucket.AVAILABLE, Bucket.RESERVED):
         return list(wanted)
-    return short
+    return short or taken
 
 
-def _expired_lines(context: Context, skus: Iterable[str], now: datetime) -> list[HeldLine]:
-    """All lines of the expired holds on any of these SKUs."""
-    rows = context.connection.execute(EXPIRED_LINES, {"skus": list(skus), "instant": now})
-    return [HeldLine(*row) for row in rows]
+def allocated(wanted: Mapping[str, int], available: Mapping[Place, int]) -> tuple[dict[Place, int], list[str]]:
+    """How many pieces to take from which warehouse, in the order of their names; and the SKUs that are short."""
+    shelves: dict[str, list[tuple[str, int]]] = {}
+    for (sku, warehouse), count in available.items():
+        shelves.setdefault(sku, []).append((warehouse, count))
+    taken: dict[Place, int] = {}
+    short = []
+    for sku, quantity in sorted(wanted.items()):
+        missing = quantity
+        for warehouse, count in sorted(shelves.get(sku, ())):
+            if missing and count:
+                taken[Place(sku, warehouse)] = min(missing, count)
+                missing -= min(missing, count)
+        if missing:
+            short.append(sku)
+    return taken, short
 
 
-def _put_back(context: Context, lines: Sequence[HeldLine], now: datetime) -> list[tuple[str, int]]:
-    """Expire the holds of these lines, unless another request just did or made them firm; what went back of each SKU."""
-    if not lines:
+def available_of(context: Context, skus: Iterable[str], now: datetime) -> dict[Place, int]:
+    """What is available of these SKUs once the expired holds on them are put back; their rows are locked."""
+    expired = context.connection.execute(EXPIRED, {"skus": list(skus), "instant": now}).all()
+    available = lock(context.connection, {*skus, *(row.sku for row in expired)})
+    for place, quantity in _put_back(context, {row.reservation_id for row in expired}, now):
+        available[place] += quantity
+    return available
+
+
+def _put_back(context: Context, reservation_ids: set[str], now: datetime) -> list[tuple[Place, int]]:
+    """Expire these holds, unless another request just did or made them firm; what went back where."""
+    if not reservation_ids:
         return []
     expire = (
         update(RESERVATION)
-        .where(RESERVATION.c.reservation_id.in_({line.reservation_id for line in lines}))
+        .where(RESERVATION.c.reservation_id.in_(reservation_ids))
         .where(RESERVATION.c.state == HoldState.HELD.value, RESERVATION.c.expires_at <= now)
         .values(state=HoldState.EXPIRED.value)
         .returning(RESERVATION.c.reservation_id)
     )
-    ours = set(context.connection.execute(expire).scalars())
-    by_order: dict[str, list[Line]] = {}
-    for line in lines:
-        if line.reservation_id in ours:
-            by_order.setdefault(line.order_id, []).append(Line(sku=line.sku, quantity=line.quantity))
-    for order_id, held in by_order.items():
-        is_moved = move(context, order_id, totals(held), Bucket.RESERVED, Bucket.AVAILABLE, is_expiry=True)
+    ours = context.connection.execute(expire).scalars().all()
+    by_order: dict[str, dict[Place, int]] = {}
+    for order_id, sku, warehouse, quantity in context.connection.execute(HELD_LINES, {"ids": ours}):
+        lines, place = by_order.setdefault(order_id, {}), Place(sku, warehouse)
+        lines[place] = lines.get(place, 0) + quantity
+    for order_id, lines in by_order.items():
+        is_moved = move(
+            context, order_id, dict(sorted(lines.items())), Bucket.RESERVED, Bucket.AVAILABLE, is_expiry=True
+        )
         assert is_moved, f"an expired hold of {order_id} held more than was reserved"
-    return [(line.sku, line.quantity) for held in by_order.values() for line in held]
+    return [moved for lines in by_order.values() for moved in lines.items()]
 
 
 def _turn(context: Context, reservation_id: str, states: Iterable[HoldState], to: HoldState, *conditions: Any) -> bool:
@@ -199,12 +220,27 @@ def _hold(context: Context, reservation_id: str) -> Row[Any]:
     return hold
 
 
-def _lines(context: Context, reservation_id: str) -> dict[str, int]:
+def _lines(context: Context, reservation_id: str) -> dict[Place, int]:
     rows = context.connection.execute(LINES, {"id": reservation_id})
-    return {row.sku: row.quantity for row in rows}
+    return {Place(sku, warehouse): quantity for sku, warehouse, quantity in rows}
 
 
-def _effects(lines: Mapping[str, int], *, sign: int, expires_at: str | None = None) -> list[Effect]:
+def _locked_lines(context: Context, reservation_id: str) -> dict[Place, int]:
+    """The lines of the hold as they are once the rows of its SKUs are locked."""
+    context.connection.execute(LOCKED_FOR_HOLD, {"id": reservation_id})
+    return _lines(context, reservation_id)
+
+
+def _write_lines(context: Context, reservation_id: str, lines: Mapping[Place, int]) -> None:
+    rows = [
+        {"reservation_id": reservation_id, "sku": sku, "warehouse": warehouse, "quantity": n, "restocked": 0}
+        for (sku, warehouse), n in lines.items()
+    ]
+    context.connection.execute(RESERVATION_LINE.insert(), rows)
+
+
+def effects(lines: Mapping[str, int], *, sign: int, expires_at: str | None = None) -> list[Effect]:
+    """One effect per SKU, over all its warehouses."""
     return [
         Effect(kind="stock", unit=sku, quantity=quantity, sign=sign, expires_at=expires_at)
         for sku, quantity in lines.items()

@@ -23,6 +23,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
@@ -136,7 +137,8 @@ class Edge:
         async def endpoint(request: Request) -> Response:
             key = _key(request, needs_key=False)
             body = parsed(route.request, await _body(request))[0] if route.request else None
-            answer = await self._in_thread(lambda _: self.desk.run(route, key, body, request.path_params))
+            parameters = {**request.path_params, **_query(route, request)}
+            answer = await self._in_thread(lambda _: self.desk.run(route, key, body, parameters))
             return answer.response()
 
         return endpoint
@@ -241,6 +243,15 @@ def _key(request: Request, *, needs_key: bool) -> str:
     if not KEY_RULE.fullmatch(key):
         raise Refused(answers.problem(400, "invalid_key", "Idempotency-Key: 1 to 255 visible ASCII characters"))
     return key
+
+
+def _query(route: Route, request: Request) -> dict[str, Any]:
+    if route.query is None:
+        return {}
+    try:
+        return dict(route.query.model_validate_strings(dict(request.query_params)))
+    except ValidationError as error:
+        raise Refused(answers.invalid_of(error)) from None
 
 
 async def _body(request: Request) -> bytes:

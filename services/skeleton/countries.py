@@ -45,7 +45,17 @@ CODES = {
     "United Kingdom": "GB",
     "Unspecified": "ZZ",
 }
-_BY_TEXT = {name.casefold(): code for name, code in CODES.items()} | {code.casefold(): code for code in CODES.values()}
+NORTHWIND = {
+    "Argentina": "AR",
+    "Ireland": "IE",
+    "Mexico": "MX",
+    "UK": "GB",
+    "Venezuela": "VE",
+}
+"""Names of the Northwind data that differ from those above, and countries that only occur there."""
+_BY_TEXT = {name.casefold(): code for name, code in (*CODES.items(), *NORTHWIND.items())} | {
+    code.casefold(): code for code in (*CODES.values(), *NORTHWIND.values())
+}
 
 
 def country_code(text: str) -> str | None:

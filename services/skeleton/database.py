@@ -9,7 +9,7 @@ Rules of this file
   once. The writers of this process queue at a lock instead of polling the file; other processes wait for the busy
   time-out. A connection serves one thread at a time.
 - PostgreSQL: READ COMMITTED. A wait for a key that somebody else works on ends after `LOCK_WAIT_S` with `StillBusy`.
-- Tables are made at start, by one process at a time.
+- Tables are made, or brought to this release, at start and by one process at a time (services.skeleton.migrating).
 """
 
 import threading
@@ -18,10 +18,12 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, MetaData, create_engine, event, text
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import QueuePool
+
+from services.skeleton.migrating import SchemaTooNew, bring_up
 
 T = TypeVar("T")
 
@@ -29,8 +31,6 @@ THREADS = 8
 TRIES_MAX = 5
 BUSY_TIMEOUT_S = 10
 LOCK_WAIT_S = 10
-CREATE_LOCK = 0x73657276
-"""An advisory lock of PostgreSQL, for creating tables."""
 
 AGAIN = frozenset({"40001", "40P01", "23505"})
 """SQLSTATEs after which the same transaction may succeed: serialization, deadlock, unique violation."""
@@ -51,14 +51,16 @@ class Database:
         self._queue: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
 
     def create(self, metadata: MetaData) -> None:
-        """Make what is missing of the tables; safe when several processes start at once."""
+        """Make the tables, or bring them to this release; safe when several processes start at once.
 
-        def make(connection: Connection) -> None:
-            if not self.is_sqlite:
-                connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": CREATE_LOCK})
-            metadata.create_all(connection)
-
-        self.write(make)
+        Raises `SchemaTooNew` for a database of a later release.
+        """
+        try:
+            self.write(lambda connection: bring_up(connection, metadata))
+        except SchemaTooNew:
+            # Nobody can go on from here, so nobody else would close what was opened.
+            self.close()
+            raise
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run work that writes nothing; it sees what was committed and blocks nobody."""

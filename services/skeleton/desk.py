@@ -6,6 +6,7 @@ fault `duplicate`), and long after the connection is gone (the fault `late`).
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from typing import Annotated, Any
 
@@ -13,12 +14,12 @@ from pydantic import BaseModel, StringConstraints, ValidationError
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError
 
-from saga.barrier import KEY_MAX, BusinessRejection, KeyRefused, problem_text, run_action, run_undo
+from saga.barrier import ACTION, KEY_MAX, BusinessRejection, Kept, KeyRefused, problem_text, run_action, run_undo
 from services.skeleton import answers
 from services.skeleton.answers import Answer, Refused
 from services.skeleton.clock import now
 from services.skeleton.database import Database, StillBusy
-from services.skeleton.service import Context, Ledger, Operation, Route, Service, Strict
+from services.skeleton.service import Context, ExplainedRejection, Ledger, Operation, Route, Service, Strict
 from services.skeleton.tables import declare_tables
 
 UNDO_SUFFIX = "/undo"
@@ -45,6 +46,15 @@ class Desk:
             return self._asked(operation, key, request, reject)
 
         def work(connection: Connection) -> Answer:
+            refusals: list[BusinessRejection] = []
+
+            def act() -> tuple[int, str]:
+                try:
+                    return self._act(connection, operation, key, request, reject)
+                except BusinessRejection as no:
+                    refusals.append(no)
+                    raise
+
             kept = run_action(
                 connection,
                 self.barrier,
@@ -53,9 +63,9 @@ class Desk:
                 request_hash=request_hash,
                 order_id=getattr(request, "order_id", None),
                 at=now(),
-                act=lambda: self._act(connection, operation, key, request, reject),
+                act=act,
             )
-            return answers.of_kept(kept)
+            return answers.of_kept(self._with_reasons(connection, key, kept, refusals))
 
         return self._answered(lambda: self.database.write(work))
 
@@ -77,7 +87,7 @@ class Desk:
 
         return self._answered(lambda: self.database.write(work))
 
-    def run(self, route: Route, key: str, request: Strict | None, parameters: Mapping[str, str]) -> Answer:
+    def run(self, route: Route, key: str, request: Strict | None, parameters: Mapping[str, Any]) -> Answer:
         """Something else than an operation, in one transaction, without the barrier."""
 
         def work(connection: Connection) -> Answer:
@@ -98,6 +108,16 @@ class Desk:
         answer = operation.act(context, request)
         context.ledger.write(connection, now())
         return operation.status, answer.model_dump_json()
+
+    def _with_reasons(self, connection: Connection, key: str, kept: Kept, refusals: list[BusinessRejection]) -> Kept:
+        """The kept rejection with what the service explains beside code and detail, in the barrier's row too: the barrier
+        itself knows of neither, and a late copy must hear the same."""
+        if not any(isinstance(no, ExplainedRejection) for no in refusals):
+            return kept
+        body = _rejection_text(refusals[-1])
+        row = self.barrier.update().where(self.barrier.c.key == key, self.barrier.c.kind == ACTION)
+        connection.execute(row.values(body=body))
+        return replace(kept, body=body)
 
     def _take_back(
         self, connection: Connection, operation: Operation, key: str, answer: dict[str, Any]
@@ -136,13 +156,18 @@ class Desk:
         except KeyRefused as refused:
             return answers.problem(refused.status, refused.code, str(refused))
         except BusinessRejection as no:
-            return Answer(no.status, problem_text(no.status, no.code, no.detail))
+            return Answer(no.status, _rejection_text(no))
         except Refused as refused:
             return refused.answer
         except StillBusy:
             return answers.problem(409, "in_progress", "the same key is being worked on", {"Retry-After": "1"})
         except DataError:
             return answers.invalid([{"field": "body", "rule": "a value is out of the database's range"}])
+
+
+def _rejection_text(no: BusinessRejection) -> str:
+    further = no.further if isinstance(no, ExplainedRejection) else {}
+    return problem_text(no.status, no.code, no.detail, **further)
 
 
 def parsed(model: type[Strict], body: bytes) -> tuple[Strict, str]:

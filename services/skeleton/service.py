@@ -12,11 +12,24 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Column, Connection, MetaData, Table
 
+from saga.barrier import BusinessRejection
+
 
 class Strict(BaseModel):
     """What comes from outside: no unknown field, no coercion."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ExplainedRejection(BusinessRejection):
+    """A business "no" whose problem document says more than code and detail, such as `reason` or `errors`.
+
+    The further members are kept under the key like the rest, so a late copy of the request hears them too.
+    """
+
+    def __init__(self, status: int, code: str, detail: str, **further: Any) -> None:
+        super().__init__(status, code, detail)
+        self.further = further
 
 
 class Effect(BaseModel):
@@ -78,6 +91,10 @@ class Operation:
     """No barrier row and no key needed."""
     rejections: dict[str, int] = field(default_factory=dict)
     """Business codes and their HTTP status, for the fault `reject` and for OpenAPI."""
+    example: dict[str, Any] | None = None
+    """A body that the operation takes, for OpenAPI."""
+    answer_example: dict[str, Any] | None = None
+    """What it answers to such a body, for OpenAPI."""
 
     @property
     def name(self) -> str:
@@ -88,12 +105,17 @@ class Operation:
 class Route:
     """Something else than an operation (stock lists, provisioning): `run(context, body)` in one transaction; no barrier.
 
-    Path parameters come as keyword arguments."""
+    Path parameters come as keyword arguments, and so do the fields of `query`. What `run` is annotated to return is what
+    OpenAPI says that it answers."""
 
     method: str
     path: str
     run: Callable[..., BaseModel | dict[str, Any]]
     request: type[Strict] | None = None
+    query: type[BaseModel] | None = None
+    """The parameters after the question mark; an unknown one is refused when the model forbids it."""
+    answer_example: dict[str, Any] | None = None
+    """What it answers, for OpenAPI."""
 
 
 @dataclass(frozen=True)

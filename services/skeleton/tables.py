@@ -1,5 +1,6 @@
 """The two tables that every service has beside its own: the barrier, and the ledger that the audit reads.
 
+The metadata is told whose it is, so that a database finds its revisions (services.skeleton.migrating).
 Both are declared once per service in the service's metadata; several apps of one service in a process share them.
 Rows are read in pages by ascending `id`. A page read while others write may miss a row whose transaction commits later
 with a smaller id (PostgreSQL hands ids out before the commit), so an audit reads when nothing moves.
@@ -13,6 +14,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Connection, DateTime, Integer, Table, Text, bindparam, select
 
 from saga.barrier import barrier_table
+from services.skeleton.migrating import SERVICE_NAME
 from services.skeleton.service import Service
 
 PAGE_ROWS_MAX = 5_000
@@ -27,6 +29,7 @@ def declare_tables(service: Service) -> tuple[Table, Table]:
         known = service.metadata.tables
         if "ledger" in known:
             return known["ledger"], known["barrier"]
+        service.metadata.info[SERVICE_NAME] = service.name
         ledger = Table(
             "ledger",
             service.metadata,

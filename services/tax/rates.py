@@ -1,66 +1,134 @@
-"""Standard rates of value added tax or goods and services tax, in basis points.
+"""Where goods are taxed, at which rate, and how much that is. The rates are data: `rates.csv` says what its columns mean.
 
-Simplified, and no base for a tax return: the standard rate of the country of delivery for every line. There are no
-reduced rates, thresholds, regions, reverse charge or export rules. Canada has its federal GST only. The United States
-and Brazil tax sales by state, Hong Kong and Guernsey not at all: 0. So is a country that is not in the table.
-
-The rates are those in force on the day below.
+Rules of this file
+------------------
+- **Destination.** A line is taxed where the goods go: at the rate of the country, and in the United States and Canada of
+  the region when one is given that the table knows. A region elsewhere, or an unknown one, changes nothing.
+- **Taken simpler than it is**: the seller counts as registered wherever goods go. A seller in the United Kingdom would
+  export without British VAT, and whoever imports would pay the tax of their country; here the seller charges that tax, as
+  under delivered-duty-paid or the One Stop Shop. There are no thresholds, no reverse charge, no rules for a place within a
+  country other than its region, and no county or city taxes.
+- **A country that is not in the table is taxed at nothing**, without a jurisdiction. Whether goods can go there is the
+  question of another service.
+- A row holds from its `valid_from`: of several for one place the latest that has begun. So a change of rate is written
+  down before it comes.
+- A rate is an integer, thousandths of a per cent. A line's tax is rounded half up to the minor unit, line by line, and the
+  tax of an order is the sum of its lines: so each line can be shown, refunded and checked by itself. Several taxes of one
+  place (GST and QST) are one rate, rounded once.
 """
 
+import csv
+from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
 
 from services.skeleton.countries import country_code
 
-IN_FORCE_ON = date(2025, 1, 1)
-BASIS_POINTS = 10_000
-
-STANDARD_RATES = {
-    "AE": 500,
-    "AT": 2000,
-    "AU": 1000,
-    "BE": 2100,
-    "BH": 1000,
-    "BR": 0,
-    "CA": 500,
-    "CH": 810,
-    "CY": 1900,
-    "CZ": 2100,
-    "DE": 1900,
-    "DK": 2500,
-    "ES": 2100,
-    "EU": 0,
-    "FI": 2550,
-    "FR": 2000,
-    "GB": 2000,
-    "GG": 0,
-    "GR": 2400,
-    "HK": 0,
-    "IE": 2300,
-    "IL": 1800,
-    "IS": 2400,
-    "IT": 2200,
-    "JP": 1000,
-    "LB": 1100,
-    "LT": 2100,
-    "MT": 1800,
-    "NL": 2100,
-    "NO": 2500,
-    "PL": 2300,
-    "PT": 2300,
-    "SA": 1500,
-    "SE": 2500,
-    "SG": 900,
-    "US": 0,
-    "ZA": 1500,
-    "ZZ": 0,
-}
+TABLE = Path(__file__).with_name("rates.csv")
+PER_CENT = 1_000
+WHOLE = 100 * PER_CENT
 
 
-def rate_of(country: str) -> int:
-    """Basis points for a country by name or code; 0 for one that is not in the table."""
-    return STANDARD_RATES.get(country_code(country) or "", 0)
+class TaxClass(StrEnum):
+    """What kind of goods a line is. Zero-rated and exempt goods carry no tax; only the second are named exempt."""
+
+    STANDARD = "standard"
+    REDUCED = "reduced"
+    ZERO = "zero"
+    EXEMPT = "exempt"
+
+
+@dataclass(frozen=True, slots=True)
+class Jurisdiction:
+    """One row: a place and its rates, in thousandths of a per cent, from a day on."""
+
+    country: str
+    region: str
+    names: tuple[str, ...]
+    standard: int
+    reduced: int | None
+    valid_from: date
+    source: str
+    taken_down_on: date
+    note: str
+
+    @property
+    def code(self) -> str:
+        """`GB`, `CA-QC`: ISO 3166-1, or ISO 3166-2."""
+        return f"{self.country}-{self.region}" if self.region else self.country
+
+    def rate_of(self, tax_class: TaxClass) -> int:
+        """Of a class. Where no reduced rate is written down, the standard rate: never too little."""
+        if tax_class in (TaxClass.ZERO, TaxClass.EXEMPT):
+            return 0
+        return self.reduced if tax_class is TaxClass.REDUCED and self.reduced is not None else self.standard
+
+
+def read_table(lines: list[str]) -> list[Jurisdiction]:
+    """The rows of a table; lines that begin with # are prose. Raises `ValueError` with the place and what is wrong."""
+    rows = csv.DictReader(line for line in lines if not line.startswith("#"))
+    return [_read_row(row) for row in rows]
+
+
+def _read_row(row: dict[str, str]) -> Jurisdiction:
+    try:
+        return Jurisdiction(
+            country=row["country"],
+            region=row["region"],
+            names=tuple(filter(None, row["names"].split("|"))),
+            standard=_read_rate(row["standard"]),
+            reduced=_read_rate(row["reduced"]) if row["reduced"] else None,
+            valid_from=date.fromisoformat(row["valid_from"]),
+            source=row["source"],
+            taken_down_on=date.fromisoformat(row["taken_down_on"]),
+            note=row["note"],
+        )
+    except (ArithmeticError, ValueError) as error:
+        raise ValueError(f"{row['country']}-{row['region']}: {error}") from error
+
+
+def _read_rate(text: str) -> int:
+    rate = Decimal(text) * PER_CENT
+    if rate != int(rate) or not 0 <= rate <= WHOLE:
+        raise ValueError(f"{text} is no rate: 0 to 100 per cent, with three places at most")
+    return int(rate)
+
+
+JURISDICTIONS = read_table(TABLE.read_text(encoding="utf-8").splitlines())
+_ROWS: dict[tuple[str, str], list[Jurisdiction]] = {}
+_COUNTRIES: dict[str, str] = {}
+_REGIONS: dict[tuple[str, str], str] = {}
+for _row in sorted(JURISDICTIONS, key=lambda row: row.valid_from):
+    _ROWS.setdefault((_row.country, _row.region), []).append(_row)
+    for _name in (_row.code, *_row.names):
+        if _row.region:
+            _REGIONS[_row.country, _name.casefold()] = _row.region
+        else:
+            _COUNTRIES[_name.casefold()] = _row.country
+    if _row.region:
+        _REGIONS[_row.country, _row.region.casefold()] = _row.region
+
+
+def jurisdiction_of(country: str, region: str | None, on: date) -> Jurisdiction | None:
+    """Where an order to there is taxed on that day; None for a country that is not in the table.
+
+    A country goes by its code or a name, a region by its code, with the country before it or not, or a name.
+    """
+    wanted = country.strip().casefold()
+    code = _COUNTRIES.get(wanted) or country_code(country) or ""
+    part = _REGIONS.get((code, (region or "").strip().casefold()), "")
+    begun = [row for row in _ROWS.get((code, part), ()) if row.valid_from <= on]
+    return begun[-1] if begun else None
 
 
 def tax_on(amount: int, rate: int) -> int:
-    """Tax on one line in minor units, rounded half up. Lines are rounded one by one, and the tax is their sum."""
-    return (amount * rate + BASIS_POINTS // 2) // BASIS_POINTS
+    """Tax on one line in minor units, rounded half up."""
+    return (amount * rate + WHOLE // 2) // WHOLE
+
+
+def percent(rate: int) -> str:
+    """Decimal text with two places, and a third where there is one: `20.00`, `14.975`. A rate is exact as well."""
+    whole, rest = divmod(rate, PER_CENT)
+    return f"{whole}.{rest:03}" if rest % 10 else f"{whole}.{rest // 10:02}"

@@ -59,7 +59,7 @@ class Asked:
         return _reply(self._desk.undo(self._operations[path], key, UndoRequest(undoes=undoes)))
 
     def route(
-        self, method: str, path: str, key: str = "", body: dict[str, Any] | None = None, **parameters: str
+        self, method: str, path: str, key: str = "", body: dict[str, Any] | None = None, **parameters: Any
     ) -> Reply:
         route = next(it for it in self._desk.service.routes if (it.method, it.path) == (method, path))
         request = route.request.model_validate(body) if route.request else None

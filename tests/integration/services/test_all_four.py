@@ -22,7 +22,7 @@ from tests import services_available as servers
 from tests.integration.services.asking import DATABASES, at_once
 
 SERVICES = {service.name: service for service in (INVENTORY, TAX, SHIPPING, PAYMENT)}
-ADDRESS = {"name": "A. Buyer", "street": "1 High Street", "city": "Cork", "postcode": "T12", "country": "EIRE"}
+ADDRESS = {"name": "A. Buyer", "street": "1 High Street", "city": "Cork", "postcode": "T12 X70A", "country": "EIRE"}
 HOLD = {"lines": [{"sku": "A", "quantity": 2}], "ttl_s": 900}
 MONEY = {"amount": 500, "currency": "GBP"}
 LABEL = {"carrier": "eurolane", "address": ADDRESS, "item_count": 2}
@@ -41,6 +41,8 @@ class Case:
     """(path, suffix of the key, body)."""
     row_count: int = 1
     """Rows of the ledger that it writes."""
+    other: dict[str, Any] = field(default_factory=dict)
+    """What makes the body another one that is well-formed."""
 
     @property
     def name(self) -> str:
@@ -51,20 +53,55 @@ class Case:
         return next(it for it in SERVICES[self.service].operations if it.path == self.path).rejections
 
 
-RESERVED = [("/v1/reservations", "r", {"order_id": "{k}", **HOLD})]
-BOOKED = [("/v1/shipments", "s", {"order_id": "{k}", **LABEL})]
-HELD = [("/v1/authorizations", "a", {"order_id": "{k}", **MONEY, "payment_method": "pm_card"})]
+Before = list[tuple[str, str, dict[str, Any]]]
+RESERVED: Before = [("/v1/reservations", "r", {"order_id": "{k}", **HOLD})]
+SHIPPED: Before = [*RESERVED, ("/v1/reservations/commit", "c", {"reservation_id": "R-{k}r"})]
+BOOKED: Before = [("/v1/shipments", "s", {"order_id": "{k}", **LABEL})]
+DISPATCHED: Before = [*BOOKED, ("/v1/shipments/dispatch", "d", {"shipment_id": "S-{k}s"})]
+HELD: Before = [("/v1/authorizations", "a", {"order_id": "{k}", **MONEY, "payment_method": "pm_card"})]
+CAPTURED: Before = [*HELD, ("/v1/captures", "c", {"authorization_id": "A-{k}a", **MONEY})]
+BACK = {"order_id": "{k}", "return_id": "RMA-1"}
+REFUND = {"order_id": "{k}", "capture_id": "C-{k}c", "amount": 100, "currency": "GBP", "reason": "came back"}
+OTHER_ORDER = {"order_id": "other"}
 CASES = [
-    Case("inventory", "/v1/stock", {"items": [{"sku": "A", "quantity": 1}]}),
-    Case("inventory", "/v1/reservations", RESERVED[0][2]),
-    Case("inventory", "/v1/reservations/firm", {"reservation_id": "R-{k}r"}, RESERVED, row_count=0),
-    Case("inventory", "/v1/reservations/commit", {"reservation_id": "R-{k}r"}, RESERVED),
-    Case("shipping", "/v1/shipments", BOOKED[0][2]),
-    Case("shipping", "/v1/shipments/dispatch", {"shipment_id": "S-{k}s"}, BOOKED),
-    Case("payment", "/v1/authorizations", HELD[0][2]),
-    Case("payment", "/v1/captures", {"authorization_id": "A-{k}a", **MONEY}, HELD),
+    Case(
+        "inventory",
+        "/v1/stock",
+        {"items": [{"sku": "A", "quantity": 1}]},
+        other={"items": [{"sku": "A", "quantity": 2}]},
+    ),
+    Case("inventory", "/v1/reservations", RESERVED[0][2], other=OTHER_ORDER),
+    Case(
+        "inventory",
+        "/v1/reservations/firm",
+        {"reservation_id": "R-{k}r"},
+        RESERVED,
+        row_count=0,
+        other={"reservation_id": "R-other"},
+    ),
+    Case(
+        "inventory",
+        "/v1/reservations/commit",
+        {"reservation_id": "R-{k}r"},
+        RESERVED,
+        other={"reservation_id": "R-other"},
+    ),
+    Case("inventory", "/v1/restocks", {**BACK, "lines": [{"sku": "A", "quantity": 2}]}, SHIPPED, other=OTHER_ORDER),
+    Case("shipping", "/v1/shipments", BOOKED[0][2], other=OTHER_ORDER),
+    Case("shipping", "/v1/shipments/dispatch", {"shipment_id": "S-{k}s"}, BOOKED, other={"shipment_id": "S-other"}),
+    Case("shipping", "/v1/return-labels", {**BACK, "shipment_id": "S-{k}s"}, DISPATCHED, other=OTHER_ORDER),
+    Case("payment", "/v1/authorizations", HELD[0][2], other={"amount": 501}),
+    Case("payment", "/v1/captures", {"authorization_id": "A-{k}a", **MONEY}, HELD, other={"amount": 501}),
+    Case("payment", "/v1/refunds", REFUND, CAPTURED, other={"amount": 101}),
 ]
-UNDOABLE = {"/v1/reservations", "/v1/reservations/firm", "/v1/shipments", "/v1/authorizations"}
+UNDOABLE = {
+    "/v1/reservations",
+    "/v1/reservations/firm",
+    "/v1/restocks",
+    "/v1/shipments",
+    "/v1/return-labels",
+    "/v1/authorizations",
+}
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 undoable_cases = pytest.mark.parametrize("case", [it for it in CASES if it.path in UNDOABLE], ids=lambda it: it.name)
 rejecting_cases = pytest.mark.parametrize("case", [it for it in CASES if it.rejections], ids=lambda it: it.name)
@@ -140,9 +177,9 @@ def test_a_repeat_is_answered_and_not_done(urls: Urls, case: Case, unique: str) 
     assert "Idempotency-Replayed" not in first.headers
     assert {(it.status_code, it.content) for it in repeats} == {(first.status_code, first.content)}
     assert {it.headers["Idempotency-Replayed"] for it in repeats} == {"true"}
-    other = post(urls, case.service, case.path, unique, filled(case.body, unique + "x"))
-    if filled(case.body, unique) != filled(case.body, unique + "x"):
-        assert (other.status_code, other.json()["code"]) == (422, "key_reused")
+    other = post(urls, case.service, case.path, unique, {**filled(case.body, unique), **case.other})
+    assert (other.status_code, other.json()["code"]) == (422, "key_reused")
+    assert act(urls, case, unique).content == first.content
     assert len(rows(urls, case, "ledger", unique)) == case.row_count
     assert outcomes(urls, case, unique) == ["applied"]
 
@@ -185,8 +222,50 @@ def test_what_was_done_and_undone_nets_to_nothing(urls: Urls, case: Case, unique
     assert not any(net.values())
     assert len(rows(urls, case, "ledger", unique + "u")) == case.row_count
     assert outcomes(urls, case, unique + "u") == ["undone"]
-    again = act(urls, case, unique)
-    assert again.headers["Idempotency-Replayed"] == "true"
+    further = post(urls, case.service, f"{case.path}/undo", unique + "v", {"undoes": unique})
+    assert further.json() == {"undone": True, "effects": []}
+    assert rows(urls, case, "ledger", unique + "v") == []
+
+
+@undoable_cases
+def test_a_late_copy_of_what_was_undone_does_nothing(urls: Urls, case: Case, unique: str) -> None:
+    """It hears the kept answer of the action, and what was taken back stays taken back."""
+    prepare(urls, case, unique)
+    first = act(urls, case, unique)
+    post(urls, case.service, f"{case.path}/undo", unique + "u", {"undoes": unique})
+    late = act(urls, case, unique)
+    assert (late.status_code, late.content) == (first.status_code, first.content)
+    assert late.headers["Idempotency-Replayed"] == "true"
+    assert len(rows(urls, case, "ledger", unique)) == case.row_count
+
+
+@undoable_cases
+def test_undos_at_once_have_one_effect(urls: Urls, case: Case, unique: str) -> None:
+    """Eight undos of one action, each under its own key: all succeed, one moves something back."""
+    prepare(urls, case, unique)
+    done = act(urls, case, unique).json()["effects"]
+    path = f"{case.path}/undo"
+    calls = [partial(post, urls, case.service, path, f"{unique}u{n}", {"undoes": unique}) for n in range(8)]
+    replies = at_once(calls)
+    assert {(reply.status_code, reply.json()["undone"]) for reply in replies} == {(200, True)}
+    assert sorted(len(reply.json()["effects"]) for reply in replies) == [*[0] * 7, len(done)]
+
+
+@undoable_cases
+def test_an_undo_names_one_action_of_its_own_operation(urls: Urls, case: Case, unique: str) -> None:
+    """Under the key of an undo another action is 422, and so is the key of another operation's action; nothing moves."""
+    prepare(urls, case, unique)
+    assert act(urls, case, unique).ok
+    path, known = f"{case.path}/undo", unique + "u"
+    assert post(urls, case.service, path, known, {"undoes": unique + "n"}).json()["undone"] is False
+    assert post(urls, case.service, path, known, {"undoes": unique}).json()["code"] == "key_reused"
+    stranger = next(it for it in CASES if it.service == case.service and it.path != case.path)
+    prepare(urls, stranger, unique + "z")
+    assert act(urls, stranger, unique + "z").ok
+    refused = post(urls, case.service, path, unique + "w", {"undoes": unique + "z"})
+    assert (refused.status_code, refused.json()["code"]) == (422, "key_reused")
+    assert rows(urls, case, "ledger", unique + "w") == []
+    assert outcomes(urls, case, unique) == ["applied"]
 
 
 @rejecting_cases
@@ -226,7 +305,7 @@ def test_a_bad_request_leaves_nothing(urls: Urls, case: Case, unique: str) -> No
 def order_named(order_id: str) -> m.Order:
     lines = [{"sku": "A", "quantity": 2, "unit_price": 150}, {"sku": "A", "quantity": 1, "unit_price": 100}]
     head = {"order_id": order_id, "customer_id": "C1", "currency": "GBP", "country": "United Kingdom"}
-    address = {name: text for name, text in ADDRESS.items() if name != "country"}
+    address = {"name": "A. Buyer", "street": "1 High Street", "city": "Leeds", "postcode": "LS1 1AA"}
     return m.Order.model_validate({**head, "address": address, "lines": lines, "payment_method": "pm_card"})
 
 

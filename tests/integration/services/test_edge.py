@@ -103,7 +103,9 @@ def test_health_and_description(caller: "Caller") -> None:
     document = requests.get(f"{caller.url}/openapi.json", timeout=20).json()
     schema = document["paths"]["/v1/counts"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert schema["$ref"].rsplit("/", 1)[1] in document["components"]["schemas"]
-    assert document["paths"]["/v1/counts"]["post"]["responses"]["409"] == {"description": "too_many"}
+    refusals = document["paths"]["/v1/counts"]["post"]["responses"]
+    assert "too_many" in refusals["409"]["description"].split(", ")
+    assert refusals["409"]["content"]["application/problem+json"]["schema"]["$ref"].endswith("/Problem")
 
 
 def test_answers_do_not_wait_for_an_acknowledgement(sqlite_caller: "Caller") -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from services.inventory.models import ProvisionedItem, ProvisionRequest
 from services.inventory.service import SERVICE
-from services.inventory.stock import move, provision, stock_item
+from services.inventory.stock import Place, move, provision, stock_item
 from services.inventory.tables import Bucket
 from services.skeleton.database import Database
 from services.skeleton.service import Context, Ledger
@@ -27,7 +27,7 @@ def test_a_line_that_is_short_moves_nothing(tmp_path: Path, quantity: int) -> No
         context = Context(connection, "k", "POST /v1/reservations", lambda: datetime(2026, 3, 1, tzinfo=UTC), ledger)
         provision(context, ProvisionRequest(items=[ProvisionedItem(sku="A", quantity=2)]))
         before = len(ledger.rows)
-        is_moved = move(context, "SO-1", {"A": quantity}, Bucket.AVAILABLE, Bucket.RESERVED)
+        is_moved = move(context, "SO-1", {Place("A", "main"): quantity}, Bucket.AVAILABLE, Bucket.RESERVED)
         return is_moved, stock_item(context, sku="A").available, len(ledger.rows) - before
 
     assert database.write(work) == ((True, 0, 1) if quantity == 2 else (False, 2, 0))

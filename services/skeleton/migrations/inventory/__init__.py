@@ -1,0 +1,1 @@
+"""The revisions of the inventory service's tables."""

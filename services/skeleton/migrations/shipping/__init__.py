@@ -1,0 +1,1 @@
+"""The revisions of the shipping service's tables."""

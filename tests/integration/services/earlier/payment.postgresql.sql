@@ -1,0 +1,44 @@
+CREATE TABLE authorization_ (
+    authorization_id VARCHAR(260) NOT NULL,
+    order_id VARCHAR(64) NOT NULL,
+    amount BIGINT NOT NULL,
+    currency VARCHAR(3) NOT NULL,
+    payment_method VARCHAR(64) NOT NULL,
+    state VARCHAR(8) NOT NULL,
+    PRIMARY KEY (authorization_id),
+    CONSTRAINT authorization_positive CHECK (amount > 0),
+    CONSTRAINT authorization_state CHECK (state IN ('held', 'voided', 'captured'))
+);
+
+CREATE TABLE barrier (
+    id BIGSERIAL NOT NULL,
+    key VARCHAR(255) NOT NULL,
+    kind VARCHAR(6) NOT NULL,
+    operation TEXT NOT NULL,
+    undoes VARCHAR(255),
+    order_id TEXT,
+    request_hash TEXT NOT NULL,
+    outcome VARCHAR(9) NOT NULL,
+    status SMALLINT NOT NULL,
+    body TEXT NOT NULL,
+    undone_by VARCHAR(255),
+    at TIMESTAMP WITH TIME ZONE NOT NULL,
+    PRIMARY KEY (id),
+    CONSTRAINT uq_barrier_key_kind UNIQUE (key, kind)
+);
+
+CREATE INDEX ix_barrier_at ON barrier (at);
+
+CREATE TABLE ledger (
+    id BIGSERIAL NOT NULL,
+    at TIMESTAMP WITH TIME ZONE NOT NULL,
+    operation TEXT NOT NULL,
+    key TEXT NOT NULL,
+    order_id TEXT NOT NULL,
+    entry_id VARCHAR(260) NOT NULL,
+    debit VARCHAR(80) NOT NULL,
+    credit VARCHAR(80) NOT NULL,
+    amount BIGINT NOT NULL CONSTRAINT posting_positive CHECK (amount > 0),
+    currency VARCHAR(3) NOT NULL,
+    PRIMARY KEY (id)
+);
