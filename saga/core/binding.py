@@ -74,7 +74,8 @@ def result_model(action: object, where: str) -> type[Model] | None:
     if returned is type(None):
         return None
     if not is_model(returned):
-        msg = f"{where}: must say what it returns, a JSON model (a pydantic model), Call[Model] or None; it says {returned!r}"
+        says = "nothing" if returned is inspect.Parameter.empty else repr(returned)
+        msg = f"{where}: must say what it returns, a JSON model (a pydantic model), Call[Model] or None; it says {says}"
         raise DefinitionError(msg)
     return returned  # type: ignore[no-any-return]
 
@@ -108,7 +109,11 @@ def bind(action: object, input_model: type[Model], results: Mapping[str, type[Mo
         wanted: list[tuple[str, Any]] = [("request", action.request)]
     elif callable(action):
         hints = hints_of(action, where)
-        wanted = [(name, hints.get(name)) for name in inspect.signature(action).parameters]
+        names = inspect.signature(action).parameters
+        if bare := [name for name in names if name not in hints]:
+            msg = f"{where}: parameter {bare[0]} has no type annotation; annotate it with the saga's input, a result model of an earlier step, or StepContext"
+            raise DefinitionError(msg)
+        wanted = [(name, hints[name]) for name in names]
     else:
         msg = f"{where}: a step is a function or an operation, not {action!r}"
         raise DefinitionError(msg)

@@ -60,6 +60,11 @@ def _check_shape(saga: str, order: list[Step]) -> None:
         if step.kind is Kind.PIVOT and (step.compensation is not None or step.on_unknown == "compensate"):
             msg = f"{step.name}: a pivot is never compensated; make it compensatable, or drop its compensation policy"
             raise DefinitionError(msg)
+        if step.kind in (Kind.READONLY, Kind.RETRIABLE) and step.compensation is not None:
+            msg = (
+                f"{step.name}: a {step.kind} step has nothing to undo; make it compensatable, or drop its compensation"
+            )
+            raise DefinitionError(msg)
         if step.kind is Kind.COMPENSATABLE and step.compensation is None:
             msg = f"{step.name}: compensatable(...) without compensation; name its undo, or say what it is: readonly, retriable"
             raise DefinitionError(msg)

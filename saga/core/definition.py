@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 from saga.core.checks import checked
 from saga.core.connector import Model
 from saga.core.fingerprint import fingerprint
+from saga.core.projection import Projection
 from saga.core.states import Direction
 from saga.core.steps import (
     DURATION,
@@ -57,7 +58,8 @@ class Saga(Generic[In]):
     """A definition. `entity` names the business object (its order id): one live saga per entity.
 
     `deadline_s` bounds the time until the pivot; a saga that is late is rolled back with cause `deadline`. With
-    `parallel_compensation` branches that were parallel forward are undone together.
+    `parallel_compensation` branches that were parallel forward are undone together. `on_change` keeps a row of a table beside
+    the journal, in the transaction of each decision.
     Raises `DefinitionError` when it could not run.
     """
 
@@ -68,6 +70,7 @@ class Saga(Generic[In]):
     steps: Sequence[Tree]
     deadline_s: float | None = None
     parallel_compensation: bool = False
+    on_change: Projection | None = None
     order: tuple[Step, ...] = field(init=False)
     by_name: dict[str, Step] = field(init=False)
     fingerprint: str = field(init=False)

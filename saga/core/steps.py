@@ -8,6 +8,7 @@ could run is refused where the step is written, by name and with what may stand 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Concatenate, Literal, TypedDict, Unpack, get_args, overload
@@ -200,9 +201,11 @@ def _step(
         msg = f"the {kind} step of {what} has no name of its own; give it one: {kind}(..., name={example!r})"
         raise DefinitionError(msg)
     given: dict[str, Any] = {"compensation": compensation, **options}
-    if unknown := sorted(given.keys() - StepOptions.__annotations__.keys() - {"compensation"}):
-        msg = f"{name}: {kind}(...) has no option {unknown[0]!r}; it has {', '.join(StepOptions.__annotations__)}"
-        raise DefinitionError(msg)
+    known = [*(["compensation"] if kind is Kind.COMPENSATABLE else []), *StepOptions.__annotations__]
+    if unknown := sorted(given.keys() - {*known, "compensation"}):
+        near = get_close_matches(unknown[0], [*known, "name"], 1)
+        meant = f"did you mean {near[0]!r}? It" if near else "it"
+        raise DefinitionError(f"{name}: {kind}(...) has no option {unknown[0]!r}; {meant} has {', '.join(known)}")
     return Step(name, kind, action, **given)
 
 
@@ -239,7 +242,7 @@ def compensatable(
 def compensatable(
     action: Action,
     *,
-    compensation: Compensation,
+    compensation: Compensation | None = None,  # required by the type; a misspelt one is named by `_step`, not by Python
     name: str | None = None,
     **options: Unpack[StepOptions],
 ) -> Step:

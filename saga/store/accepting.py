@@ -10,6 +10,7 @@ The latest run of an entity tells everything: a run is only accepted when all be
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from saga.core.projection import ProjectedRow
 from saga.core.states import SagaStatus
 from saga.store.port import AcceptResult, AcceptStatus, JournalEntry, NewSaga
 
@@ -42,6 +43,7 @@ class FreshSaga:
     new: NewSaga
     run: int
     entry: JournalEntry
+    row: ProjectedRow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def settle(
         if result is None:
             before = latest.get(entity_key_of(new))
             run = 1 if before is None else before.run + 1
-            acceptance.fresh.append(FreshSaga(new, run, new.first_entry(run)))
+            acceptance.fresh.append(FreshSaga(new, run, new.first_entry(run), new.row(run)))
             latest[entity_key_of(new)] = LatestRun(new.saga_id, run, SagaStatus.RUNNING)
             if (key := request_key_of(new)) is not None:
                 known[key] = KnownRequest(new.request_hash or "", new.saga_id, run)

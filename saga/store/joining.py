@@ -10,10 +10,12 @@ can come in between, and no savepoint is used: opened by the driver outside a tr
 from contextlib import suppress
 
 from sqlalchemy import Connection, and_, func, select, text, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from saga.core.projection import ProjectedRow
 from saga.core.states import SagaStatus
 from saga.errors import ConcurrencyError, FingerprintChanged
+from saga.log import logger
 from saga.store.accepting import (
     EntityKey,
     FreshSaga,
@@ -25,6 +27,7 @@ from saga.store.accepting import (
     settle,
 )
 from saga.store.port import AcceptResult, AcceptStatus, NewSaga
+from saga.store.projecting import upsert_of
 from saga.store.queries import register_definition
 from saga.store.refusing import saga_refusal
 from saga.store.tables import SQLITE, Tables, tables_of
@@ -119,3 +122,14 @@ def _insert(connection: Connection, tables: Tables, fresh: FreshSaga) -> None:
             min_reader_version=entry.min_reader_version,
         )
     )  # fmt: skip
+    if fresh.row is not None:
+        _write_row(connection, tables, new.saga_id, fresh.row)
+
+
+def _write_row(connection: Connection, tables: Tables, saga_id: str, row: ProjectedRow) -> None:
+    """In a savepoint of its own, which is inside of the caller's transaction by now: what is wrong with the row refuses nothing."""
+    try:
+        with connection.begin_nested():
+            connection.execute(upsert_of(row, tables.metadata.schema))
+    except DBAPIError as error:
+        logger.error("row_left_out", saga_id=saga_id, reason=row.projection.table, error=str(error.orig))

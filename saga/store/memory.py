@@ -8,8 +8,10 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from saga.clock import Clock, SystemClock
+from saga.core.projection import ProjectedRow, Projection, Value
 from saga.core.states import HaltReason, SagaStatus
 from saga.store.accepting import (
     EntityKey,
@@ -32,12 +34,14 @@ from saga.store.port import (
     JournalEntry,
     NewSaga,
     RequestRow,
+    Rest,
+    RowFilter,
     SagaFilter,
     SagaRow,
     Wanted,
     WorkerRow,
 )
-from saga.store.refusing import Refused, append_refusal, in_order, isolate, saga_refusal
+from saga.store.refusing import Refused, append_refusal, in_order, isolate, keeping_decisions, saga_refusal
 from saga.store.sweeping import pushed_s
 
 
@@ -68,6 +72,7 @@ class MemoryStore:
         self._requests: dict[RequestKey, tuple[str, str]] = {}
         self._worker_rows: dict[str, _StoredWorker] = {}
         self._definitions: dict[tuple[str, int], str] = {}
+        self._rows: dict[str, dict[tuple[Value, ...], dict[str, Value]]] = {}
 
     def now(self) -> datetime:
         return self._clock.now()
@@ -83,6 +88,9 @@ class MemoryStore:
         )
 
     def append(self, group: Sequence[Append]) -> list[AppendResult]:
+        return keeping_decisions(group, self._append_together)
+
+    def _append_together(self, group: Sequence[Append]) -> list[AppendResult]:
         with self._lock:
             results = {item.saga_id: self._append_one(item) for item in in_order(group)}
         return [results[item.saga_id] for item in group]
@@ -103,9 +111,10 @@ class MemoryStore:
             due = [row for row in self._due(now) if _is_wanted(row[2].row, wanted)]
             for _, _, stored in sorted(due, key=lambda row: row[:2])[:limit]:
                 row, pushes = stored.row, stored.pushes
-                stored.row = replace(row, due_at=now + timedelta(seconds=pushed_s(push_s, pushes)))
+                until = now + timedelta(seconds=pushed_s(push_s, pushes))
+                stored.row = replace(row, due_at=until)
                 stored.pushes = pushes + 1
-                swept.append(DueSaga(row.saga_id, row.definition, row.version, pushes))
+                swept.append(DueSaga(row.saga_id, row.definition, row.version, pushes, until))
             return swept
 
     def hand_back(self, saga_ids: Sequence[str]) -> None:
@@ -114,6 +123,14 @@ class MemoryStore:
             for stored in (self._sagas[saga_id] for saga_id in saga_ids if saga_id in self._sagas):
                 if stored.row.due_at is not None:
                     stored.row = replace(stored.row, due_at=min(stored.row.due_at, now))
+
+    def rest(self, rests: Sequence[Rest]) -> None:
+        with self._lock:
+            for it in rests:
+                stored = self._sagas.get(it.saga_id)
+                if stored is not None and stored.row.due_at == it.until:
+                    stored.row = replace(stored.row, due_at=it.due_at)
+                    stored.pushes = 0
 
     def due_counts(self) -> tuple[int, float]:
         with self._lock:
@@ -236,6 +253,27 @@ class MemoryStore:
         self._latest[entity_key_of(new)] = new.saga_id
         if (key := request_key_of(new)) is not None:
             self._requests[key] = (new.request_hash or "", new.saga_id)
+        self._write_row(fresh.row)
+
+    def _write_row(self, row: ProjectedRow | None) -> None:
+        if row is None:
+            return
+        projection = row.projection
+        values = dict(zip(projection.names, row.values, strict=True))
+        key = tuple(values[name] for name in projection.key)
+        table = self._rows.setdefault(projection.table, {})
+        if projection.inserts:
+            table.setdefault(key, {}).update(values)
+            return
+        for standing in table.values():
+            if tuple(standing.get(name) for name in projection.key) == key:
+                standing.update(values)
+
+    def rows(self, projection: Projection, wanted: RowFilter, limit: int) -> list[dict[str, Value]]:
+        with self._lock:
+            found = [dict(row) for row in self._rows.get(projection.table, {}).values() if _is_row_wanted(row, wanted)]
+        found.sort(key=lambda row: _place(row, wanted), reverse=True)
+        return found[:limit]
 
     def _append_one(self, item: Append) -> AppendResult:
         if append_refusal(item) is not None:
@@ -247,6 +285,7 @@ class MemoryStore:
             return AppendResult.APPENDED if is_same(stored.journal[entry.seq - 1], entry) else AppendResult.CONFLICT
         stored.journal.append(entry)
         stored.effects.extend(item.effects)
+        self._write_row(item.row)
         if (columns := item.columns) is not None:
             stored.row = replace(
                 stored.row,
@@ -270,6 +309,18 @@ def _is_wanted(row: SagaRow, wanted: Wanted) -> bool:
         row.status is SagaStatus.HALTED and row.halt_reason is not HaltReason.PARTICIPANT_DOWN
     )
     return is_known and (is_turned or not wanted.turned_only)
+
+
+def _is_row_wanted(row: Mapping[str, Value], wanted: RowFilter) -> bool:
+    return (
+        all(row[name] == value for name, value in wanted.equal.items())
+        and all(row[name] in values for name, values in wanted.one_of.items() if values)
+        and (wanted.before is None or _place(row, wanted) < wanted.before)
+    )
+
+
+def _place(row: Mapping[str, Value], wanted: RowFilter) -> tuple[Any, ...]:
+    return tuple(row[name] for name in wanted.order)
 
 
 def is_same(standing: JournalEntry, offered: JournalEntry) -> bool:

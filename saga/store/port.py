@@ -19,11 +19,12 @@ implementations to:
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Protocol
 
+from saga.core.projection import ProjectedRow, Projection, Value
 from saga.core.states import HaltReason, SagaStatus
 
 
@@ -76,6 +77,8 @@ class Append:
     columns: SagaColumns | None = None
     """When given, the saga row is updated in the same transaction."""
     effects: tuple[EffectRow, ...] = ()
+    row: ProjectedRow | None = None
+    """Written in the same transaction, to the table that the definition projects to."""
 
 
 class AppendResult(Enum):
@@ -105,6 +108,8 @@ class NewSaga:
     request_key: str | None = None
     request_hash: str | None = None
     priority: int = 0
+    row: Callable[[int], ProjectedRow | None] = lambda _run: None
+    """The row of the definition's projection for a given run, stored with it."""
 
 
 class AcceptStatus(Enum):
@@ -167,6 +172,18 @@ class DueSaga:
     version: int
     pushes: int
     """How often in a row it was swept before without anybody moving it (0 the first time): hints back off by it."""
+    until: datetime
+    """The instant to which this sweep pushed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A saga that was swept too early: its row said so, and its journal says that nobody need look before `due_at`."""
+
+    saga_id: str
+    until: datetime
+    """What the row says since the sweep; whatever else it says by now is right."""
+    due_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +234,17 @@ class SagaFilter:
     before: tuple[datetime, str] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RowFilter:
+    """Which rows of a projection's table: those whose columns hold these values, sorted by `order` descending, from behind
+    `before`, which has a value for each column of `order`."""
+
+    order: tuple[str, ...]
+    equal: Mapping[str, Value] = field(default_factory=dict)
+    one_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    before: tuple[Value, ...] | None = None
+
+
 class Store(Protocol):
     """A database, seen by the engine. Thread-safe; one instance per process, created after fork."""
 
@@ -249,6 +277,11 @@ class Store(Protocol):
         """Of the sagas that are `wanted`, take up to `limit` sagas whose due instant passed, the highest priority and the oldest first, and push each
         one's due instant to `push_s` from now (doubling with every push in a row up to 60 s), in one row-returning
         statement: of twenty sweepers exactly one gets a saga (RELIABILITY 19)."""
+        ...
+
+    def rest(self, rests: Sequence[Rest]) -> None:
+        """Correct the due instant of sagas that were looked at in vain, unless somebody has written it since. Without this a
+        saga that is looked at too early is pushed further with each look, beyond the instant at which it is really due."""
         ...
 
     def due_counts(self) -> tuple[int, float]:
@@ -310,6 +343,10 @@ class Store(Protocol):
     def lost_requests(self, after: RequestRow | None, limit: int) -> list[RequestRow]:
         """Request rows behind `after`, ascending by environment, tenant and key, whose saga has no row: a repeat under
         such a key is answered with a saga that is not there."""
+        ...
+
+    def rows(self, projection: Projection, wanted: RowFilter, limit: int) -> list[dict[str, Value]]:
+        """Rows of a projection's table. Raises `UsageError` when the database lacks the table or one of its columns."""
         ...
 
     def workers(self) -> list[tuple[WorkerRow, datetime]]:

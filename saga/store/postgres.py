@@ -15,7 +15,7 @@ from typing import Any
 
 from psycopg import errors
 
-from saga.clock import SteeredClock
+from saga.clock import SteeredClock, monotonic
 from saga.core.states import SagaStatus
 from saga.errors import StoreUnavailable
 from saga.store import postgres_sql as statements
@@ -39,13 +39,15 @@ from saga.store.port import (
     DueSaga,
     JournalEntry,
     NewSaga,
+    Rest,
     Wanted,
     WorkerRow,
 )
-from saga.store.postgres_connections import PINS, PostgresConnections, Session
+from saga.store.postgres_connections import PINS, ROW_PINS, PostgresConnections, Session
 from saga.store.postgres_workers import PostgresWorkers
+from saga.store.projecting import grouped
 from saga.store.reads import Reads
-from saga.store.refusing import Refused, in_order, isolate
+from saga.store.refusing import Refused, in_order, isolate, keeping_decisions
 from saga.store.sweeping import PUSH_CAP_S
 from saga.store.tables import POSTGRES
 
@@ -58,16 +60,17 @@ class PostgresStore(Reads):
     def __init__(self, url: str, *, pool_size: int = 4) -> None:
         self._connections = PostgresConnections(url, pool_size)
         self._clock = SteeredClock()
-        self._workers = PostgresWorkers(self._connections)
+        self._workers = PostgresWorkers(self._connections, self._clock.steer)
         super().__init__(self._connections.read, POSTGRES, self.now)
         self.now()
 
     def now(self) -> datetime:
+        asked = monotonic()
         answer = self._connections.run(lambda session: session.execute("SELECT clock_timestamp()").fetchone(), "now")
         if answer is None:
             raise StoreUnavailable("the database gave no time; the call may be repeated")
         instant: datetime = answer[0].astimezone(UTC)
-        self._clock.steer(instant)
+        self._clock.steer(instant, asked)
         return instant
 
     def clock(self) -> datetime:
@@ -77,9 +80,12 @@ class PostgresStore(Reads):
         if not group:
             return []
         ordered = in_order(group)
-        results = isolate(ordered, self._append_together, lambda _item, _reason: AppendResult.REFUSED)
+        results = keeping_decisions(ordered, self._append_isolated)
         of_saga = {item.saga_id: result for item, result in zip(ordered, results, strict=True)}
         return [of_saga[item.saga_id] for item in group]
+
+    def _append_isolated(self, ordered: Sequence[Append]) -> list[AppendResult]:
+        return isolate(ordered, self._append_together, lambda _item, _reason: AppendResult.REFUSED)
 
     def accept(self, group: Sequence[NewSaga]) -> list[AcceptResult]:
         if not group:
@@ -101,7 +107,16 @@ class PostgresStore(Reads):
         names = wanted.names
         values = (names, names, list(wanted.without), wanted.turned_only, limit, PUSH_CAP_S, push_s)
         rows = self._rows(statements.SWEEP, values, "sweep")
-        return [DueSaga(*row[:4]) for row in sorted(rows, key=lambda row: (-row[4], row[5]))]
+        return [DueSaga(*row[:5]) for row in sorted(rows, key=lambda row: (-row[5], row[6]))]
+
+    def rest(self, rests: Sequence[Rest]) -> None:
+        ordered = sorted(rests, key=lambda it: it.saga_id)
+        values = (
+            statements.texts(it.saga_id for it in ordered),
+            statements.instants(it.until for it in ordered),
+            statements.instants(it.due_at for it in ordered),
+        )
+        self._rows(statements.REST, values, "rest")
 
     def hand_back(self, saga_ids: Sequence[str]) -> None:
         self._rows(statements.HAND_BACK, (list(saga_ids),), "hand back")
@@ -126,15 +141,27 @@ class PostgresStore(Reads):
         return self._connections.run(lambda session: self._connections.pinned(session, statement, values), what)
 
     def _append_together(self, ordered: Sequence[Append]) -> list[AppendResult]:
-        return self._connections.run(lambda session: self._append_on(session, ordered), "append")
+        try:
+            return self._connections.run(lambda session: self._append_on(session, ordered), "append")
+        except errors.UniqueViolation as error:  # of a projection's table: the journal's own key gives way in silence
+            raise Refused(str(error)) from error
+        except StoreUnavailable as error:
+            if isinstance(error.__cause__ and error.__cause__.__cause__, errors.LockNotAvailable) and _has_rows(
+                ordered
+            ):
+                raise Refused("somebody holds a lock on a row of a projection") from error
+            raise
 
     def _append_on(self, session: Session, ordered: Sequence[Append]) -> list[AppendResult]:
         values = statements.entry_arrays([(item.saga_id, item.entry) for item in ordered])
         statement = statements.APPEND
-        if any(item.columns is not None or item.effects for item in ordered):
-            statement = statements.APPEND_WITH_COLUMNS
+        if any(item.columns is not None or item.effects or item.row is not None for item in ordered):
+            rows = grouped([(item.saga_id, item.row) for item in ordered if item.row is not None])
+            statement = statements.append_with(tuple(rows))
             values += statements.column_arrays(ordered) + statements.effect_arrays(ordered)
-        inserted = {row[0] for row in self._connections.pinned(session, statement, values)}
+            values += [array for some in rows.values() for array in statements.row_arrays(some)]
+        pins = ROW_PINS if _has_rows(ordered) else PINS
+        inserted = {row[0] for row in self._connections.pinned(session, statement, values, pins)}
         missed = [item for item in ordered if item.saga_id not in inserted]
         repeated = self._repeated(session, missed) if missed else set()
         stored = inserted | repeated
@@ -174,10 +201,15 @@ class PostgresStore(Reads):
         request_keys = sorted({key for new in group if (key := request_key_of(new)) is not None})
         entity_keys = sorted({entity_key_of(new) for new in group})
         # Entities before keys: whoever sees another's saga then also sees its key, and answers replayed, not duplicate.
+        asked = monotonic()
         with session.pipeline():
-            session.execute(PINS, prepare=True)
+            told = session.execute(f"{PINS}, clock_timestamp()", prepare=True)
             latest = session.execute(statements.LATEST_RUNS, statements.key_arrays(entity_keys, 4), prepare=True)
             known = session.execute(statements.KNOWN_REQUESTS, statements.key_arrays(request_keys, 3), prepare=True)
+        if (
+            instant := told.fetchone()
+        ) is not None:  # a process that only accepts has no lease that would steer its clock
+            self._clock.steer(instant[-1], asked)
         for environment, tenant, key, request_hash, saga_id, run in known:
             requests[environment, tenant, key] = KnownRequest(request_hash, saga_id, run)
         for environment, tenant, definition, entity, saga_id, run, status in latest:
@@ -187,5 +219,12 @@ class PostgresStore(Reads):
     def _insert(self, session: Session, fresh: Sequence[FreshSaga]) -> None:
         by_entity = sorted(fresh, key=lambda one: entity_key_of(one.new))
         entries = [(one.new.saga_id, one.entry) for one in by_entity]
-        values = statements.request_arrays(fresh) + statements.entry_arrays(entries) + statements.saga_arrays(by_entity)
-        self._connections.pinned(session, statements.INSERT_SAGAS, values)
+        values = statements.request_arrays(fresh) + statements.entry_arrays(entries)
+        rows = grouped([(one.new.saga_id, one.row) for one in by_entity if one.row is not None])
+        values += [array for some in rows.values() for array in statements.row_arrays(some)]
+        values += statements.saga_arrays(by_entity)
+        self._connections.pinned(session, statements.accept_with(tuple(rows)), values)
+
+
+def _has_rows(group: Sequence[Append]) -> bool:
+    return any(item.row is not None for item in group)

@@ -32,7 +32,16 @@ Session = psycopg.Connection[tuple[Any, ...]]
 
 PINS = """SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
     set_config('enable_mergejoin', 'off', true), set_config('lock_timeout', '5s', true)"""
-REFUSALS = (psycopg.DataError, errors.CheckViolation, errors.NotNullViolation, UnicodeEncodeError)
+ROW_PINS = PINS.replace("'5s'", "'300ms'")
+"""For statements that write rows of projections too: a lock that somebody holds on his own table must not hold up the journal."""
+REFUSALS = (
+    psycopg.DataError,
+    errors.CheckViolation,
+    errors.NotNullViolation,
+    errors.ForeignKeyViolation,
+    UnicodeEncodeError,
+)
+LACKING = (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName, errors.InsufficientPrivilege)
 CONNECTION_LOST = ("08", "57P")
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction, alchemy.TimeoutError)
 
@@ -56,14 +65,16 @@ class PostgresConnections:
         self._guard.check()
         return repeat(lambda: self._attempt_read(work), what)
 
-    def pinned(self, session: Session, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    def pinned(
+        self, session: Session, statement: str, values: Sequence[Any], pins: str = PINS
+    ) -> list[tuple[Any, ...]]:
         """Run one statement as a pinned pipeline; its rows.
 
         One and never several: a value that the driver refuses stops a pipeline half-way, and its Sync would commit the
         statements before.
         """
         with session.pipeline():
-            session.execute(PINS, prepare=True)
+            session.execute(pins, prepare=True)
             cursor = session.execute(statement, values, prepare=True)
         return cursor.fetchall() if cursor.description else []
 
@@ -97,9 +108,11 @@ class PostgresConnections:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (alchemy.DBAPIError, *AWAY, *REFUSALS, errors.UndefinedTable, errors.InvalidSchemaName) as error:
+        except (alchemy.DBAPIError, *AWAY, *REFUSALS, *LACKING) as error:
             cause = error.orig if isinstance(error, alchemy.DBAPIError) and error.orig is not None else error
-            if isinstance(cause, errors.UndefinedTable | errors.InvalidSchemaName):
+            if isinstance(cause, errors.InsufficientPrivilege):
+                raise UsageError(f"the role of this process lacks a right: {cause}; saga db grants") from cause
+            if isinstance(cause, LACKING):
                 raise UsageError("the database has no tables of this release: run `saga db upgrade`") from cause
             if isinstance(cause, REFUSALS):
                 raise Refused(str(cause)) from cause

@@ -6,12 +6,15 @@ it in the same statement, so a saga's decision is stored whole or not at all. ON
 because the unit is one row per saga.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
+from saga.core.projection import Kind, ProjectedRow, Projection
 from saga.store.accepting import EntityKey, FreshSaga, RequestKey, request_key_of
 from saga.store.port import Append, JournalEntry
+from saga.store.projecting import upsert
 
 JOURNAL_COLUMNS = "saga_id, seq, at, writer, actor, reason, body, prev_hash, min_reader_version"
 JOURNAL_ARRAYS = """unnest(%s::text[], %s::int[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[],
@@ -23,7 +26,7 @@ WHERE EXISTS (SELECT FROM saga.journal p WHERE p.saga_id = d.saga_id AND p.seq =
 ON CONFLICT (saga_id, seq) DO NOTHING RETURNING saga_id, seq"""
 
 APPEND = INSERT_ENTRIES
-APPEND_WITH_COLUMNS = f"""WITH inserted AS ({INSERT_ENTRIES}), moved AS (
+WITH_COLUMNS = f"""WITH inserted AS ({INSERT_ENTRIES}), moved AS (
     UPDATE saga.saga s SET status = c.status, halt_reason = c.halt_reason, due_at = c.due_at, ended_at = c.ended_at,
         due_pushes = 0
     FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])
@@ -34,7 +37,7 @@ APPEND_WITH_COLUMNS = f"""WITH inserted AS ({INSERT_ENTRIES}), moved AS (
     SELECT e.* FROM unnest(%s::text[], %s::int[], %s::smallint[], %s::text[], %s::text[], %s::text[], %s::bigint[],
         %s::smallint[], %s::timestamptz[]) AS e (saga_id, seq, ordinal, node, kind, unit, quantity, sign, expires_at)
     WHERE e.saga_id IN (SELECT saga_id FROM inserted)
-) SELECT saga_id, seq FROM inserted"""
+)"""
 
 STANDING = """SELECT j.saga_id, j.writer, j.prev_hash, j.body
 FROM unnest(%s::text[], %s::int[]) AS k (saga_id, seq) JOIN saga.journal j USING (saga_id, seq)"""
@@ -51,13 +54,15 @@ CROSS JOIN LATERAL (
     ORDER BY l.run DESC LIMIT 1
 ) s"""
 
-INSERT_SAGAS = f"""WITH requested AS (
+ACCEPTED = f"""WITH requested AS (
     INSERT INTO saga.request (environment, tenant, request_key, request_hash, saga_id, created_at)
     SELECT k.*, clock_timestamp() FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[]) AS k
 ), journalled AS (
-    INSERT INTO saga.journal ({JOURNAL_COLUMNS}) SELECT * FROM {JOURNAL_ARRAYS}
-)
-INSERT INTO saga.saga (saga_id, environment, tenant, definition, version, fingerprint, entity, run, due_at, priority,
+    INSERT INTO saga.journal ({JOURNAL_COLUMNS}) SELECT * FROM {JOURNAL_ARRAYS} RETURNING saga_id
+), inserted AS (
+    SELECT saga_id FROM journalled
+)"""
+INSERT_SAGAS = """INSERT INTO saga.saga (saga_id, environment, tenant, definition, version, fingerprint, entity, run, due_at, priority,
     status, accepted_at)
 SELECT k.*, 'running', clock_timestamp() FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::int[],
     %s::text[], %s::text[], %s::int[], %s::timestamptz[], %s::int[]) AS k"""
@@ -76,11 +81,46 @@ SWEEP = """WITH due AS (
 UPDATE saga.saga s SET due_pushes = s.due_pushes + 1,
     due_at = clock_timestamp() + make_interval(secs => least(%s, %s::float8 * power(2, least(s.due_pushes, 16))))
 FROM due WHERE s.saga_id = due.saga_id
-RETURNING s.saga_id, s.definition, s.version, s.due_pushes - 1, due.priority, due.due_at"""
+RETURNING s.saga_id, s.definition, s.version, s.due_pushes - 1, s.due_at, due.priority, due.due_at"""
 
+
+REST = """UPDATE saga.saga s SET due_at = r.due_at, due_pushes = 0
+FROM unnest(%s::text[], %s::timestamptz[], %s::timestamptz[]) AS r (saga_id, until, due_at)
+WHERE s.saga_id = r.saga_id AND s.due_at = r.until RETURNING s.saga_id"""
 
 HAND_BACK = """UPDATE saga.saga SET due_at = least(due_at, clock_timestamp())
 WHERE saga_id = ANY(%s::text[]) AND due_at IS NOT NULL RETURNING saga_id"""
+
+
+@cache
+def append_with(projections: tuple[Projection, ...]) -> str:
+    """The append that also moves cached columns, stores effects and writes rows of these projections."""
+    return f"{WITH_COLUMNS}{_viewed(projections)} SELECT saga_id, seq FROM inserted"
+
+
+@cache
+def accept_with(projections: tuple[Projection, ...]) -> str:
+    """The statement that stores new sagas, and rows of these projections."""
+    return f"{ACCEPTED}{_viewed(projections)} {INSERT_SAGAS}"
+
+
+def _viewed(projections: tuple[Projection, ...]) -> str:
+    return "".join(
+        f", viewed_{place} AS ({upsert(projection, on_postgresql=True)})"
+        for place, projection in enumerate(projections)
+    )
+
+
+def row_arrays(rows: Sequence[tuple[str, ProjectedRow]]) -> list[str]:
+    """For rows of one projection: the ids of their sagas, then one array per column."""
+    arrays = [texts(saga_id for saga_id, _ in rows)]
+    if not rows:
+        return arrays
+    projection = rows[0][1].projection
+    for place, name in enumerate(projection.names):
+        of_kind: Callable[[Iterable[Any]], str] = LITERALS[projection.columns[name]]
+        arrays.append(of_kind(row.values[place] for _, row in rows))
+    return arrays
 
 
 def entry_arrays(entries: Sequence[tuple[str, JournalEntry]]) -> list[str]:
@@ -164,14 +204,22 @@ def texts(values: Iterable[str | None]) -> str:
     )
 
 
-def numbers(values: Iterable[int]) -> str:
+def numbers(values: Iterable[int | None]) -> str:
     """The literal of an array of integers."""
-    return _literal(map(str, values))
+    return _literal("NULL" if value is None else str(value) for value in values)
 
 
 def instants(values: Iterable[datetime | None]) -> str:
     """A timestamptz[] literal."""
     return _literal("NULL" if value is None else f'"{value.isoformat()}"' for value in values)
+
+
+LITERALS: Mapping[Kind, Callable[[Iterable[Any]], str]] = {
+    "text": texts,
+    "bigint": numbers,
+    "boolean": numbers,  # True and False are what PostgreSQL reads as such
+    "timestamptz": instants,
+}
 
 
 def hashes(values: Iterable[bytes]) -> str:

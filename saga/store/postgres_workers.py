@@ -14,10 +14,12 @@ import contextlib
 import hashlib
 import json
 import threading
+from collections.abc import Callable
 from datetime import datetime
 
 import psycopg
 
+from saga.clock import monotonic
 from saga.store.connecting import CONNECT_TIMEOUT_S, conninfo
 from saga.store.contact import Contact
 from saga.store.port import WorkerRow
@@ -65,8 +67,9 @@ CLOSE = """WITH closed AS (
 class PostgresWorkers:
     """Leases of all workers, and the lock of the worker that this process is."""
 
-    def __init__(self, connections: PostgresConnections) -> None:
+    def __init__(self, connections: PostgresConnections, steer: Callable[[datetime, float], None]) -> None:
         self._connections = connections
+        self._steer = steer
         self._contact = Contact()
         self._lock = threading.Lock()
         self._worker_id: str | None = None
@@ -85,9 +88,11 @@ class PostgresWorkers:
 
     def renew(self, worker_id: str) -> bool:
         """Extend the lease, and take the lock again if its connection was lost."""
+        asked = monotonic()
         answer = self._connections.run(lambda session: session.execute(RENEW, (worker_id,)).fetchone(), "renew lease")
         if answer is None:
             return False
+        self._steer(answer[0], asked)
         self._contact.heard(answer[0])
         with self._lock:
             if worker_id == self._worker_id and not self._still_holds():
@@ -96,10 +101,12 @@ class PostgresWorkers:
 
     def dead(self) -> list[str]:
         """Open workers that are gone, as far as this process may judge."""
+        asked = monotonic()
         answer = self._connections.run(lambda session: session.execute(DEAD).fetchone(), "dead workers")
         if answer is None:
             return []
         now: datetime = answer[0]
+        self._steer(now, asked)
         return list(answer[1]) if self._contact.heard(now) else []
 
     def close_row(self, worker_id: str) -> int:

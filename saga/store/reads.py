@@ -6,9 +6,11 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
 
+from saga.core.projection import Projection, Value
 from saga.core.states import SagaStatus
 from saga.store import queries
-from saga.store.port import EffectRow, RequestRow, SagaFilter, SagaRow, WorkerRow
+from saga.store.port import EffectRow, RequestRow, RowFilter, SagaFilter, SagaRow, WorkerRow
+from saga.store.projecting import find_rows
 from saga.store.tables import Tables
 
 Result = TypeVar("Result")
@@ -52,6 +54,10 @@ class Reads:
         return self._read(
             lambda connection: queries.lost_requests(connection, self._tables, after, limit), "lost requests"
         )
+
+    def rows(self, projection: Projection, wanted: RowFilter, limit: int) -> list[dict[str, Value]]:
+        schema = projection.schema if self._tables.metadata.schema else None
+        return self._read(lambda connection: find_rows(connection, projection, wanted, limit, schema=schema), "rows")
 
     def workers(self) -> list[tuple[WorkerRow, datetime]]:
         return self._read(lambda connection: queries.workers(connection, self._tables), "workers")

@@ -5,12 +5,15 @@ PostgreSQL refuses by itself; SQLite would store a NUL byte and the memory store
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import TypeVar
 
-from saga.errors import SagaError
+from saga.core.projection import ProjectedRow
+from saga.errors import SagaError, StoreUnavailable
+from saga.log import logger
 from saga.store.accepting import FreshSaga
-from saga.store.port import Append, JournalEntry
+from saga.store.port import Append, AppendResult, JournalEntry
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -51,9 +54,57 @@ def isolate(
     return [isolate([item], together, refused)[0] for item in group]
 
 
+def keeping_decisions(
+    group: Sequence[Append], append: Callable[[Sequence[Append]], list[AppendResult]]
+) -> list[AppendResult]:
+    """`append(group)`, however the rows of projections fare: whatever is wrong with one costs neither its own decision nor a
+    neighbour's. When a group with rows fails, each saga is appended by itself, and one that fails again without its row."""
+    rows = [item.row for item in group if item.row is not None]
+    if not rows:
+        return append(group)
+    keys = {(row.projection.table, row.key) for row in rows}
+    if len(keys) == len(rows):  # two rows of one key in one statement would be one of them, or none
+        try:
+            results = append(group)
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # a constraint, a trigger, a type: the table is its owner's
+            logger.warning("rows_refused", error=f"{type(error).__name__}: {error}", count=len(rows))
+        else:
+            return [
+                _without_row(item, append, "refused")
+                if result is AppendResult.REFUSED and item.row is not None
+                else result
+                for item, result in zip(group, results, strict=True)
+            ]
+    return [_apart(item, append) for item in group]
+
+
+def _apart(item: Append, append: Callable[[Sequence[Append]], list[AppendResult]]) -> AppendResult:
+    try:
+        result = append([item])[0]
+    except StoreUnavailable:
+        raise
+    except Exception as error:  # as above
+        if item.row is None:
+            raise
+        return _without_row(item, append, f"{type(error).__name__}: {error}")
+    is_row = result is AppendResult.REFUSED and item.row is not None
+    return _without_row(item, append, "refused") if is_row else result
+
+
+def _without_row(item: Append, append: Callable[[Sequence[Append]], list[AppendResult]], why: str) -> AppendResult:
+    result = append([replace(item, row=None)])[0]
+    if result is AppendResult.APPENDED and item.row is not None:
+        logger.error("row_left_out", saga_id=item.saga_id, reason=item.row.projection.table, error=why)
+    return result
+
+
 def append_refusal(item: Append) -> str | None:
     """Why a database would refuse this entry; None when it would not."""
     words = [item.saga_id, *_entry_words(item.entry)]
+    if item.row is not None and (why := row_refusal(item.row)):
+        return why
     for effect in item.effects:
         words += [effect.node, effect.kind, effect.unit]
         if effect.sign not in SIGNS:
@@ -70,7 +121,16 @@ def saga_refusal(fresh: FreshSaga) -> str | None:
         return f"version {new.version} or priority {new.priority} is out of range"
     words = [new.saga_id, new.environment, new.tenant, new.definition, new.fingerprint, new.entity]
     words += [new.request_key or "", new.request_hash or "", *_entry_words(fresh.entry)]
-    return _entry_refusal(fresh.entry) or _words_refusal(words)
+    row_fault = None if fresh.row is None else row_refusal(fresh.row)
+    return _entry_refusal(fresh.entry) or _words_refusal(words) or row_fault
+
+
+def row_refusal(row: ProjectedRow) -> str | None:
+    """Why a database would refuse the values of this row, whatever constraints its table has."""
+    for name, value in zip(row.projection.names, row.values, strict=True):
+        if isinstance(value, int) and value not in INT64:
+            return f"{row.projection.table}.{name}: {value} is out of range"
+    return _words_refusal(value for value in row.values if isinstance(value, str))
 
 
 def _entry_words(entry: JournalEntry) -> list[str]:

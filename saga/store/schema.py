@@ -39,7 +39,7 @@ GRANTS = """
 -- Writes the journal and can never change it; every other right is what the engine needs to move a saga.
 GRANT USAGE ON SCHEMA saga TO {journal};
 GRANT SELECT, INSERT ON saga.journal, saga.effect, saga.request, saga.definition TO {journal};
-GRANT SELECT, INSERT, UPDATE ON saga.saga, saga.worker TO {journal};
+GRANT SELECT, INSERT, UPDATE ON saga.saga, saga.worker, saga.orders TO {journal};
 GRANT SELECT ON saga.transition, saga.alembic_version TO {journal};
 -- Reads everything: dashboards, audits.
 GRANT USAGE ON SCHEMA saga TO {reader};
@@ -47,7 +47,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA saga TO {reader};
 -- Runs `saga db upgrade`: owns the schema and what is in it.
 ALTER SCHEMA saga OWNER TO {migrator};
 """
-OWNED = ("saga", "journal", "request", "worker", "definition", "effect", "alembic_version")
+OWNED = ("saga", "journal", "request", "worker", "definition", "effect", "orders", "alembic_version")
 
 
 def head() -> str:

@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from sqlalchemy import exc as alchemy
 
 from saga.clock import SystemClock
+from saga.core.projection import ProjectedRow
 from saga.core.states import SagaStatus
 from saga.errors import UsageError
 from saga.store import sqlite_sql as statements
@@ -43,14 +44,16 @@ from saga.store.port import (
     DueSaga,
     JournalEntry,
     NewSaga,
+    Rest,
     Wanted,
     WorkerRow,
 )
+from saga.store.projecting import sqlite_values, upsert
 from saga.store.reads import Reads
-from saga.store.refusing import Refused, append_refusal, in_order, isolate, saga_refusal
+from saga.store.refusing import Refused, append_refusal, in_order, isolate, keeping_decisions, saga_refusal
 from saga.store.retrying import ForkGuard, Retriable, repeat
 from saga.store.sweeping import pushed_s
-from saga.store.tables import SQLITE, to_micros
+from saga.store.tables import SQLITE, from_micros, to_micros
 
 Result = TypeVar("Result")
 SECOND = 1_000_000
@@ -75,6 +78,12 @@ class SqliteStore(Reads):
         return self._clock.now()
 
     def append(self, group: Sequence[Append]) -> list[AppendResult]:
+        return keeping_decisions(group, self._append_allowed)
+
+    def _append_isolated(self, group: Sequence[Append]) -> list[AppendResult]:
+        return isolate(group, self._append_together, lambda _item, _why: AppendResult.REFUSED)
+
+    def _append_allowed(self, group: Sequence[Append]) -> list[AppendResult]:
         results: dict[str, AppendResult] = {}
         allowed: list[Append] = []
         for item in in_order(group):
@@ -82,7 +91,7 @@ class SqliteStore(Reads):
                 allowed.append(item)
             else:
                 results[item.saga_id] = AppendResult.REFUSED
-        answers = isolate(allowed, self._append_together, lambda _item, _why: AppendResult.REFUSED) if allowed else []
+        answers = self._append_isolated(allowed) if allowed else []
         results |= {item.saga_id: answer for item, answer in zip(allowed, answers, strict=True)}
         return [results[item.saga_id] for item in group]
 
@@ -111,6 +120,10 @@ class SqliteStore(Reads):
     def hand_back(self, saga_ids: Sequence[str]) -> None:
         values = (to_micros(self.now()), json.dumps(list(saga_ids)))
         self._write(lambda session: session.execute(statements.HAND_BACK, values), "hand back")
+
+    def rest(self, rests: Sequence[Rest]) -> None:
+        values = [(to_micros(it.due_at), it.saga_id, to_micros(it.until)) for it in rests]
+        self._write(lambda session: session.executemany(statements.REST, values), "rest")
 
     def register_worker(self, worker: WorkerRow) -> None:
         self._contact.expect(worker.lease_ttl_s)
@@ -159,9 +172,12 @@ class SqliteStore(Reads):
         without = json.dumps(wanted.without)
         values = (now, names, names, without, wanted.turned_only, limit)
         due = session.execute(statements.DUE, values).fetchall()
-        for saga_id, _definition, _version, pushes in due:
-            session.execute(statements.PUSH, (now + int(pushed_s(push_s, pushes) * SECOND), saga_id))
-        return [DueSaga(*row) for row in due]
+        swept = []
+        for saga_id, definition, version, pushes in due:
+            until = now + int(pushed_s(push_s, pushes) * SECOND)
+            session.execute(statements.PUSH, (until, saga_id))
+            swept.append(DueSaga(saga_id, definition, version, pushes, from_micros(until)))
+        return swept
 
     def _close_worker_on(self, session: sqlite3.Connection, worker_id: str) -> int:
         now = to_micros(self.now())
@@ -214,7 +230,12 @@ def _translated() -> Iterator[None]:
         cause = error.orig if isinstance(error, alchemy.DBAPIError) and error.orig is not None else error
         if isinstance(cause, sqlite3.IntegrityError | sqlite3.DataError | UnicodeEncodeError | OverflowError):
             raise Refused(str(cause)) from cause
-        if "no such table" in str(cause):
+        if (
+            "no such table" in str(cause)
+            or "no such column" in str(cause)
+            or "has no column" in str(cause)
+            or "ON CONFLICT clause" in str(cause)
+        ):
             raise UsageError("the database has no tables of this release: run `saga db upgrade`") from cause
         if isinstance(cause, sqlite3.OperationalError | alchemy.TimeoutError):
             raise Retriable(str(cause)) from cause
@@ -231,6 +252,7 @@ def _append_one(session: sqlite3.Connection, item: Append) -> AppendResult:
     if item.columns is not None:
         session.execute(statements.MOVE, statements.column_values(item.saga_id, item.columns))
     session.executemany(statements.INSERT_EFFECT, statements.effect_values(item))
+    _write_row(session, item.row)
     return AppendResult.APPENDED
 
 
@@ -255,3 +277,9 @@ def _insert_saga(session: sqlite3.Connection, fresh: FreshSaga, now: int) -> Non
         session.execute(statements.INSERT_REQUEST, (*key, fresh.new.request_hash or "", fresh.new.saga_id, now))
     session.execute(statements.INSERT_SAGA, statements.saga_values(fresh, now))
     session.execute(statements.INSERT_FIRST_ENTRY, statements.entry_values(fresh.new.saga_id, fresh.entry))
+    _write_row(session, fresh.row)
+
+
+def _write_row(session: sqlite3.Connection, row: ProjectedRow | None) -> None:
+    if row is not None:
+        session.execute(upsert(row.projection, on_postgresql=False), sqlite_values(row))

@@ -39,6 +39,7 @@ AND (NOT ? OR status = 'compensating' OR (status = 'halted' AND halt_reason <> '
 ORDER BY priority DESC, due_at LIMIT ?"""
 HAND_BACK = """UPDATE saga SET due_at = min(due_at, ?)
 WHERE saga_id IN (SELECT value FROM json_each(?)) AND due_at IS NOT NULL"""
+REST = "UPDATE saga SET due_at = ?, due_pushes = 0 WHERE saga_id = ? AND due_at = ?"
 PUSH = "UPDATE saga SET due_at = ?, due_pushes = due_pushes + 1 WHERE saga_id = ?"
 
 REGISTER = """INSERT INTO worker (worker_id, host, pid, queues, started_at, lease_ttl_s, lease_until)

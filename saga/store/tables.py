@@ -75,7 +75,7 @@ class Instant(TypeDecorator[datetime]):
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """The six tables in the declaration of one dialect."""
+    """The tables in the declaration of one dialect."""
 
     metadata: MetaData
     saga: Table
@@ -209,12 +209,42 @@ def _effect(metadata: MetaData, words: Text) -> Table:
     )
 
 
+def _orders(metadata: MetaData, words: Text) -> None:
+    """The product's list of orders (`saga.fulfilment.orders_table`); the engine writes it as it would any projection."""
+    orders = Table(
+        "orders",
+        metadata,
+        Column("environment", words, nullable=False),
+        Column("tenant", words, nullable=False),
+        Column("order_id", words, nullable=False),
+        Column("saga_id", words, nullable=False),
+        Column("run", BigInteger, nullable=False),
+        Column("status", words, nullable=False),
+        Column("saga_status", words, nullable=False),
+        Column("halt_reason", Text),
+        Column("customer_id", words, nullable=False),
+        Column("country", words, nullable=False),
+        Column("currency", words, nullable=False),
+        Column("goods", BigInteger, nullable=False),
+        Column("total", BigInteger),
+        Column("accepted_at", Instant, nullable=False),
+        Column("ended_at", Instant),
+        PrimaryKeyConstraint("environment", "tenant", "order_id", name="orders_pkey"),
+    )
+    of = orders.c
+    latest = (of.accepted_at, of.order_id)
+    Index("orders_latest", of.environment, of.tenant, *latest)
+    Index("orders_of_customer", of.environment, of.tenant, of.customer_id, *latest)
+    Index("orders_in_status", of.environment, of.tenant, of.status, *latest)
+
+
 def declare(schema: str | None) -> Tables:
     """The tables in `schema` (PostgreSQL), or in none (SQLite)."""
     metadata = MetaData(schema=schema)
     words = Text(collation="C") if schema else Text()
     saga = _saga(metadata, words)
     _saga_indexes(saga)
+    _orders(metadata, words)
     return Tables(
         metadata,
         saga,

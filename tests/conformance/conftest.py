@@ -12,7 +12,7 @@ from saga.store.port import Store
 from tests import services_available as servers
 
 OpenAnother = Callable[[], Store]
-TABLES = "saga.saga, saga.journal, saga.request, saga.worker, saga.definition, saga.effect"
+TABLES = "saga.saga, saga.journal, saga.request, saga.worker, saga.definition, saga.effect, saga.orders"
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from saga.core.states import HaltReason, SagaStatus
-from saga.store.port import Append, SagaColumns, Store, Wanted
+from saga.store.port import Append, Rest, SagaColumns, Store, Wanted
 from saga.store.sweeping import pushed_s
 from tests.conformance.building import accepted, due_ago, entry, moved, new_saga
 from tests.conformance.conftest import OpenAnother
@@ -123,3 +123,28 @@ def test_what_is_handed_back_is_due_at_once_for_the_others(store: Store) -> None
     store.hand_back([mine, ended, "nobody"])
     assert store.sweep_due(10, 30.0, Wanted(without=(mine, "nobody"))) == []
     assert [(due.saga_id, due.pushes) for due in store.sweep_due(10, 30.0)] == [(mine, 1)]
+
+
+def test_what_is_handed_back_keeps_its_place_in_the_line(store: Store) -> None:
+    """Oldest first: a saga that was due for long does not fall behind younger ones because somebody had it in hand."""
+    old, young = (accepted(store, due_at=due_ago(store, ago_s)).saga_id for ago_s in (100, 10))
+    store.hand_back([old])
+    assert [due.saga_id for due in store.sweep_due(1, 30.0)] == [old]
+    assert [due.saga_id for due in store.sweep_due(1, 30.0)] == [young]
+
+
+def test_a_saga_that_was_looked_at_too_early_rests_until_its_instant(store: Store) -> None:
+    """Its pushes begin anew, and a row that somebody has written since the sweep stays as it is."""
+    early, moved = (accepted(store, due_at=due_ago(store, 10)).saga_id for _ in range(2))
+    swept = {due.saga_id: due for due in store.sweep_due(10, 30.0)}
+    store.hand_back([moved])
+    before = store.row(moved)
+    later = store.now() + timedelta(hours=1)
+    store.rest([Rest(saga_id, swept[saga_id].until, later) for saga_id in (moved, early)])
+    row = store.row(early)
+    assert row is not None
+    assert row.due_at == later
+    assert store.row(moved) == before
+    store.rest([Rest(early, later, due_ago(store, 1))])
+    [due] = [it for it in store.sweep_due(10, 30.0) if it.saga_id == early]
+    assert due.pushes == 0

@@ -12,6 +12,7 @@ from saga.store.joining import accept_on
 from saga.store.opening import open_store
 from saga.store.port import AcceptStatus, Store
 from tests.conformance.building import entry, moved, new_id, new_saga
+from tests.conformance.test_rows import row, seen
 
 
 @pytest.fixture(params=["postgres", "sqlite"])
@@ -97,3 +98,31 @@ def test_one_of_many_callers_wins(joined: tuple[Engine, Store]) -> None:
     with ThreadPoolExecutor(12) as threads:
         statuses = list(threads.map(offer, range(12)))
     assert sorted(statuses) == ["accepted"] + ["duplicate"] * 11
+
+
+def test_the_row_of_a_projection_commits_with_the_caller(joined: tuple[Engine, Store]) -> None:
+    """Rolled back with him, committed with him."""
+    engine, store = joined
+    order_id = new_id("o")
+    new = new_saga(store, entity=order_id, row=lambda run: row(store, order_id, run=run))
+    with engine.connect() as connection:
+        accept_on(connection, new)
+        connection.rollback()
+    assert seen(store, order_id) == []
+    with engine.begin() as connection:
+        accept_on(connection, new)
+    assert [it["run"] for it in seen(store, order_id)] == [1]
+
+
+def test_a_row_that_is_refused_costs_the_caller_nothing(joined: tuple[Engine, Store]) -> None:
+    """His rows and the saga commit, the saga with its journal; the row is left out."""
+    engine, store = joined
+    order_id = new_id("o")
+    new = new_saga(store, entity=order_id, row=lambda _run: row(store, order_id, customer_id=None))
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO cart VALUES ('mine')"))
+        assert accept_on(connection, new).status is AcceptStatus.ACCEPTED
+    with engine.connect() as connection:
+        assert carts(connection) == 1
+    assert len(store.load([new.saga_id])[new.saga_id]) == 1
+    assert seen(store, order_id) == []

@@ -200,7 +200,7 @@ STORE = [
     Mutant(
         "due-is-pushed-in-memory",
         MEMORY,
-        "stored.row = replace(row, due_at=now + timedelta(seconds=pushed_s(push_s, pushes)))",
+        "stored.row = replace(row, due_at=until)",
         "stored.row = row",
         "every sweeper is handed the same sagas for ever",
         (f"{DUE}test_a_sweep_pushes_the_due_instant[memory]",),
@@ -325,5 +325,13 @@ STORE = [
         "if os.getpid() == 0:",
         "parent and child write to one socket",
         (f"{PARTS}test_a_fork_is_noticed",),
+    ),
+    Mutant(
+        "handed-back-in-its-place-on-postgres",
+        PG_SQL,
+        "SET due_at = least(due_at, clock_timestamp())",
+        "SET due_at = clock_timestamp()",
+        "a saga that is looked at often falls behind every younger one",
+        (f"{DUE}test_what_is_handed_back_keeps_its_place_in_the_line[postgres]",),
     ),
 ]

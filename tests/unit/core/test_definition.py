@@ -1,6 +1,7 @@
 """What is checked when a saga is built: each error names the step and says what to write instead."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from saga.core.connector import Call, Connector
 from saga.core.definition import Kind, Saga, Tree, compensatable, parallel, pivot, readonly, retriable, sequence
 from saga.core.retry import COMPENSATION_RETRY, RetryPolicy
 from saga.core.states import Direction
+from saga.core.steps import Step
 from saga.errors import DefinitionError
 from tests.unit.core.shop import Done, Order, abc, barrier, provider, saga_of, step
 
@@ -121,6 +123,14 @@ def test_a_pivot_with_a_compensation_policy_is_refused(policy: dict[str, Any]) -
     """A pivot is never compensated."""
     the_pivot = pivot(reserve, name="p", **policy)
     refused(the_pivot, says="p: a pivot is never compensated; make it compensatable, or drop its compensation policy")
+
+
+@pytest.mark.parametrize("kind", [readonly, retriable])
+def test_a_compensation_that_would_never_run_is_refused(kind: Callable[..., Step]) -> None:
+    """Its author believes that the step is undone."""
+    refused(
+        kind(reserve, name="r", compensation=release), says="r: a .* step has nothing to undo; make it compensatable"
+    )
 
 
 def test_a_retriable_before_the_pivot_is_refused() -> None:
@@ -325,13 +335,21 @@ def test_a_compensation_function_takes_what_its_own_step_returned() -> None:
         ({"pending_s": 0}, r"p: pending_s=0; it is a number of seconds above 0"),
         ({"queue": ""}, r"p: queue=''; letters, digits"),
         ({"queue": "a.rollback"}, r"p: queue='a.rollback'; .* not ending with '.rollback'"),
-        ({"qeue": "a"}, r"p: pivot\(\.\.\.\) has no option 'qeue'; it has queue, retry"),
+        ({"qeue": "a"}, r"p: pivot\(\.\.\.\) has no option 'qeue'; did you mean 'queue'\? It has queue, retry"),
+        ({"colour": "red"}, r"p: pivot\(\.\.\.\) has no option 'colour'; it has queue, retry"),
     ],
 )
 def test_an_option_that_nobody_can_mean_is_refused(option: dict[str, Any], says: str) -> None:
     """Taken as it stands a typo would change what a rollback does, in silence."""
     with pytest.raises(DefinitionError, match=says):
         pivot(reserve, name="p", **option)
+
+
+def test_a_misspelt_compensation_is_named() -> None:
+    """Python would say that `compensation` is missing, and nothing of the word that was typed."""
+    says = r"p: compensatable\(\.\.\.\) has no option 'compensaton'; did you mean 'compensation'\? It has compensation, queue"
+    with pytest.raises(DefinitionError, match=says):
+        compensatable(reserve, name="p", compensaton=release)  # type: ignore[call-overload, unused-ignore]
 
 
 def test_a_connector_says_a_known_word_about_keys() -> None:

@@ -149,8 +149,26 @@ def test_other_urls_are_refused(url: str) -> None:
 def test_a_store_in_memory_tells_the_time_it_is_given() -> None:
     """A steered clock steers leases and due instants of the simulator."""
     clock = SteeredClock()
-    clock.steer(NOON)
+    clock.steer(NOON, monotonic())
     store = MemoryStore(clock)
     assert NOON <= store.now() < NOON + timedelta(seconds=10)
-    clock.steer(NOON + timedelta(days=1))
+    clock.steer(NOON + timedelta(days=1), monotonic())
     assert store.clock() >= NOON + timedelta(days=1)
+
+
+def test_an_answer_that_took_long_says_nothing_of_the_time() -> None:
+    """A partition held it back, or the process stood still with the answer in its socket: it is of long ago."""
+    clock = SteeredClock()
+    clock.steer(NOON, monotonic())
+    clock.steer(NOON - timedelta(seconds=12), monotonic() - 12)
+    assert timedelta() <= clock.now() - NOON < timedelta(seconds=5)
+
+
+def test_of_two_answers_that_nearly_agree_the_later_is_right() -> None:
+    """Each was late by its way; one that is off by more is a clock that was changed."""
+    clock = SteeredClock()
+    clock.steer(NOON, monotonic())
+    clock.steer(NOON - timedelta(seconds=0.3), monotonic())
+    assert clock.now() >= NOON
+    clock.steer(NOON - timedelta(hours=1), monotonic())
+    assert clock.now() < NOON - timedelta(minutes=59)
