@@ -2,7 +2,7 @@
 
 What is compared, in turn in every round, each in worker processes of its own started here:
 
-- `process`: `saga worker` on PostgreSQL and RabbitMQ, durable.
+- `process`: `saga worker` on PostgreSQL and RabbitMQ, durable. `unhinted`: the same, and every hint is lost.
 - `task`: the task driver under a prefork worker with two children, durable.
 - `chain`: five no-op Celery tasks as a chain, prefork 2, results in Redis, not durable.
 
@@ -44,7 +44,7 @@ STEPS = 5
 WARM_UP = 100
 CALLERS = 64
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-PEERS = ("process", "task", "chain")
+PEERS = ("process", "unhinted", "task", "chain")
 END_S = 600.0
 
 
@@ -92,10 +92,10 @@ def be_worker(peer: str, place: Place) -> None:
         return
     saga = five_steps(place.queue)
     app = make_app(place.broker_url, [saga])
-    driver: Any = peer
+    driver: Any = "task" if peer == "task" else "process"
     limits = Limits(slots=256, threads=place.threads, held=512)
     attach(app, [saga], store_url=place.store_url, driver=driver, limits=limits)
-    if peer == "process":
+    if driver == "process":
         run_worker(app, loglevel="WARNING")
     else:
         _prefork(app)
@@ -118,7 +118,7 @@ class Client:
     stop: Callable[[], None]
 
 
-def saga_client(place: Place, ids_per_message: int) -> Client:
+def saga_client(place: Place, ids_per_message: int, *, is_hinting: bool = True) -> Client:
     saga = five_steps(place.queue)
     store = open_store(place.store_url, pool_size=4)
     starter = Starter(store, environment="benchmark", tenant="benchmark")
@@ -126,7 +126,8 @@ def saga_client(place: Place, ids_per_message: int) -> Client:
 
     def start(order_id: str) -> str:
         saga_id = starter.start(saga, Order(order_id=order_id)).saga_id
-        publisher.publish(first_hints(saga, saga_id))
+        if is_hinting:
+            publisher.publish(first_hints(saga, saga_id))
         return saga_id
 
     def wait(saga_ids: list[str]) -> None:
@@ -169,7 +170,11 @@ def chain_client(place: Place) -> Client:
 
 
 def be_client(peer: str, place: Place, count: int, single: int) -> None:
-    client = chain_client(place) if peer == "chain" else saga_client(place, 32 if peer == "process" else 1)
+    client = (
+        chain_client(place)
+        if peer == "chain"
+        else saga_client(place, 1 if peer == "task" else 32, is_hinting=peer != "unhinted")
+    )
     mark = f"{os.getpid()}"
     with ThreadPoolExecutor(CALLERS) as callers:
         client.wait(list(callers.map(client.start, (f"w{mark}-{number}" for number in range(WARM_UP)))))
@@ -304,11 +309,14 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         args += ["--queue", name, "--threads", str(options.threads)]
         for number in range(options.rounds):
             for peer in options.peers:
-                workers = options.workers if peer == "process" else 1
+                workers = options.workers if peer in ("process", "unhinted") else 1
                 measured[peer].append(measure(peer, place, options.sagas, options.single, workers, args))
                 print(f"round {number + 1} {peer}: {medians(measured[peer][-1:])}", file=sys.stderr, flush=True)
         delete_queues(place)
     result: dict[str, Any] = {peer: medians(rounds) for peer, rounds in measured.items()}
+    if {"process", "unhinted"} <= result.keys():
+        kept = result["unhinted"]["sagas_per_s"] / result["process"]["sagas_per_s"]
+        result["unhinted_over_process"] = round(kept, 2)
     if "chain" in result:
         base = result["chain"]["sagas_per_s"]
         for peer in options.peers:
@@ -316,7 +324,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     facts = {
         "steps": STEPS,
         "sagas": options.sagas,
-        "task_sagas": options.sagas,
         "rounds": options.rounds,
         "workers": options.workers,
     }

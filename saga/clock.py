@@ -7,6 +7,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+STEP_S = 0.5
+
 
 class Clock(Protocol):
     """What the runtime may know of time."""
@@ -27,17 +29,27 @@ class SteeredClock:
     """A clock that runs at the pace of this machine and shows the time of another, the database.
 
     A worker whose own clock is an hour off must not see leases expire an hour early (RELIABILITY 24): the store calls
-    `steer` with each `now()` that the database answers, and between two answers the monotonic clock carries on.
+    `steer` with every instant that the database answers, at least once a second in a process with a lease, and between two
+    answers the monotonic clock carries on. That clock stands still while a machine is suspended, and the database may move to
+    a server with another time, so one answer at the start would not do.
     """
 
     def __init__(self) -> None:
-        self._offset = datetime.now(UTC).timestamp() - time.monotonic()
+        self._offset: float | None = None
 
-    def steer(self, server_now: datetime) -> None:
-        """Adopt the server's instant; the error is at most the time that its answer took to arrive."""
-        self._offset = server_now.timestamp() - time.monotonic()
+    def steer(self, server_now: datetime, asked: float) -> None:
+        """Adopt the server's instant, asked for at `asked` of the monotonic clock. An answer is late by the time that it took to
+        arrive, so one that took longer than `STEP_S` says nothing; of two that nearly agree the later one is right; one that is
+        off by more than `STEP_S` is a clock that was changed."""
+        if self._offset is not None and time.monotonic() - asked > STEP_S:
+            return
+        offset = server_now.timestamp() - time.monotonic()
+        if self._offset is None or offset > self._offset or self._offset - offset > STEP_S:
+            self._offset = offset
 
     def now(self) -> datetime:
+        if self._offset is None:
+            return datetime.now(UTC)
         return datetime.fromtimestamp(time.monotonic() + self._offset, UTC)
 
 

@@ -1,4 +1,4 @@
-"""One logger for the whole package: JSON lines of allow-listed fields, no payloads and no personal data."""
+"""One logger for the whole package: an event and `name=value` of allow-listed fields, no payloads and no personal data."""
 
 import logging
 from typing import Any

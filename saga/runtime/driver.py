@@ -37,10 +37,10 @@ from typing import Any
 from saga.core.definition import Saga
 from saga.core.events import Decision, Ended, Event, PrepareFailed, Start, StartAsked, Woken
 from saga.core.fold import SagaState
-from saga.core.machine import decide
+from saga.core.machine import decide, due_at
 from saga.core.outcomes import Outcome, OutcomeCode
-from saga.core.states import Direction
-from saga.core.transitions import AttemptStarted, Transition
+from saga.core.states import Direction, NodePhase
+from saga.core.transitions import AttemptStarted, SagaHalted, Transition
 from saga.errors import CodecError
 from saga.runtime.engine import CONFLICT_LIMIT, append_for, follow
 from saga.runtime.held import FIRST_TRY, Draft, Held, Tries, storable
@@ -52,7 +52,8 @@ from saga.store.port import AppendResult
 QUEUE_ALLOWANCE_S = 5.0
 """How long a claimed call may wait for a thread, on top of its own time."""
 REFUSAL_LIMIT = 3
-ALONE_ANDREFUSED = 2
+LOOK_AGAIN_S = 5.0
+LEASE_LOST = Outcome(OutcomeCode.NOT_SENT, "the lease of the process was lost before the call")
 
 
 class Driver:
@@ -181,6 +182,7 @@ class Driver:
         draft, held.draft = held.draft, None
         if answer.result is AppendResult.APPENDED:
             held.loaded, held.commands = draft.written.after, draft.commands
+            work.halts.extend((answer.saga_id, it) for it in draft.transitions if isinstance(it, SagaHalted))
             self._hand_out(now, held, draft, work)
             inbox, held.inbox = held.inbox, []
             self._process(now, held, inbox, work)
@@ -261,7 +263,7 @@ class Driver:
             inbox, held.inbox = held.inbox, []
             self._process(now, held, inbox, work, Tries(refusal_count=1, is_message=tries.is_message))
         else:
-            self._settle(held, commands, work)
+            self._settle(now, held, commands, work)
 
     def _claim(self, now: datetime, saga: Saga[Any], state: SagaState, command: Start, tries: Tries) -> Decision:
         step, direction = saga.node(command.node)
@@ -310,6 +312,11 @@ class Driver:
                 continue
             step, direction = loaded.definition.node(it.node)
             node = loaded.state.node(it.node)
+            # The lease was lost meanwhile: others may take this claim over at any moment.
+            if it.owner != self.worker_id:
+                self._slots.give_up((loaded.state.saga_id, it.node, it.epoch))
+                held.inbox.append(Ended(now, it.node, it.epoch, LEASE_LOST))
+                continue
             held.call_count += 1
             self._slots.handed_out((loaded.state.saga_id, it.node, it.epoch), now, it.deadline_at)
             work.calls.append(
@@ -326,10 +333,16 @@ class Driver:
                 )
             )
 
-    def _settle(self, held: Held, commands: tuple[Start, ...], work: Work) -> None:
+    def _settle(self, now: datetime, held: Held, commands: tuple[Start, ...], work: Work) -> None:
         """Nothing to write: wait for a slot here, hint at who runs the rest, or forget the saga."""
         saga_id, name = held.loaded.state.saga_id, held.loaded.definition.name
         held.commands = commands
+        state = held.loaded.state
+        due = None if commands else due_at(held.loaded.definition, state, now)
+        if due is not None and due > now:
+            # Whoever has an attempt of it open believes what the row said before, and leaves it so: look again soon.
+            is_open = any(node.phase is NodePhase.OPEN for node in state.nodes.values())
+            work.rests.append((saga_id, min(due, now + timedelta(seconds=LOOK_AGAIN_S)) if is_open else due))
         keeps = self._goes_on and not self._stopping
         mine = [command for command in commands if keeps and self._runs(name, command)]
         for command in commands:

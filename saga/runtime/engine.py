@@ -16,6 +16,7 @@ from saga.core.definition import Saga
 from saga.core.events import Decision, Event
 from saga.core.fold import SagaState, accepted, evolve
 from saga.core.machine import decide, due_at
+from saga.core.projection import ProjectedRow, projected
 from saga.core.states import ENDED
 from saga.core.transitions import READER_VERSION, AttemptEnded, SagaAccepted, Transition
 from saga.errors import (
@@ -26,8 +27,9 @@ from saga.errors import (
     IllegalTransition,
     SagaNotFound,
 )
+from saga.log import logger
 from saga.store.codec import decode, encode
-from saga.store.port import Append, AppendResult, EffectRow, JournalEntry, SagaColumns, Store
+from saga.store.port import Append, AppendResult, EffectRow, JournalEntry, RowFilter, SagaColumns, Store
 
 GENESIS = bytes(32)
 CONFLICT_LIMIT = 64
@@ -69,8 +71,13 @@ class Definitions:
         return found[-1]
 
     def register(self, store: Store) -> list[FingerprintChanged]:
-        """Compare every fingerprint with the stored one; a changed one is refused (dropped here), the others run."""
+        """Compare every fingerprint with the stored one; a changed one is refused (dropped here), the others run.
+
+        Raises `UsageError` when the table of a projection is missing.
+        """
         refused = []
+        for projection in {saga.on_change for saga in self._by_version.values() if saga.on_change is not None}:
+            store.rows(projection, RowFilter(order=projection.key), 1)  # a table that is missing is said now
         for key, saga in list(self._by_version.items()):
             stored = store.register_definition(saga.name, saga.version, saga.fingerprint)
             if stored != saga.fingerprint:
@@ -175,7 +182,10 @@ def append_for(
     writer: str,
     actor: str = "engine",
 ) -> Written:
-    """The append that turns `loaded` into `state`. Raises `CodecError` for values that no database can hold."""
+    """The append that turns `loaded` into `state`, with the row of its projection.
+
+    Raises `CodecError` for values that no database can hold.
+    """
     entry = JournalEntry(loaded.seq + 1, at, writer, actor, None, encode(transitions), loaded.hash)
     columns, row_due_at = _columns(loaded, state, at)
     effects = tuple(
@@ -185,7 +195,21 @@ def append_for(
         for change in it.effects
     )
     after = Loaded(loaded.definition, state, entry.seq, entry_hash(entry), row_due_at)
-    return Written(Append(state.saga_id, entry, columns, effects), after)
+    row = row_of(loaded.definition, state, before=loaded.state)
+    return Written(Append(state.saga_id, entry, columns, effects, row), after)
+
+
+def row_of(definition: Saga[Any], state: SagaState, *, before: SagaState | None = None) -> ProjectedRow | None:
+    """What the projection of the definition has to say of `state`, when that is something else than it had of `before`."""
+    projection = definition.on_change
+    if projection is None:
+        return None
+    try:
+        is_as_before = before is not None and projection.face(before) == projection.face(state)
+        return None if is_as_before else projected(projection, state)
+    except Exception as error:  # the user's functions: a mistake in a view costs no decision, and refuses no order
+        logger.error("projection_failed", saga_id=state.saga_id, error=f"{type(error).__name__}: {error}")
+        return None
 
 
 def _columns(loaded: Loaded, state: SagaState, at: datetime) -> tuple[SagaColumns | None, datetime | None]:
@@ -220,7 +244,14 @@ def tell(store: Store, definitions: Definitions, saga_id: str, event: Event, *, 
         decision = decide(loaded.definition, loaded.state, event)
         if not decision.transitions:
             return decision
-        written = append_for(loaded, decision.transitions, decision.state, at=event.at, writer=actor, actor=actor)
+        written = append_for(
+            loaded,
+            decision.transitions,
+            decision.state,
+            at=event.at,
+            writer=actor,
+            actor=actor,
+        )
         if store.append([written.append])[0] is AppendResult.APPENDED:
             return decision
         loaded = follow(loaded, store.tail(saga_id, loaded.seq))

@@ -22,7 +22,7 @@ from saga.errors import NotSent, Rejected, StepError, Throttled, Unknown, UsageE
 from saga.runtime import failpoints
 from saga.runtime.classify import classify
 from saga.runtime.http import Sender
-from saga.runtime.prepare import arguments, context_of
+from saga.runtime.prepare import arguments, context_of, place_of
 from saga.runtime.work import Call
 
 
@@ -100,7 +100,7 @@ def _run_function(call: Call) -> Outcome:
     except Exception as error:  # the user's code
         return _raised(call, error)
     except BaseException as error:  # the user's code: neither `sys.exit` nor a cancelled task ends the worker's thread
-        return Outcome(OutcomeCode.DEFECT, f"{type(error).__name__}: {error}"[:500])
+        return Outcome(OutcomeCode.DEFECT, f"{type(error).__name__}: {error}"[:500] + place_of(error))
 
 
 def _said(error: StepError) -> Outcome:
@@ -128,4 +128,4 @@ def _raised(call: Call, error: Exception) -> Outcome:
             return Outcome(OutcomeCode.DEFECT, f"{shown}; and classify raised {type(second).__name__}: {second}"[:500])
         if mapped is not None:
             return mapped
-    return Outcome(OutcomeCode.DEFECT, shown)
+    return Outcome(OutcomeCode.DEFECT, f"{shown}{place_of(error)}")

@@ -16,6 +16,7 @@ for it but what needs it.
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
@@ -29,7 +30,7 @@ from saga.runtime.calls import CallQueue, reserved_of
 from saga.runtime.driver import Driver
 from saga.runtime.engine import Definitions, Loaded, load
 from saga.runtime.executor import Executor
-from saga.runtime.work import Call, Committed, EndedCall, Hint, Limits, Message, Work, open_owners
+from saga.runtime.work import Call, Committed, EndedCall, Hint, Limits, Message, Work, log_of, open_owners
 from saga.store.port import Append, AppendResult, JournalEntry, Store
 
 GROUP_LIMIT = 128
@@ -129,6 +130,7 @@ class Loop:
         publish: Callable[[Sequence[Hint]], None] = lambda _hints: None,
         around: Around = plain,
         leave: Callable[[Sequence[str]], None] = lambda _saga_ids: None,
+        rest: Callable[[Sequence[tuple[str, datetime]]], None] = lambda _rests: None,
     ) -> None:
         self._limits = limits or Limits()
         self._store = store
@@ -137,7 +139,7 @@ class Loop:
         self._driver = Driver(worker_id, limits=self._limits, runs=runs)
         self._publish = publish
         self._around = around
-        self._leave = leave
+        self._leave, self._rest = leave, rest
         self._inbox: SimpleQueue[Item | None] = SimpleQueue()
         self._calls = CallQueue()
         self._ids: SimpleQueue[str | None] = SimpleQueue()
@@ -263,8 +265,9 @@ class Loop:
             self._publish(work.hints)
         if work.not_here:
             self._leave(work.not_here)
-        for trouble in work.troubles:
-            logger.error("saga_left_alone", trouble=trouble)
+        if work.rests:
+            self._rest(work.rests)
+        log_of(work)
         self._free, self._back = self._driver.free_count, self._driver.back_count
         if self._free:
             self._room.set()

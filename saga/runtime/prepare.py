@@ -7,6 +7,7 @@ every later attempt sends those bytes: a step that reads a clock or draws a rand
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from saga.core.binding import CONTEXT, INPUT, Binding, StepContext
@@ -17,6 +18,8 @@ from saga.core.keys import logical_key, wire_key
 from saga.core.outcomes import Payload, Request
 from saga.core.plan import action_of
 from saga.core.states import Direction
+
+ENGINE = Path(__file__).parents[1]
 
 
 class BrokenStep(Exception):
@@ -80,7 +83,19 @@ def _called(
 
 
 def _shown(step: Step, error: BaseException) -> str:
-    return f"{step.name}: {type(error).__name__}: {error}"[:500]
+    return f"{step.name}: {type(error).__name__}: {error}"[:500] + place_of(error)
+
+
+def place_of(error: BaseException) -> str:
+    """Where in the user's code it was raised, ` (shop.py:61)`: the innermost frame outside of installed packages and of the
+    engine. Empty when there is none."""
+    trace, place = error.__traceback__, ""
+    while trace is not None:
+        path = Path(trace.tb_frame.f_code.co_filename)
+        if "site-packages" not in path.parts and ENGINE not in path.parents and path.suffix == ".py":
+            place = f" ({path.name}:{trace.tb_lineno})"
+        trace = trace.tb_next
+    return place
 
 
 def context_of(state: SagaState, node: str, wire: str, attempt: int, deadline_at: datetime) -> StepContext:

@@ -112,9 +112,9 @@ class Slots:
     def is_stuck(self) -> bool:
         """Whether every thread that runs actions has for a while been in a call past its deadline: none would begin here. A
         process that was paused finds many of them late at once, and that passes."""
-        long_ago = self._now - timedelta(seconds=STUCK_S)
         for_actions = self._limits.threads - reserved_of(self._limits.threads)
-        return sum(since <= long_ago for since in self._overdue.values()) >= for_actions
+        long = timedelta(seconds=STUCK_S)
+        return sum(self._now - since >= long for since in self._overdue.values()) >= for_actions
 
     def newly_overdue(self, now: datetime) -> list[Claim]:
         """Calls whose deadline has passed while they still take a thread; each is named once."""

@@ -15,13 +15,14 @@ from typing import Any
 from saga.clock import after
 from saga.core.connector import Model
 from saga.core.definition import Saga
+from saga.core.fold import accepted
 from saga.core.machine import HINT_S
 from saga.core.outcomes import Payload
 from saga.core.states import Direction
 from saga.core.transitions import SagaAccepted
 from saga.errors import DataRefused, DuplicateOrder, FingerprintChanged, KeyReused, SagaError, StoreUnavailable
 from saga.ids import uuid7
-from saga.runtime.engine import GENESIS
+from saga.runtime.engine import GENESIS, row_of
 from saga.runtime.work import Hint, task_name
 from saga.store.codec import encode
 from saga.store.joining import Connection, accept_on
@@ -62,8 +63,8 @@ def new_saga(
         raise DataRefused(saga_id, f"its entity has {len(entity)} characters; 1 to {ENTITY_LIMIT} can be an index key")
     deadline_at = now + timedelta(seconds=saga.deadline_s) if saga.deadline_s else None
 
-    def first_entry(run: int) -> JournalEntry:
-        accepted = SagaAccepted(
+    def acceptance(run: int) -> SagaAccepted:
+        return SagaAccepted(
             now,
             saga_id,
             saga.name,
@@ -77,7 +78,9 @@ def new_saga(
             deadline_at,
             traceparent,
         )
-        return JournalEntry(1, now, writer, writer, None, encode([accepted]), GENESIS)
+
+    def first_entry(run: int) -> JournalEntry:
+        return JournalEntry(1, now, writer, writer, None, encode([acceptance(run)]), GENESIS)
 
     first_entry(1)
     # With the saga's name: one key for an order and for its return are two requests, and the second must not be swallowed.
@@ -94,6 +97,7 @@ def new_saga(
         first_entry,
         request_key,
         request_hash,
+        row=lambda run: row_of(saga, accepted(acceptance(run))),
     )
 
 

@@ -3,7 +3,7 @@
     message ─▶ driver ─▶ append (claim) ─▶ call ─▶ append (outcome) ─▶ hints for what is ready now
 
 The steppable `Driver` is made anew for each message, runs one node, and does not go on; whatever is ready afterwards is
-hinted at, so the broker spreads the work over whichever processes there are. It fits any pool: a child that Celery
+hinted at, so the broker spreads the work over whichever processes there are. It fits the pools that Celery has: a child that it
 recycles has nothing in memory that the journal lacks.
 
 `TaskWorker` is what a process needs beside it: a lease, renewed by a thread of its own, because a step may take longer
@@ -34,7 +34,7 @@ from saga.runtime.executor import Executor
 from saga.runtime.foreign import Foreign
 from saga.runtime.lease import Lease, close_dead_workers
 from saga.runtime.loop import Around, messages_for, patiently, plain
-from saga.runtime.work import Call, Committed, EndedCall, Hint, Limits, Message
+from saga.runtime.work import Call, Committed, EndedCall, Hint, Limits, Message, log_of
 from saga.store.port import Append, AppendResult, Store, Wanted
 
 SWEEP_S = 1.0
@@ -43,8 +43,14 @@ QUIET_S = 20.0
 """How long a suspect waits for the other bodies of its process to end, and they for it; then the due index brings it back."""
 PUSH_S = 5.0
 SWEEP_LIMIT = 64
-HELPER_LIMIT = 4
-"""How many sagas the rescuer has run at once, each in a thread of its own."""
+BUSY_SWEEP_LIMIT, BUSY_PUSHES = 4, 2
+"""While messages keep this process at work there may be a long queue of them, and what is due is mostly in it: the rescuer
+looks at the few that are due longest, and runs itself only what nobody moved after so many hints. A hint for each saga of a
+backlog is a message more in that queue, and cost more than the work itself."""
+END_S = 5.0
+RESCUE_LIMIT, THREAD_LIMIT = 4, 16
+"""How many sagas the rescuer has run at once, each in a thread of its own; and how many such threads there may be, those that
+hang beyond their deadlines with them. At that many this process gives up."""
 ONE_NODE = Limits(slots=1, threads=1, held=1)
 
 Runs = Callable[[str, Start], bool]
@@ -80,10 +86,13 @@ class TaskWorker:
         broker_is_away: Callable[[], bool] = lambda: False,
         quiet_s: float = QUIET_S,
         around: Around = plain,
+        broken: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._definitions = definitions
         self._executor = executor
+        self._broken = broken
+        self._has_given_up = False
         self._queues = queues
         self._publish = publish
         self._broker_is_away = broker_is_away
@@ -92,8 +101,12 @@ class TaskWorker:
         self._lease = Lease(store, queues)
         self._last_at = datetime.min.replace(tzinfo=UTC)
         self._looked_at = monotonic()
-        self._helpers: list[threading.Thread] = []
+        self._rescues: list[threading.Thread] = []
         self._open: set[tuple[str, str, int]] = set()
+        self._rescued: dict[tuple[str, str, int], datetime] = {}
+        """Deadlines of what the rescuer has run."""
+        self._is_busy = False
+        """Whether a message was worked on since the last sweep."""
         self._quiet_s = quiet_s
         self._gate = threading.Condition()
         self._body_count = 0
@@ -118,7 +131,7 @@ class TaskWorker:
         """Give the lease back, when no body runs any more."""
         self._stopping.set()
         until = monotonic() + grace_s
-        for thread in (self._rescuer, *self._helpers):
+        for thread in (self._rescuer, *self._rescues):
             thread.join(max(0.0, until - monotonic()))
         self._cut_off()
         self._lease.close()
@@ -141,6 +154,7 @@ class TaskWorker:
         Once the process is stopping nothing is started: the due index brings the saga to somebody else."""
         if self._stopping.is_set():
             return None
+        self._is_busy = True
         with self._body() as may_run:
             if not may_run:
                 return None
@@ -173,9 +187,10 @@ class TaskWorker:
         known: set[Hint] = set()
         has_written = False
         while True:
+            driver.worker_id = self.worker_id  # another one when the lease was lost while the database was asked
             work = driver.step(self._now(), finished, committed, messages)
-            for trouble in work.troubles:
-                logger.error("saga_left_alone", trouble=trouble)
+            log_of(work)
+            self._foreign.rests(work.rests)
             has_written |= any(it.result is AppendResult.APPENDED for it in committed)
             if work.calls:
                 known.update(work.hints)
@@ -191,13 +206,19 @@ class TaskWorker:
         """An instant that no other body of this process has: what two bodies would write at one instant, under one id, is
         one entry to the store, and both would make the call."""
         with self._gate:
-            self._last_at = max(self._store.clock(), self._last_at + timedelta(microseconds=1))
-            return self._last_at
+            now = self._store.clock()
+            if timedelta() <= self._last_at - now < timedelta(seconds=1):  # further ahead it was a clock that was wrong
+                now = self._last_at + timedelta(microseconds=1)
+            self._last_at = now
+            return now
 
     def _perform(self, call: Call, around: Around) -> EndedCall:
         claim = (call.state.saga_id, call.node, call.epoch)
+        is_rescue = threading.current_thread() in self._rescues
         with self._gate:
             self._open.add(claim)
+            if is_rescue:
+                self._rescued[claim] = call.deadline_at
         try:
             with around(call) as ended:
                 outcome = self._executor.perform(call)
@@ -205,6 +226,7 @@ class TaskWorker:
         finally:
             with self._gate:
                 self._open.discard(claim)
+                self._rescued.pop(claim, None)
         return EndedCall(*claim, outcome)
 
     @contextmanager
@@ -225,9 +247,10 @@ class TaskWorker:
     def _has_company(self) -> bool:
         """Asked for a suspect: whether another message is being worked on here. If not, nothing else begins until it ended."""
         with self._gate:
-            if self._body_count > 1:
+            count = self._body_count - self._late_rescues()
+            if count > 1:
                 return True
-            self._is_lone = self._body_count == 1
+            self._is_lone = count == 1
             return False
 
     def _falls_quiet(self) -> bool:
@@ -237,7 +260,7 @@ class TaskWorker:
             if self._is_lone:
                 return False
             self._is_lone = True
-            is_quiet = self._gate.wait_for(lambda: self._body_count == 1, self._quiet_s)
+            is_quiet = self._gate.wait_for(lambda: self._body_count - self._late_rescues() == 1, self._quiet_s)
             self._is_lone = is_quiet
             self._gate.notify_all()
             return is_quiet
@@ -254,7 +277,7 @@ class TaskWorker:
             try:
                 self._look_for_dead()
                 while self._sweep() and not self._stopping.is_set():
-                    pass
+                    self._look_for_dead()
             except SagaError as error:
                 logger.warning("rescue_postponed", error=str(error))
             except Exception as error:  # the guard of an endless loop: recovery is repeated for ever
@@ -262,23 +285,61 @@ class TaskWorker:
 
     def _sweep(self) -> bool:
         """Have due sagas looked at; whether there were so many that another look is due at once."""
-        self._helpers = [thread for thread in self._helpers if thread.is_alive()]
-        free = HELPER_LIMIT - len(self._helpers)
-        limit = free if self._broker_is_away() else SWEEP_LIMIT
-        if not limit:
-            return False
+        self._rescues = [thread for thread in self._rescues if thread.is_alive()]
+        is_busy, self._is_busy = self._is_busy, False
+        is_away = self._broker_is_away()
+        # Also with no room for a rescue it looks, at a few: deadlines pass, and what it cannot run it hands back to others.
+        limit = (max(self._room_for_rescue, 1) if is_away else SWEEP_LIMIT) if not is_busy else BUSY_SWEEP_LIMIT
+        patience = BUSY_PUSHES if is_busy else 1
         without = self._foreign.hand_back()
         due = self._store.sweep_due(limit, PUSH_S, Wanted(self._definitions.versions, without=without))
         self._foreign.took(due)
         for it in due:
             hints = self._advance(it.saga_id, never).hints
-            if hints and not self._broker_is_away():
+            if hints and not is_away:
                 self._publish(hints)
-            if (it.pushes or self._broker_is_away()) and len(self._helpers) < HELPER_LIMIT:
-                helper = threading.Thread(target=self._help, args=(it.saga_id,), name="saga-rescued", daemon=True)
-                self._helpers.append(helper)
-                helper.start()
-        return bool(due)
+            if it.pushes >= patience or is_away:
+                self._have_run(it.saga_id)
+        return bool(due) and not is_busy and self._room_for_rescue > 0
+
+    @property
+    def _room_for_rescue(self) -> int:
+        """How many more sagas the rescuer may have run; what runs past its deadline holds no place, or it would for ever."""
+        with self._gate:
+            late = self._late_rescues()
+        return min(RESCUE_LIMIT - len(self._rescues) + late, THREAD_LIMIT - len(self._rescues))
+
+    def _late_rescues(self) -> int:
+        """How many of them run beyond their deadlines; they end nothing and wait for nothing any more."""
+        now = self._store.clock()
+        return sum(deadline_at < now for deadline_at in self._rescued.values())
+
+    def _have_run(self, saga_id: str) -> None:
+        """In a thread of its own; with no place for one, others may have the saga."""
+        if self._room_for_rescue <= 0:
+            self._foreign.hinted([saga_id])
+            if len(self._rescues) >= THREAD_LIMIT:
+                self._give_up()
+            return
+        rescue = threading.Thread(target=self._help, args=(saga_id,), name="saga-rescued", daemon=True)
+        self._rescues.append(rescue)
+        rescue.start()
+
+    def _give_up(self) -> None:
+        """So many steps hang here that no more may begin. What is open ends as unknown, the lease is given back, and whoever
+        runs this process ends it; nothing of it would ever come back by itself."""
+        if self._has_given_up:
+            return
+        self._has_given_up = True
+        why = f"{len(self._rescues)} steps hang beyond their deadlines; restart this process"
+        logger.error("worker_broken", worker_id=self.worker_id, reason=why)
+        self._stopping.set()
+        threading.Thread(target=self._end, name="saga-end", daemon=True).start()
+
+    def _end(self) -> None:
+        """Bodies that run well end first."""
+        self.stop(END_S)
+        self._broken()
 
     def _help(self, saga_id: str) -> None:
         """Run what nobody ran, in a thread of its own: a step that hangs must not end the looking."""

@@ -9,6 +9,8 @@ from saga.core.definition import Saga, Step
 from saga.core.fold import SagaState
 from saga.core.outcomes import Outcome, Request
 from saga.core.states import Direction, NodePhase
+from saga.core.transitions import SagaHalted
+from saga.log import logger
 from saga.runtime.engine import Loaded
 from saga.store.port import Append, AppendResult, JournalEntry
 
@@ -75,8 +77,20 @@ class Work:
     not_here: list[str] = field(default_factory=list)
     """Sagas with a node that another process may run and this one may not: an earlier attempt of it still takes a thread
     here."""
+    rests: list[tuple[str, datetime]] = field(default_factory=list)
+    """Sagas that were looked at too early, and when they are really due."""
+    halts: list[tuple[str, SagaHalted]] = field(default_factory=list)
+    """Sagas that came to stand in front of a person or of a participant that is down, for the log; already journalled."""
     troubles: list[str] = field(default_factory=list)
     """Sagas that could not be worked on, for the log: one bad row never stops the scan."""
+
+
+def log_of(work: Work) -> None:
+    """Tell the log what people should hear of."""
+    for saga_id, halt in work.halts:
+        logger.warning("saga_halted", saga_id=saga_id, reason=halt.reason, node=halt.node)
+    for trouble in work.troubles:
+        logger.error("saga_left_alone", trouble=trouble)
 
 
 def task_name(saga: str, node: str) -> str:

@@ -62,8 +62,10 @@ class Worker:
             publish=self._hint,
             around=around,
             leave=self._foreign.hinted,
+            rest=self._foreign.rests,
         )
         self._draining = threading.Event()
+        self._has_given_up = False
         self._stopping = threading.Event()
         self._rescuer = threading.Thread(target=self._rescue, name="saga-rescuer", daemon=True)
 
@@ -90,9 +92,10 @@ class Worker:
         self._loop.wake(saga_ids)
 
     def stop(self, grace_s: float = 30.0) -> bool:
-        """Finish what is in flight, up to `grace_s`, and give the lease back. True when nothing was left behind."""
+        """Finish what is in flight, up to `grace_s`, and give the lease back. True when nothing was left behind. A worker that
+        gave up waits for nothing: what is in flight does not end."""
         self._draining.set()
-        is_clean = self._loop.stop(grace_s)
+        is_clean = self._loop.stop(0.0 if self._has_given_up else grace_s)
         self._stopping.set()
         self._rescuer.join()
         self._lease.close()
@@ -124,6 +127,7 @@ class Worker:
         flight."""
         why = "a thread died, or all are in steps past their deadlines; restart this process"
         logger.error("worker_broken", worker_id=self.worker_id, reason=why)
+        self._has_given_up = True
         self._loop.abandon()
         self._lease.close()
         self._broken()

@@ -4,6 +4,7 @@ from tests.mutants.mutant import Mutant
 
 DRIVER, ENGINE, SLOTS = "saga/runtime/driver.py", "saga/runtime/engine.py", "saga/runtime/slots.py"
 WORKER, LEASE, TASK, LOOP = (f"saga/runtime/{name}.py" for name in ("worker", "lease", "task", "loop"))
+ATTACHING = "saga/runtime/celery/attaching.py"
 HTTP, CLASSIFY = "saga/runtime/http.py", "saga/runtime/classify.py"
 
 TRACES = "tests/simulation/test_traces.py::"
@@ -14,6 +15,10 @@ WORKERS = "tests/integration/runtime/test_worker.py::"
 SUSPECTS = "tests/integration/runtime/test_task_suspects.py::"
 RESCUE = "tests/integration/runtime/test_task_rescue.py::"
 STUCK = "tests/integration/runtime/test_stuck_steps.py::"
+RESCUES = "tests/integration/runtime/test_worker_rescues.py::"
+GIVING_UP = (
+    "tests/integration/celery/test_giving_up.py::test_a_worker_of_hung_threads_ends_with_a_code_that_says_failure"
+)
 SPLIT = "tests/integration/runtime/test_split_queues.py::"
 SENDING = "tests/integration/runtime/test_http.py::"
 ANSWERS = "tests/unit/runtime/test_classify.py::"
@@ -174,16 +179,16 @@ RUNTIME = [
     Mutant(
         "rescued-steps-have-threads-of-their-own",
         TASK,
-        "                helper.start()\n",
-        "                helper.run()\n",
+        "        rescue.start()\n",
+        "        rescue.run()\n",
         "one step that hangs in a rescue ends the looking of that process for ever",
         (f"{RESCUE}test_a_step_that_hangs_in_a_rescue_ends_no_rescue",),
     ),
     Mutant(
         "a-stop-of-the-task-driver-is-no-death",
         TASK,
-        "        self._cut_off()\n",
-        "",
+        "            thread.join(max(0.0, until - monotonic()))\n        self._cut_off()\n",
+        "            thread.join(max(0.0, until - monotonic()))\n",
         "each deploy during a long rescued step counts as a death, and the order ends as poison",
         (f"{RESCUE}test_a_step_that_hangs_in_a_rescue_ends_no_rescue",),
     ),
@@ -256,8 +261,8 @@ RUNTIME = [
     Mutant(
         "bodies-of-a-process-have-instants-of-their-own",
         TASK,
-        "self._last_at = max(self._store.clock(), self._last_at + timedelta(microseconds=1))",
-        "self._last_at = self._store.clock()",
+        "                now = self._last_at + timedelta(microseconds=1)\n",
+        "                pass\n",
         "two bodies of one process write the same entry at one instant, and both make the call",
         ("tests/simulation/test_sleeping.py::test_no_two_bodies_of_a_process_have_one_instant",),
     ),
@@ -384,8 +389,8 @@ RUNTIME = [
     Mutant(
         "lease-while-draining",
         WORKER,
-        "        is_clean = self._loop.stop(grace_s)\n",
-        "        self._lease.close()\n        is_clean = self._loop.stop(grace_s)\n",
+        "        is_clean = self._loop.stop(0.0",
+        "        self._lease.close()\n        is_clean = self._loop.stop(0.0",
         "a step that runs while its worker stops is taken over and runs twice",
         (f"{WORKERS}test_a_step_longer_than_a_lease_is_not_taken_over_while_its_worker_drains",),
     ),
@@ -442,8 +447,8 @@ RUNTIME = [
     Mutant(
         "suspect-waits-in-a-task",
         TASK,
-        "            if self._body_count > 1:\n                return True\n",
-        "            if self._body_count > 1000:\n                return True\n",
+        "            if count > 1:\n                return True\n",
+        "            if count > 1000:\n                return True\n",
         "in a thread pool the suspect runs beside others and takes them with it",
         (f"{SUSPECTS}test_a_suspect_waits_for_its_company_to_end_and_the_others_wait_for_it",),
     ),
@@ -519,5 +524,189 @@ RUNTIME = [
         "if status == 409 and code == TOMBSTONED:",
         "a word that means nothing at a participant without a barrier rolls the order back",
         (f"{ANSWERS}test_tombstone_is_a_rejection_only_where_keys_are_serialised",),
+    ),
+    Mutant(
+        "a-rollback-has-a-line-of-its-own",
+        DRIVER,
+        "self._waiting_back if is_back else self._waiting",
+        "self._waiting",
+        "a rollback waits behind actions for a slot that no action may have",
+        (
+            "tests/simulation/test_rollback_slots.py::test_a_rollback_that_waits_for_a_slot_does_not_wait_for_the_actions",
+        ),
+    ),
+    Mutant(
+        "a-rollback-of-others-is-handed-back",
+        WORKER,
+        "            self._foreign.took(due)\n            self._loop.look_at",
+        "            self._loop.look_at",
+        "a busy worker hides rollbacks from those whose queue they are on",
+        (f"{RESCUES}test_a_rollback_that_is_not_for_this_worker_is_handed_back_though_its_slots_are_taken",),
+    ),
+    Mutant(
+        "draining-takes-nothing",
+        WORKER,
+        "is_busy = not self._draining.is_set() and self._sweep()",
+        "is_busy = self._sweep()",
+        "a worker that stops hides due sagas from the others for seconds",
+        (f"{RESCUES}test_a_worker_that_drains_takes_nothing_more_from_the_due_index",),
+    ),
+    Mutant(
+        "who-gave-up-waits-for-nothing",
+        WORKER,
+        "0.0 if self._has_given_up else grace_s",
+        "grace_s",
+        "a process of hung threads takes half a minute to end",
+        (GIVING_UP,),
+    ),
+    Mutant(
+        "who-gave-up-says-failure",
+        ATTACHING,
+        "flags.should_stop = os.EX_SOFTWARE",
+        "flags.should_stop = 0",
+        "whoever watches over the process takes its end for a stop that was asked for",
+        (GIVING_UP,),
+    ),
+    Mutant(
+        "a-child-begins-without-a-message",
+        ATTACHING,
+        'if self._is_worker and self.driver == "task":\n            self._is_child',
+        'if self._is_worker and self.driver == "process":\n            self._is_child',
+        "where all hints are lost, no child of a prefork worker ever looks at the due index",
+        ("tests/integration/celery/test_attaching.py::test_a_prefork_worker_finds_what_no_hint_tells",),
+    ),
+    Mutant(
+        "a-child-is-told-before-it-is-forked",
+        ATTACHING,
+        "        self._refuse_pool(pool)\n        self._is_worker = True\n",
+        "        self._refuse_pool(pool)\n",
+        "the children that a prefork worker begins with take themselves for no worker",
+        ("tests/integration/celery/test_attaching.py::test_a_prefork_worker_finds_what_no_hint_tells",),
+    ),
+    Mutant(
+        "the-dead-are-found-under-load",
+        TASK,
+        "                while self._sweep() and not self._stopping.is_set():\n                    self._look_for_dead()",
+        "                while self._sweep() and not self._stopping.is_set():\n                    pass",
+        "as long as something is due, nobody takes over what a dead process held",
+        (f"{RESCUE}test_endless_due_work_does_not_hide_the_dead",),
+    ),
+    Mutant(
+        "a-backlog-is-left-to-its-messages",
+        TASK,
+        "is_busy, self._is_busy = self._is_busy, False",
+        "is_busy = False",
+        "each saga of a backlog is hinted at again and again, and the hints cost more than the work",
+        (f"{RESCUE}test_while_messages_arrive_the_rescuer_leaves_the_backlog_to_them",),
+    ),
+    Mutant(
+        "a-halt-is-told",
+        DRIVER,
+        "            work.halts.extend((answer.saga_id, it) for it in draft.transitions if isinstance(it, SagaHalted))\n",
+        "",
+        "an order waits for a person and nobody hears of it",
+        (
+            "tests/integration/runtime/test_halts_told.py::test_a_halt_is_told_once_with_its_reason_and_without_what_it_was_about",
+        ),
+    ),
+    Mutant(
+        "the-clock-is-steered-by-the-lease",
+        "saga/store/postgres_workers.py",
+        "        self._steer(answer[0], asked)\n        self._contact",
+        "        self._contact",
+        "a worker on a machine that was suspended ends the attempts of others an hour early, or its own never",
+        (
+            "tests/conformance/test_postgres_clock.py::test_the_clock_is_steered_by_what_a_process_does_anyway[renewed--1]",
+        ),
+    ),
+    Mutant(
+        "the-clock-is-steered-by-an-accept",
+        "saga/store/postgres.py",
+        "            self._clock.steer(instant[-1], asked)\n",
+        "            pass\n",
+        "an API whose clock is off makes orders due an hour late",
+        (
+            "tests/conformance/test_postgres_clock.py::test_the_clock_is_steered_by_what_a_process_does_anyway[accepts--1]",
+        ),
+    ),
+    Mutant(
+        "a-look-in-vain-corrects-the-row",
+        "saga/runtime/foreign.py",
+        "            self._store.rest(list(resting.values()))\n",
+        "",
+        "each look in vain pushes the saga further, beyond the instant at which it is due",
+        ("tests/unit/runtime/test_foreign_rests.py::test_one_look_in_vain_is_all",),
+    ),
+    Mutant(
+        "a-row-that-was-written-since-stays",
+        "saga/store/postgres_sql.py",
+        "WHERE s.saga_id = r.saga_id AND s.due_at = r.until RETURNING",
+        "WHERE s.saga_id = r.saga_id RETURNING",
+        "a cancel makes a saga due at once, and an older look puts it to sleep again",
+        ("tests/conformance/test_due.py::test_a_saga_that_was_looked_at_too_early_rests_until_its_instant[postgres]",),
+    ),
+    Mutant(
+        "a-claim-under-a-lost-lease-sends-nothing",
+        DRIVER,
+        "if it.owner != self.worker_id:",
+        "if it.owner == '':",
+        "a call leaves under a claim that anybody may take over at that moment",
+        (f"{TRACES}test_a_claim_under_a_lease_that_was_lost_sends_nothing",),
+    ),
+    Mutant(
+        "a-body-asks-for-its-name-when-it-claims",
+        TASK,
+        "            driver.worker_id = self.worker_id  # another one when the lease was lost while the database was asked\n",
+        "",
+        "a body claims under an id that others have closed, and its step is charged with a death",
+        (f"{RESCUE}test_a_body_does_not_claim_under_an_id_that_others_have_closed",),
+    ),
+    Mutant(
+        "what-hangs-holds-no-place",
+        TASK,
+        "return min(RESCUE_LIMIT - len(self._rescues) + late,",
+        "return min(RESCUE_LIMIT - len(self._rescues),",
+        "four steps that hang end all rescue in their process, for good",
+        (f"{RESCUE}test_as_many_hung_steps_as_rescues_end_no_rescue",),
+    ),
+    Mutant(
+        "a-stopping-process-takes-no-message",
+        TASK,
+        "        if self._stopping.is_set():\n            return None\n        self._is_busy",
+        "        self._is_busy",
+        "a step begins in a process that is about to end",
+        (f"{RESCUE}test_once_it_is_to_stop_it_starts_nothing",),
+    ),
+    Mutant(
+        "a-child-asks-for-its-database-again",
+        ATTACHING,
+        "                sleep(BEGIN_AGAIN_S)\n",
+        "                return\n",
+        "a child that was forked while the database was away never looks at the due index",
+        ("tests/integration/celery/test_attaching.py::test_a_prefork_child_waits_for_its_database",),
+    ),
+    Mutant(
+        "a-row-that-is-refused-costs-no-decision",
+        "saga/store/refusing.py",
+        "    return [_apart(item, append) for item in group]\n",
+        "    return append(group)\n",
+        "a trigger on somebody's table ends the committer of the process, and a paid order stands in front of a person",
+        ("tests/integration/runtime/test_projection.py::test_a_row_that_the_database_refuses_costs_no_decision",),
+    ),
+    Mutant(
+        "a-late-answer-is-no-clock",
+        "saga/clock.py",
+        "if self._offset is not None and time.monotonic() - asked > STEP_S:",
+        "if self._offset is not None and asked > time.monotonic():",
+        "an answer that a partition held back turns the clock back, and a call past its deadline is sent",
+        ("tests/unit/store/test_parts.py::test_an_answer_that_took_long_says_nothing_of_the_time",),
+    ),
+    Mutant(
+        "who-has-it-open-is-not-hidden",
+        DRIVER,
+        "min(due, now + timedelta(seconds=LOOK_AGAIN_S)) if is_open else due",
+        "due",
+        "a look in vain moves the row past what its holder believes, and a hung step is found a minute late",
+        ("tests/unit/runtime/test_foreign_rests.py::test_a_saga_that_somebody_has_open_is_looked_at_again_soon",),
     ),
 ]

@@ -36,6 +36,7 @@ class Process:
         self.calls: list[Call] = []
         self.hints: list[Hint] = []
         self.troubles: list[str] = []
+        self.rests: list[tuple[str, datetime]] = []
         self.late_s = 0.0
 
     def _register(self, worker_id: str, queues: set[str] | None) -> None:
@@ -102,6 +103,7 @@ class Process:
         self.calls += work.calls
         self.hints += work.hints
         self.troubles += work.troubles
+        self.rests += work.rests
 
 
 def state_of(store: Store, definitions: Definitions, saga_id: str) -> SagaState:

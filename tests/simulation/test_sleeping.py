@@ -83,3 +83,14 @@ def test_a_node_that_hangs_here_is_said_to_be_for_others() -> None:
     worker.finish(hung)
     worker.settle()
     assert [call.node for call in worker.calls] == ["b:a"], "it came back before anybody else tried: its success counts"
+
+
+def test_the_instants_of_a_process_come_back_from_a_clock_that_was_wrong() -> None:
+    """An hour ahead once, because a database answered so, must not be an hour ahead for an hour: what is due would wait for it."""
+    clock = VirtualClock()
+    store = MemoryStore(clock)
+    worker = TaskWorker(store, DEFINITIONS, Executor(str, store.clock), queues=frozenset(), publish=lambda _hints: None)
+    clock.pass_s(3600)
+    worker._now()
+    clock.pass_s(-3600)
+    assert worker._now() == clock.now()

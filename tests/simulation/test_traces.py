@@ -266,3 +266,17 @@ def test_an_older_release_leaves_a_newer_journal_alone(store: Store) -> None:
     worker.settle()
     assert [entry.writer for entry in store.load([saga_id])[saga_id]][2:] == ["newer"]
     assert any("newer release" in trouble for trouble in worker.troubles)
+
+
+def test_a_claim_under_a_lease_that_was_lost_sends_nothing() -> None:
+    """Between the decision to claim and its commit others closed the lease. The claim is durable under an id that anybody may
+    take over from, so no call leaves: it ends as not sent, and the next attempt has the new id."""
+    store = MemoryStore()
+    saga_id = begin(store, line, "SO-1")
+    worker = Process(store, DEFINITIONS, "old")
+    worker.wake(saga_id)
+    worker.rename("new")
+    worker.settle()
+    assert worker.calls == []
+    node = state_of(store, DEFINITIONS, saga_id).node("a:a")
+    assert (node.owner, node.code, node.tries, node.suspect_count) == ("old", OutcomeCode.NOT_SENT, 0, 0)

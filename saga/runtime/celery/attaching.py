@@ -25,8 +25,9 @@ from celery.exceptions import Ignore
 from celery.worker import state
 from kombu.exceptions import KombuError
 
+from saga.clock import sleep
 from saga.core.definition import Saga
-from saga.errors import UsageError
+from saga.errors import SagaError, UsageError
 from saga.log import logger
 from saga.runtime.celery.apps import queue_of_task, queues_of
 from saga.runtime.celery.attempts import Announcer, AttemptFailed, around_attempts, failure_of
@@ -45,6 +46,7 @@ SINGLE_PROCESS_POOLS = frozenset({"celery.concurrency.thread", "celery.concurren
 SAGA_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 GRACE_S = 30.0
 STOP_LOOK_S = 0.25
+BEGIN_AGAIN_S = 1.0
 
 
 def no_participants(connector: str) -> str:
@@ -115,6 +117,7 @@ class Attachment:
         driver: DriverName,
         limits: Limits,
         pool_size: int,
+        broken: Callable[[], None] | None,
     ) -> None:
         self.driver = driver
         self.publisher = Publisher(app, ids_per_message=IDS_PER_MESSAGE if driver == "process" else 1)
@@ -127,13 +130,20 @@ class Attachment:
         self._limits = limits
         self._pool_size = pool_size
         self._announcer = Announcer()
+        self._broken = broken or self._end_this_process
         self._stopped: threading.Thread | None = None
+        self._stopping = threading.Semaphore()
         self._lock = threading.Lock()
         self._task_worker: tuple[int, TaskWorker] | None = None
         self._resources: tuple[Store, Executor] | None = None
-        self._is_worker = False
+        self._is_worker = self._is_child = False
 
-    def refuse_pool(self, pool: str) -> None:
+    def expect(self, pool: str) -> None:
+        """A worker of this app is being made: its pool's children are forked before `begin`, and each begins by itself."""
+        self._refuse_pool(pool)
+        self._is_worker = True
+
+    def _refuse_pool(self, pool: str) -> None:
         """Raises `UsageError` where the driver cannot live: children that are recycled take their sagas with them."""
         if self.driver == "process" and pool not in SINGLE_PROCESS_POOLS:
             name, recycled = pool.rpartition(".")[2], self._app.conf.worker_max_tasks_per_child
@@ -144,26 +154,39 @@ class Attachment:
             raise UsageError(msg)
 
     def begin(self, pool: str) -> None:
-        """This process is a worker now. Under prefork the children begin by themselves, after fork."""
-        self._is_worker = True
+        """This process is a worker now. Under prefork the children have begun by themselves, after fork."""
         if self.driver == "process":
             self._begin_process()
         elif pool != "celery.concurrency.prefork":
             self.task_worker()
 
     def begin_child(self, **_: object) -> None:
-        """A pool child of a worker of this app was forked."""
+        """A pool child of a worker of this app was forked. It looks for due sagas from now on, not from its first message on:
+        all hints may be lost. A database that is away ends no child; it is asked again until it answers."""
         if self._is_worker and self.driver == "task":
-            self.task_worker()
+            self._is_child = True
+            threading.Thread(target=self._begin_patiently, name="saga-begin", daemon=True).start()
+
+    def _begin_patiently(self) -> None:
+        while self._is_worker:
+            try:
+                self.task_worker()
+            except (
+                Exception
+            ) as error:  # the guard of an endless loop: a child without a rescuer finds nothing by itself
+                logger.warning("worker_not_begun", error=f"{type(error).__name__}: {error}")
+                sleep(BEGIN_AGAIN_S)
+            else:
+                return
 
     def request_stop(self, **_: object) -> None:
         """Start nothing more from now on; returns at once, for the signal that stops a worker."""
         if self._task_worker is not None and self._task_worker[0] == os.getpid():
             self._task_worker[1].request_stop()
-        with self._lock:
-            if self.worker is not None and self._stopped is None:
-                self._stopped = threading.Thread(target=self.worker.stop, args=(GRACE_S,), name="saga-stop")
-                self._stopped.start()
+        # No lock that the thread below a signal may hold: opening a database that does not answer takes long.
+        if self.worker is not None and self._stopping.acquire(blocking=False):
+            self._stopped = threading.Thread(target=self.worker.stop, args=(GRACE_S,), name="saga-stop")
+            self._stopped.start()
 
     def end_with(self, sender: Any, **_: object) -> None:
         """The worker of this app has stopped, its pool too: no body runs any more."""
@@ -187,6 +210,7 @@ class Attachment:
             executor.close()
             store.close()
         self._task_worker = self._resources = self.worker = self._stopped = None
+        self._stopping = threading.Semaphore()
         self._is_worker = False
 
     def taking(self, name: str, consumer: Any, run: Callable[..., None] | None) -> Callable[..., None]:
@@ -224,11 +248,26 @@ class Attachment:
                     publish=self.publisher.publish,
                     broker_is_away=lambda: self.publisher.is_away,
                     around=around_attempts(self._app, self._announcer),
+                    broken=self._broken,
                 )
+                try:
+                    worker.start()
+                except BaseException:
+                    self._resources = None
+                    executor.close()
+                    store.close()
+                    raise
                 self._announcer.start()
-                worker.start()
                 self._task_worker = (os.getpid(), worker)
             return self._task_worker[1]
+
+    def _end_this_process(self) -> None:
+        """The driver of this process gave up: it must not go on taking its share of the messages, and whoever watches over it
+        must see it end, with a code that says failure. A child of a pool ends at once, and its parent makes another."""
+        if self._is_child:
+            os._exit(os.EX_SOFTWARE)
+        flags: Any = state
+        flags.should_stop = os.EX_SOFTWARE
 
     def _begin_process(self) -> None:
         store, executor = self._open()
@@ -240,15 +279,19 @@ class Attachment:
             limits=self._limits,
             publish=self.publisher.publish,
             around=around_attempts(self._app, self._announcer),
-            broken=_end_this_worker,
+            broken=self._broken,
         )
         self._announcer.start()
         self.worker.start()
 
     def _open(self) -> tuple[Store, Executor]:
         store = open_store(self._store_url, pool_size=self._pool_size)
-        for refused in self._definitions.register(store):
-            logger.error("definition_refused", error=str(refused))
+        try:
+            for refused in self._definitions.register(store):
+                logger.error("definition_refused", error=str(refused))
+        except SagaError:
+            store.close()
+            raise
         self._resources = store, Executor(self._url_of, store.clock, self._limits.threads)
         return self._resources
 
@@ -259,13 +302,6 @@ class Attachment:
         if not consumed:
             logger.warning("no_queue_consumed", reason=f"this worker runs no saga; add -Q {','.join(sorted(ours))}")
         return consumed
-
-
-def _end_this_worker() -> None:
-    """The driver of this process gave up: it must not go on taking its share of the messages, and whoever watches over it
-    must see it end, with a code that says failure."""
-    flags: Any = state
-    flags.should_stop = os.EX_SOFTWARE
 
 
 def _argument_of(message: Any, body: Any) -> object:
@@ -293,13 +329,15 @@ def attach(
     driver: DriverName | None = None,
     limits: Limits | None = None,
     pool_size: int = 4,
+    broken: Callable[[], None] | None = None,
 ) -> Attachment:
     """Register every node of `sagas` as a task of `app`, so that its workers run them.
 
     The tasks are `<saga>.<step>` and `<saga>.<step>.compensation`; start workers with `-Q` and the steps' queues (each
     has a second one for compensations, `<queue>.rollback`). `url_of` gives a connector's address. `driver` is `process`
     or `task`; None takes `SAGA_DRIVER`, else `task`, which fits any pool. `store_url` is opened in each worker process,
-    after fork; its schema must be there (`saga db upgrade`). Raises `DefinitionError` for two definitions of one version.
+    after fork; its schema must be there (`saga db upgrade`). `broken` is called when the driver of this process gave up,
+    because every thread hangs; without it the worker ends with a failing exit code. Raises `DefinitionError` for two definitions of one version.
     """
     definitions = Definitions(sagas)
     attachment = Attachment(
@@ -310,6 +348,7 @@ def attach(
         driver=driver or read_settings().driver or "task",
         limits=limits or Limits(),
         pool_size=pool_size,
+        broken=broken,
     )
     for name, queue in queue_of_task(definitions).items():
         saga_name, step, *rest = name.split(".")
@@ -338,7 +377,7 @@ def _bootstep(attachment: Attachment) -> type[bootsteps.StartStopStep]:
 
         def __init__(self, parent: Any, **_: Any) -> None:
             super().__init__(parent)
-            attachment.refuse_pool(parent.pool_cls.__module__)
+            attachment.expect(parent.pool_cls.__module__)
 
         def start(self, parent: Any) -> None:
             attachment.begin(parent.pool_cls.__module__)

@@ -63,7 +63,7 @@ def pay(order: Order) -> Done:
     return Done(step="pay")
 
 
-def shop(unique: str) -> Saga[Any]:
+def shop(unique: str, check_timeout_s: float | None = None) -> Saga[Any]:
     """Three steps on three queues, which belong to one test; the last may say no."""
     prefix = f"{unique}_"
     return Saga(
@@ -72,7 +72,7 @@ def shop(unique: str) -> Saga[Any]:
         input=Order,
         entity=lambda order: order.order_id,
         steps=[
-            readonly(check, queue=prefix + SALES),
+            readonly(check, queue=prefix + SALES, timeout_s=check_timeout_s),
             compensatable(reserve, compensation=release, queue=prefix + STOCK),
             pivot(pay, queue=prefix + MONEY),
         ],

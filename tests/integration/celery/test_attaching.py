@@ -1,8 +1,10 @@
 """Sagas in an app that was there before, pools that fit, children that are recycled, hints that do not wait."""
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from celery import Celery
@@ -16,6 +18,7 @@ from saga.runtime.starting import Starter, first_hints
 from saga.runtime.work import Hint
 from saga.store.opening import open_store
 from saga.store.schema import upgrade
+from tests.chaos.proxy import Proxy
 from tests.integration.celery.conftest import NOBODY
 from tests.integration.celery.deployment import DriverName, deployment
 from tests.integration.celery.shop import SALES, shop
@@ -72,6 +75,16 @@ def test_recycled_children_lose_no_saga(unique: str, amqp_url: str, postgres_url
         assert len(pids) >= 10
         assert len(made.lines()) == 150
         wait_until(lambda: len(made.store.workers()) <= 4, what="the leases of the children that ended")
+
+
+def test_a_prefork_worker_finds_what_no_hint_tells(
+    unique: str, amqp_url: str, postgres_url: str, tmp_path: Path
+) -> None:
+    """Its children were forked before the worker began, and no message ever reaches one of them: each looks for itself. The
+    first hints of a shop are lost in this way whenever its queues are not declared yet."""
+    with deployment(unique, "task", amqp_url, postgres_url, tmp_path) as made:
+        made.process_worker(pool="prefork")
+        assert made.wait_ended([made.start(hint=False)], 30) == ["completed"]
 
 
 def test_no_result_backend(unique: str) -> None:
@@ -172,3 +185,35 @@ def test_sagas_of_an_older_version_end_on_their_old_queue(unique: str, sqlite_ur
         worker.stop()
         starter.stop()
         store.close()
+
+
+def test_a_signal_to_stop_waits_for_nobody(unique: str, sqlite_url: str) -> None:
+    """It comes in the very thread that opens a database which does not answer."""
+    upgrade(sqlite_url)
+    attachment = attach(make_app("memory://", [shop(unique)]), [shop(unique)], store_url=sqlite_url, driver="task")
+    done = threading.Event()
+
+    def opens_and_is_told() -> None:
+        with attachment._lock:
+            attachment.request_stop()
+        done.set()
+
+    threading.Thread(target=opens_and_is_told, daemon=True).start()
+    assert done.wait(5)
+
+
+def test_a_prefork_child_waits_for_its_database(unique: str, amqp_url: str, postgres_url: str, tmp_path: Path) -> None:
+    """The database does not answer when the children are forked: each asks again, and then finds what is due."""
+    parts = urlsplit(postgres_url)
+    proxy = Proxy((parts.hostname or "127.0.0.1", parts.port or 5432))
+    proxy.cut()
+    behind = parts._replace(netloc=f"{(parts.username or 'postgres')}@127.0.0.1:{proxy.port}").geturl()
+    try:
+        with deployment(unique, "task", amqp_url, postgres_url, tmp_path) as made:
+            made.process_worker(pool="prefork", database_url=behind)
+            saga_id = made.start(hint=False)
+            wait_until(lambda: "worker_not_begun" in made.stderr(), 40, what="a child to find the database away")
+            proxy.heal()
+            assert made.wait_ended([saga_id], 40) == ["completed"]
+    finally:
+        proxy.close()

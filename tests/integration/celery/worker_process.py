@@ -10,6 +10,7 @@ from celery import signals
 from pydantic import BaseModel
 
 from saga.runtime.celery import attach, make_app, run_worker
+from saga.runtime.work import Limits
 from tests.integration.celery.shop import shop
 
 
@@ -23,6 +24,11 @@ class WorkerOptions(BaseModel):
     queues: list[str] | None = None
     pool: str = "threads"
     max_tasks_per_child: int | None = None
+    threads: int | None = None
+    check_timeout_s: float | None = None
+    """The first step is late after so long; it is not part of the fingerprint."""
+    database_url: str | None = None
+    """Where this worker reaches the store, when that is another way than the callers'."""
     announce: str
     """A file: gets a line when the worker is ready, and one per task signal."""
 
@@ -34,9 +40,10 @@ def announce(path: str, *facts: str) -> None:
 
 def main() -> int:
     options = WorkerOptions.model_validate_json(sys.argv[1])
-    saga = shop(options.unique)
+    saga = shop(options.unique, options.check_timeout_s)
     app = make_app(options.broker_url, [saga])
-    attach(app, [saga], store_url=options.store_url, driver=options.driver)
+    limits = None if options.threads is None else Limits(slots=options.threads, threads=options.threads)
+    attach(app, [saga], store_url=options.database_url or options.store_url, driver=options.driver, limits=limits)
     app.conf.worker_max_tasks_per_child = options.max_tasks_per_child
 
     def ready(**_: object) -> None:

@@ -1,10 +1,15 @@
 """What is handed back, and for how long it is left to the others."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pytest
 
 from saga.runtime.foreign import LEAVE_CAP_S, Foreign
 from saga.store.memory import MemoryStore
 from saga.store.port import DueSaga
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
 class _Noting(MemoryStore):
@@ -17,7 +22,7 @@ class _Noting(MemoryStore):
 
 
 def due(saga_id: str, pushes: int = 0) -> DueSaga:
-    return DueSaga(saga_id, "d", 1, pushes)
+    return DueSaga(saga_id, "d", 1, pushes, NOW)
 
 
 def test_only_what_was_taken_and_hinted_is_handed_back_once() -> None:
@@ -31,13 +36,15 @@ def test_only_what_was_taken_and_hinted_is_handed_back_once() -> None:
     assert store.back == [["a"]]
 
 
-def test_what_nobody_moves_is_left_longer_each_time() -> None:
+@pytest.mark.parametrize(("pushes", "left_s"), [(0, 1.0), (1, 2.0), (3, 8.0), (50, LEAVE_CAP_S)])
+def test_what_nobody_moves_is_left_longer_each_time(pushes: int, left_s: float) -> None:
     """A queue that nobody consumes must not be looked at every second for ever."""
-    foreign = Foreign(MemoryStore())
-    left_s = []
-    for pushes in (0, 1, 3, 50):
-        foreign.took([due("a", pushes)])
-        foreign.hinted(["a"])
-        foreign.hand_back()
-        left_s.append(foreign.left_s("a"))
-    assert [round(it) for it in left_s] == [1, 2, 8, round(LEAVE_CAP_S)]
+    clock_s = 100.0
+    foreign = Foreign(MemoryStore(), lambda: clock_s)
+    foreign.took([due("a", pushes)])
+    foreign.hinted(["a"])
+    assert foreign.hand_back() == ("a",)
+    clock_s += left_s - 0.1
+    assert foreign.hand_back() == ("a",)
+    clock_s += 0.2
+    assert foreign.hand_back() == ()

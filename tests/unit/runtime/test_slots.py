@@ -69,3 +69,8 @@ def test_a_call_that_hangs_leaves_the_process_quiet_enough_for_a_suspect() -> No
 def test_some_threads_are_for_compensations() -> None:
     """None where there is one thread: it does both, compensations first."""
     assert [reserved_of(threads) for threads in (1, 2, 8, 16, 32)] == [0, 1, 1, 2, 4]
+
+
+def test_a_process_that_has_just_begun_is_not_stuck() -> None:
+    """The rescuer may ask before the driver was told the time for the first time."""
+    assert not Slots(Limits(slots=8, threads=8)).is_stuck
