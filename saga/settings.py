@@ -3,28 +3,63 @@
 Rules of this file: one frozen `Settings`, made by `read_settings` and handed on as a value; nothing else reads the
 environment. What is not set has the default of the embedded mode, which needs no server: SQLite under `home` and the
 memory broker. An empty variable counts as not set. A value that breaks a rule is a `UsageError` that names the
-variable and the rule. URLs may hold passwords and stay out of `repr`.
+variable and the rule, in words; the value is never repeated, because it may be a password. URLs stay out of `repr`.
+A variable that is no setting is for `unknown_settings`.
 """
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from saga.errors import UsageError
 
 PREFIX = "SAGA_"
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$")]
-HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#]+[^\s?#]*$", max_length=2048)]
+ADDRESS = "_URL"
+ADDRESS_MAX = 2048
+SERVICES = ("INVENTORY", "TAX", "SHIPPING", "PAYMENT")
+OF_TESTS = frozenset(
+    f"{PREFIX}{name}"
+    for name in (
+        "TEST_DATABASE_URL",
+        "TEST_AMQP_URL",
+        "TEST_REDIS_URL",
+        "TEST_REQUIRE",
+        "HYPOTHESIS",
+        "SIMULATION_SEEDS",
+        "SIMULATION_FIRST",
+    )
+)
+READ_ELSEWHERE = {f"{PREFIX}FAILPOINTS", *OF_TESTS, *(f"{PREFIX}{name}_DATABASE{ADDRESS}" for name in SERVICES)}
+"""`saga.runtime.failpoints` and the services read these."""
+MAIL_SCHEMES = ("smtp", "smtps", "smtp+starttls")
+_MAIL_ADDRESS = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*"
+SENDER = re.compile(rf'{_MAIL_ADDRESS}|[^<>()\[\]@",;:\\]{{1,100}} <{_MAIL_ADDRESS}>')
+NEAR, NEAR_ADDRESS = 0.6, 0.8
+"""How alike a name and a setting must be (difflib's ratio). Any name may be that of a connector, so for an address more."""
+
+
+def _fits(form: str, rule: str) -> AfterValidator:
+    """A text of that form; the rule is said in words, because a regular expression says nothing to most people."""
+    wanted = re.compile(form)
+
+    def checked(text: str) -> str:
+        if not wanted.fullmatch(text):
+            raise ValueError(rule)
+        return text
+
+    return AfterValidator(checked)
 
 
 def _checked_url(url: str) -> str:
-    """A URL whose parts can be read; the message does not repeat it, because it may hold a password."""
+    """A URL whose parts can be read."""
     try:
         _ = urlsplit(url).port
     except ValueError:
@@ -32,16 +67,73 @@ def _checked_url(url: str) -> str:
     return url
 
 
+def _checked_address(url: str) -> str:
+    """Where a participant answers: paths are put behind it, so it ends before a query."""
+    try:
+        parts = urlsplit(url)
+        names_host = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:  # half of an IPv6 address
+        names_host = False
+    if not names_host:
+        raise ValueError("an address begins with http:// or https:// and names a host")
+    if len(url) > ADDRESS_MAX or re.search(r"[\s?#]", url):
+        raise ValueError(f"an address has at most {ADDRESS_MAX} characters, and no white space, '?' or '#'")
+    return _checked_url(url)
+
+
+def _checked_mail_server(url: str) -> str:
+    """Where mails are handed over. Of what is wrong with it the rule is said, never a part: it holds a password."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # half of an IPv6 address
+        parts = urlsplit("")
+    if parts.scheme not in MAIL_SCHEMES or not parts.hostname:
+        raise ValueError("a mail server begins with smtp://, smtps:// or smtp+starttls:// and names a host")
+    if len(url) > ADDRESS_MAX or re.search(r"[\s?#]", url) or parts.path not in {"", "/"}:
+        raise ValueError(
+            "a mail server ends with its port; '/', '?', '#', '@' and '%' of a password are written %2F, ..."
+        )
+    if bool(parts.username) != bool(parts.password):
+        raise ValueError("a mail server has a user and a password, or neither")
+    both = unquote(parts.username or "") + unquote(parts.password or "")
+    if not both.isascii() or not both.isprintable():
+        raise ValueError("user and password of a mail server are printable ASCII")
+    return _checked_url(url)
+
+
+def _checked_sender(sender: str) -> str:
+    """It becomes the header From, so it is one line."""
+    if not sender.isprintable() or not SENDER.fullmatch(sender):
+        raise ValueError("a sender is name@example.org or Some Name <name@example.org>, in one line")
+    return sender
+
+
+Name = Annotated[
+    str,
+    _fits(
+        r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}",
+        "a name has 1 to 64 letters, digits, '.', '_' and '-', and begins with a letter, a digit or '_'",
+    ),
+]
+HttpUrl = Annotated[str, AfterValidator(_checked_address)]
 DatabaseUrl = Annotated[
     str,
-    StringConstraints(pattern=r"^(postgres|postgresql|postgresql\+psycopg|sqlite|sqlite\+pysqlite|memory)://"),
+    _fits(
+        r"(?s:(postgres|postgresql|postgresql\+psycopg|sqlite|sqlite\+pysqlite|memory)://.*)",
+        "a database is postgresql://user@host/database, sqlite:///path/to/file or memory://",
+    ),
     AfterValidator(_checked_url),
 ]
 BrokerUrl = Annotated[
     str,
-    StringConstraints(pattern=r"^(amqps?|pyamqp|redis|rediss|sqs|memory)://"),
+    _fits(
+        r"(?s:(amqps?|pyamqp|rediss?|sqs|memory)://.*)",
+        "a broker begins with amqp://, amqps://, redis://, rediss://, sqs:// or memory://",
+    ),
     AfterValidator(_checked_url),
 ]
+SmtpUrl = Annotated[str, AfterValidator(_checked_mail_server)]
+Sender = Annotated[str, AfterValidator(_checked_sender)]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -62,6 +154,10 @@ class Settings(BaseSettings):
     """Where embedded mode keeps its files."""
     mailbox: Path | None = None
     """Where confirmation mails are put; under `home` when it is not set."""
+    smtp_url: SmtpUrl | None = Field(default=None, repr=False)
+    """The server that takes confirmation mails; None: they are put into the mailbox."""
+    mail_from: Sender | None = None
+    """Whom confirmation mails are from."""
     environment: Name = "development"
     """Part of every wire key, so that a staging system and a shop never share one."""
     tenant: Name = "default"
@@ -70,6 +166,8 @@ class Settings(BaseSettings):
     threads: int = Field(default=8, ge=1, le=512)
     in_flight: int = Field(default=256, ge=1, le=100_000)
     log_level: LogLevel = "info"
+    backlog_bound: int | None = Field(default=None, ge=1)
+    """So many sagas on their way, and the API takes no new orders; None: it always does."""
 
     @property
     def store_url(self) -> str:
@@ -95,28 +193,72 @@ class Settings(BaseSettings):
         return {name: url.rstrip("/") for name, url in urls.items() if url}
 
 
+OWN = frozenset(f"{PREFIX}{name.upper()}" for name in Settings.model_fields if name != "connector_urls")
+
+
 def read_settings() -> Settings:
     """The settings as the environment has them now. Raises `UsageError` for a value that breaks a rule."""
+    if os.environ.get(f"{PREFIX}CONNECTOR_URLS"):
+        raise UsageError(
+            f"{PREFIX}CONNECTOR_URLS: is no setting; the address of a connector is {PREFIX}<NAME>{ADDRESS}"
+        )
     try:
-        return Settings(connector_urls=_connector_urls(os.environ))
+        settings = Settings(connector_urls=_connector_urls(os.environ))
     except ValidationError as error:
-        # Without the value: it may be a password.
-        broken = [f"{_variable(one['loc'])}: {one['msg']}" for one in error.errors(include_input=False)]
+        broken = [_broken(one["loc"], one["msg"]) for one in error.errors(include_input=False)]
         raise UsageError("; ".join(broken)) from None
+    if settings.smtp_url is not None and settings.mail_from is None:
+        raise UsageError(
+            f"{PREFIX}MAIL_FROM: is needed beside {PREFIX}SMTP{ADDRESS}: no server takes a mail from nobody"
+        )
+    return settings
 
 
-def _variable(place: tuple[int | str, ...]) -> str:
-    """The variable that a broken field came from."""
-    name = f"{place[1]}_URL" if place[0] == "connector_urls" and len(place) > 1 else str(place[0])
-    return f"{PREFIX}{name.upper()}"
+def unknown_settings() -> dict[str, str | None]:
+    """The variables `SAGA_*` that are set and that nobody reads, each with the setting that it may be a slip of.
+
+    The address of a connector, which may have any name, is among them only when it is near a setting.
+    """
+    nearest = {variable: _nearest(variable) for variable in _others(os.environ)}
+    return {variable: near for variable, near in nearest.items() if near or not variable.endswith(ADDRESS)}
+
+
+def _others(environment: Mapping[str, str]) -> list[str]:
+    """The variables with our prefix that are set and are neither a setting nor read by somebody else."""
+    known = OWN | READ_ELSEWHERE
+    return [
+        variable
+        for variable, value in environment.items()
+        if value and variable.startswith(PREFIX) and variable not in known
+    ]
+
+
+def _nearest(variable: str) -> str | None:
+    """The setting that a variable is near; an address is compared with addresses, without what all of them share."""
+    if variable.endswith(ADDRESS):
+        addresses = [name for name in OWN if name.endswith(ADDRESS)]
+        return _most_like(variable, addresses, ADDRESS, NEAR_ADDRESS)
+    return _most_like(variable, OWN, "", NEAR)
+
+
+def _most_like(variable: str, names: Iterable[str], ending: str, cutoff: float) -> str | None:
+    cores = {name.removeprefix(PREFIX).removesuffix(ending): name for name in sorted(names)}
+    near = get_close_matches(variable.removeprefix(PREFIX).removesuffix(ending), cores, 1, cutoff)
+    return cores[near[0]] if near else None
+
+
+def _broken(place: tuple[int | str, ...], rule: str) -> str:
+    """One broken rule: the variable that it came from, and the rule as its validator says it."""
+    name = f"{place[1]}{ADDRESS}" if place[0] == "connector_urls" and len(place) > 1 else str(place[0])
+    variable = f"{PREFIX}{name.upper()}"
+    nearest = None if variable in OWN else _nearest(variable)
+    return f"{variable}: {rule.removeprefix('Value error, ')}" + (f"; did you mean {nearest}?" if nearest else "")
 
 
 def _connector_urls(environment: Mapping[str, str]) -> dict[str, str]:
-    """Every `SAGA_<NAME>_URL` that is not a field of its own, by the connector's name in lower case."""
-    own = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    found = {}
-    for variable, url in environment.items():
-        name = variable.removeprefix(PREFIX).removesuffix("_URL")
-        if variable == f"{PREFIX}{name}_URL" and variable not in own and not name.startswith("TEST_") and url:
-            found[name.lower()] = url
-    return found
+    """Every `SAGA_<NAME>_URL` that nobody else reads, by the connector's name in lower case."""
+    return {
+        variable.removeprefix(PREFIX).removesuffix(ADDRESS).lower(): environment[variable]
+        for variable in _others(environment)
+        if variable.endswith(ADDRESS)
+    }

@@ -8,6 +8,7 @@ second a defect of ours. Tax only answers questions.
 
 from saga.core.connector import Connector
 from saga.fulfilment import models as m
+from saga.fulfilment import returns as r
 
 TOMBSTONED = "tombstoned"
 
@@ -15,17 +16,20 @@ inventory = Connector(
     "inventory",
     keys="serialise",
     remembers_rejections=True,
-    rejected={409: ("out_of_stock", "reservation_expired", TOMBSTONED)},
+    rejected={409: ("out_of_stock", "reservation_expired", "not_shipped", TOMBSTONED)},
 )
 tax = Connector("tax")
 shipping = Connector(
-    "shipping", keys="serialise", remembers_rejections=True, rejected={409: ("undeliverable", TOMBSTONED)}
+    "shipping",
+    keys="serialise",
+    remembers_rejections=True,
+    rejected={409: ("undeliverable", "not_dispatched", TOMBSTONED)},
 )
 payment = Connector(
     "payment",
     keys="serialise",
     remembers_rejections=True,
-    rejected={402: ("declined", "fraud_suspected"), 409: TOMBSTONED},
+    rejected={402: ("declined", "fraud_suspected"), 409: ("refund_exceeds_capture", TOMBSTONED)},
 )
 
 quote_tax = tax.query("/v1/tax-quotes", m.TaxRequest, m.TaxQuote)
@@ -46,3 +50,8 @@ screen = payment.query("/v1/fraud-screens", m.FraudRequest, m.FraudScreen)
 authorize = payment.post("/v1/authorizations", m.AuthorizeRequest, m.Authorization)
 void = payment.undo("/v1/authorizations/undo", of=authorize)
 capture = payment.post("/v1/captures", m.CaptureRequest, m.Capture)
+refund = payment.post("/v1/refunds", r.RefundRequest, r.Refund)
+
+buy_return_label = shipping.post("/v1/return-labels", r.ReturnLabelRequest, r.ReturnLabel)
+void_return_label = shipping.undo("/v1/return-labels/undo", of=buy_return_label)
+restock = inventory.post("/v1/restocks", r.RestockRequest, r.Restock)

@@ -3,13 +3,13 @@
 Read `fulfil_order` first, from the bottom up. Everything before `capture_payment` can be undone and is undone in
 reverse when somebody says no; from the capture on the order goes forward only. A step is a pure function of the order
 and of earlier results, named by its parameters' types; it returns a call and sends nothing. `price_order` asks nobody,
-and `confirm_order` writes a mail itself.
+and `confirm_order` sends a mail itself.
 """
 
 from saga.core.binding import StepContext
 from saga.core.connector import Call
 from saga.core.definition import Saga, compensatable, parallel, pivot, readonly, retriable
-from saga.fulfilment import mailbox
+from saga.fulfilment import mailbox, telling
 from saga.fulfilment import models as m
 from saga.fulfilment.connectors import (
     authorize,
@@ -29,12 +29,20 @@ from saga.fulfilment.connectors import (
     void,
 )
 from saga.fulfilment.models import Order, OrderPrice, Reservation, Shipment, ShippingQuote
-from saga.settings import read_settings
+from saga.fulfilment.orders_table import ORDERS
 
 
 def calculate_tax(order: Order) -> Call[m.TaxQuote]:
     lines = tuple(m.TaxedLine(sku=line.sku, amount=line.amount) for line in order.lines)
-    return quote_tax(m.TaxRequest(order_id=order.order_id, country=order.country, currency=order.currency, lines=lines))
+    return quote_tax(
+        m.TaxRequest(
+            order_id=order.order_id,
+            country=order.country,
+            region=order.address.region,
+            currency=order.currency,
+            lines=lines,
+        )
+    )
 
 
 def quote_shipping(order: Order) -> Call[ShippingQuote]:
@@ -101,9 +109,9 @@ def dispatch_shipment(shipment: Shipment) -> Call[m.Dispatch]:
 
 
 def confirm_order(order: Order, price: OrderPrice, shipment: Shipment, context: StepContext) -> m.Confirmation:
-    """Tell the customer. May run twice: the mail's Message-ID is made of the key, and so is the name of its file."""
-    message = mailbox.confirmation(order, price, shipment, context.key)
-    mailbox.put(read_settings().mail_folder, context.key, message)
+    """Tell the customer, at least once: a repeat is the same mail by its Message-ID, which is made of the key."""
+    message = mailbox.confirmation(order, price, shipment, context.key, telling.sender())
+    telling.tell(message, order.email, context.key)
     return m.Confirmation(message_id=message["Message-ID"])
 
 
@@ -129,4 +137,5 @@ fulfil_order = Saga(
         retriable(dispatch_shipment, queue="shipping"),
         retriable(confirm_order, queue="confirmation", keys="serialise", on_rejected="record"),
     ],
+    on_change=ORDERS,
 )

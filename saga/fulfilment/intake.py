@@ -7,7 +7,7 @@ be read to its end raises `UsageError`; what was read before has been handed out
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -37,6 +37,18 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancelled:
+    """A customer gives pieces back; of which orders is for `saga.fulfilment.cancellations` to say."""
+
+    reference: str
+    customer_id: str
+    pieces: Mapping[str, int]
+    """Quantity by SKU."""
+    unreadable_count: int = 0
+    """Lines that name no pieces: a price, a quantity or a code that breaks a rule."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rounded:
     """The order of that id follows, and so many of its prices were rounded to the minor unit."""
 
@@ -44,7 +56,15 @@ class Rounded:
     line_count: int
 
 
-Found = Order | Refused | Skipped | Rounded
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """An order that stood in an earlier line already, to the letter: nothing more to hand over."""
+
+    reference: str
+    order_id: str
+
+
+Found = Order | Refused | Skipped | Cancelled | Rounded | Repeated
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The confirmation mail, and a folder of mails to be sent: one file per Message-ID.
+"""The confirmation mail, and a folder of mails where no mail server is set: one file per Message-ID.
 
 Protocol: a mail is written to a hidden temporary file, flushed to the disk, and moved to its name in one step, so a
 reader of `*.eml` never sees half of one. A mail that is there stays as it is: a repeat under the same key changes
@@ -31,18 +31,20 @@ Your parcel of {item_count} items is on its way with {carrier}, tracking number 
 """
 
 
-def confirmation(order: Order, price: OrderPrice, shipment: Shipment, key: str) -> EmailMessage:
-    """The mail that confirms an order. Its Message-ID is made of `key`, so every repeat is the same mail to a reader.
+def confirmation(order: Order, price: OrderPrice, shipment: Shipment, key: str, sender: str = SENDER) -> EmailMessage:
+    """The mail that confirms an order.
 
-    An order without an address of its own is written to a name under `.invalid` (RFC 2606), which nobody delivers.
+    Its Message-ID is made of `key` and of nothing that a setting changes, so every repeat is the same mail to a reader. An
+    order without an address of its own is written to a name under `.invalid` (RFC 2606), which nobody delivers.
     """
     money = {part: shown(getattr(price, part), price.currency) for part in ("goods", "tax", "freight", "total")}
     message = EmailMessage(policy=SMTP)
     message["Message-ID"] = f"<{key}@shop.invalid>"
     message["Date"] = format_datetime(SystemClock().now())
-    message["From"] = SENDER
+    message["From"] = sender
     message["To"] = order.email or f"{order.customer_id}@customers.invalid"
     message["Subject"] = f"Your order {order.order_id} is on its way"
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answer comes back
     message.set_content(
         BODY.format(
             order_id=order.order_id,

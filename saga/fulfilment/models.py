@@ -70,9 +70,13 @@ Yes = Annotated[bool, AfterValidator(_true)]
 Amount = Annotated[int, Field(ge=0, le=AMOUNT_MAX)]
 
 
-def broken_rules(error: ValidationError) -> str:
-    """What a person needs of a validation error: each field and the rule it breaks, at most five."""
-    rules = [f"{'.'.join(map(str, one['loc'])) or 'order'}: {one['msg']}" for one in error.errors(include_url=False)]
+def broken_rules(error: ValidationError, *, whole: str = "the order") -> str:
+    """What a person needs of a validation error: each field and the rule it breaks, at most five. A rule that is broken by
+    no field, such as that of being JSON, stands under the name of the `whole`."""
+    rules = [
+        ": ".join(filter(None, (".".join(map(str, one["loc"])) or whole, one["msg"])))
+        for one in error.errors(include_url=False)
+    ]
     more = f"; and {len(rules) - 5} more" if len(rules) > 5 else ""
     return "; ".join(rules[:5]) + more
 
@@ -99,6 +103,8 @@ class Address(Given):
     street: Text
     city: Text
     postcode: Annotated[str, _text(20), Printable]
+    region: Text | None = None
+    """State or province, where the country's addresses have one."""
 
 
 class OrderLine(Given):

@@ -4,7 +4,7 @@ One CSV row is one order line: InvoiceNo, StockCode, Description, Quantity, Invo
 be empty), Country. Rules of this file:
 
 - An invoice is an order when every line of it is clean; one line that is not refuses the whole invoice, with the first
-  reason. Invoices `C...` (cancellations) and `A...` (bad-debt adjustments) are skipped.
+  reason. Invoices `A...` (bad-debt adjustments) are skipped; a `C...` is a `Cancelled`: pieces that a customer gives back.
 - The lines of an invoice are *not* always contiguous (two rows of another invoice stand inside 542806). So a first pass
   notes the last line of every invoice, and the second hands an invoice out when that line was read: memory holds one
   number per invoice and the lines of the invoices that are open.
@@ -24,7 +24,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from saga.errors import UsageError
-from saga.fulfilment.intake import Found, Line, Refused, Rounded, Skipped, lines_of
+from saga.fulfilment.intake import Cancelled, Found, Line, Refused, Rounded, Skipped, lines_of
 from saga.fulfilment.models import LINES_MAX, Order, OrderLine, broken_rules
 from saga.fulfilment.money import minor_units
 
@@ -35,7 +35,9 @@ GUEST = "guest"
 SHOWN = 80
 REFERENCE_MAX = 65
 """One more than an order id may have, so that a longer one is refused and not cut to a valid one."""
-NOT_ORDERS = {"C": "cancellation", "A": "adjustment"}
+CANCELLATION = "cancellation"
+NOT_ORDERS = {"C": CANCELLATION, "A": "adjustment"}
+RETURNED = re.compile(r"-[1-9][0-9]{0,8}")
 INTEGER = re.compile(r"-?[0-9]{1,12}")
 DECIMAL = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,12})?")
 
@@ -78,6 +80,29 @@ class _Invoice:
         self.rounded_count += row.is_rounded
 
 
+@dataclass(slots=True)
+class _Returned:
+    """What has been read of a cancellation; the lines of one SKU add up."""
+
+    customer_id: str = ""
+    pieces: dict[str, int] = field(default_factory=dict)
+    unreadable_count: int = 0
+
+    def take(self, values: dict[str, str] | None) -> None:
+        if values is None or not RETURNED.fullmatch(values["Quantity"]) or not _sku(values):
+            self.unreadable_count += 1
+            return
+        customer = _customer(values)
+        if self.customer_id not in ("", customer):
+            self.unreadable_count += 1
+            return
+        self.customer_id = customer
+        self.pieces[_sku(values)] = self.pieces.get(_sku(values), 0) - int(values["Quantity"])
+
+    def closed(self, reference: str) -> Cancelled:
+        return Cancelled(reference, self.customer_id or GUEST, self.pieces, self.unreadable_count)
+
+
 def read_online_retail(path: Path) -> Iterator[Found]:
     """The orders of a file, each where its last line stands, and what was refused or skipped, each with its reason.
 
@@ -86,6 +111,7 @@ def read_online_retail(path: Path) -> Iterator[Found]:
     """
     lasts = {_invoice_of(line) or f"line {line.number}": line.number for line in _records(path)}
     opened: dict[str, _Invoice] = {}
+    returned: dict[str, _Returned] = {}
     for line in _records(path):
         reference = _invoice_of(line) or f"line {line.number}"
         last = lasts.get(reference, 0)
@@ -94,12 +120,27 @@ def read_online_retail(path: Path) -> Iterator[Found]:
         kind = NOT_ORDERS.get(reference[0])
         if kind is None:
             opened.setdefault(reference, _Invoice()).take(_row(line, reference))
+        elif kind == CANCELLATION:
+            returned.setdefault(reference, _Returned()).take(_values_or_none(line))
         if line.number < last:
             continue
-        if kind is not None:
-            yield Skipped(reference, kind)
-        else:
+        if kind is None:
             yield from _closed(reference, opened.pop(reference))
+        elif kind == CANCELLATION:
+            yield returned.pop(reference).closed(reference)
+        else:
+            yield Skipped(reference, kind)
+
+
+def returned_pairs(path: Path) -> set[tuple[str, str]]:
+    """Every (customer, SKU) that a cancellation of the file names, so that nobody need keep what no return can be about."""
+    pairs: set[tuple[str, str]] = set()
+    for line in _records(path):
+        if NOT_ORDERS.get(_invoice_of(line)[:1]) == CANCELLATION:
+            one = _Returned()
+            one.take(_values_or_none(line))
+            pairs.update((one.customer_id, sku) for sku in one.pieces)
+    return pairs
 
 
 def _records(path: Path) -> Iterator[Line]:
@@ -150,13 +191,26 @@ def _row(line: Line, reference: str) -> _Row:
         return _Row(line.number, reference, fault)
     pence, is_rounded = minor_units(Decimal(price), CURRENCY)
     try:
-        bought = OrderLine(
-            sku=values["StockCode"].strip().replace(" ", "_"), quantity=int(values["Quantity"]), unit_price=pence
-        )
+        bought = OrderLine(sku=_sku(values), quantity=int(values["Quantity"]), unit_price=pence)
     except ValidationError as error:
         return _Row(line.number, reference, broken_rules(error))
-    buyer = (values["CustomerID"].strip().removesuffix(".0") or GUEST, values["Country"].strip())
+    buyer = (_customer(values), values["Country"].strip())
     return _Row(line.number, reference, line=bought, is_rounded=is_rounded, buyer=buyer)
+
+
+def _sku(values: dict[str, str]) -> str:
+    return values["StockCode"].strip().replace(" ", "_")
+
+
+def _customer(values: dict[str, str]) -> str:
+    return values["CustomerID"].strip().removesuffix(".0") or GUEST
+
+
+def _values_or_none(line: Line) -> dict[str, str] | None:
+    try:
+        return _values(line)
+    except ValueError:
+        return None
 
 
 def _quantity_fault(text: str) -> str:
@@ -169,6 +223,45 @@ def _price_fault(text: str) -> str:
     if not DECIMAL.fullmatch(text):
         return f"UnitPrice: {text[:40]!r} is not a decimal number"
     return "" if Decimal(text) > 0 else f"UnitPrice: {text} is not above 0"
+
+
+POSTCODES = {
+    "Australia": "2060",
+    "Austria": "1010",
+    "Bahrain": "317",
+    "Belgium": "4000",
+    "Brazil": "40301-110",
+    "Canada": "H3Z 2Y7",
+    "Channel Islands": "GY1 1AA",
+    "Cyprus": "2008",
+    "Czech Republic": "100 00",
+    "Denmark": "8660",
+    "EIRE": "A65 F4E2",
+    "Finland": "00550",
+    "France": "33380",
+    "Germany": "26133",
+    "Greece": "151 24",
+    "Iceland": "320",
+    "Israel": "9614303",
+    "Italy": "00144",
+    "Japan": "154-0023",
+    "Lebanon": "2038 3054",
+    "Lithuania": "04340",
+    "Malta": "NXR 01",
+    "Netherlands": "1234 AB",
+    "Norway": "0025",
+    "Poland": "00-950",
+    "Portugal": "2725-079",
+    "RSA": "0083",
+    "Saudi Arabia": "11564",
+    "Singapore": "546080",
+    "Spain": "28039",
+    "Sweden": "11455",
+    "Switzerland": "2544",
+    "USA": "95014",
+    "United Kingdom": "EC1Y 8SY",
+}
+"""The layout has no postcode, and most countries have a pattern for theirs: one of each, made up as the rest of the address is."""
 
 
 def _closed(reference: str, invoice: _Invoice) -> Iterator[Found]:
@@ -185,7 +278,7 @@ def _closed(reference: str, invoice: _Invoice) -> Iterator[Found]:
             "name": f"Customer {customer}",
             "street": f"{customer} Customer Street",
             "city": country,
-            "postcode": "0",
+            "postcode": POSTCODES.get(country, "0"),
         },
         "lines": invoice.lines,
         "payment_method": PAYMENT_METHOD,

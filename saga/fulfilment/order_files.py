@@ -7,9 +7,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from saga.errors import UsageError
-from saga.fulfilment.intake import Found, Line, Refused, lines_of, text_fault
+from saga.fulfilment.intake import Found, Line, Refused, Repeated, lines_of, text_fault
 from saga.fulfilment.models import Order, broken_rules
-from saga.fulfilment.online_retail import read_online_retail
+from saga.fulfilment.northwind import read_northwind
+from saga.fulfilment.online_retail import read_online_retail, returned_pairs
 
 LAYOUTS = "a file of orders is JSON lines or the Online Retail CSV"
 
@@ -17,19 +18,33 @@ LAYOUTS = "a file of orders is JSON lines or the Online Retail CSV"
 def read_orders(path: Path) -> Iterator[Found]:
     """Everything found in a file, plain or gzip, in its order. Raises `UsageError` when it cannot be read, or is no text:
     its first line is looked at now."""
+    if path.is_dir():
+        return read_northwind(path)
     first = next((line for line in lines_of(path) if line.data.strip()), None)
-    if first is None or first.data.lstrip(b"\xef\xbb\xbf \t").startswith(b"{"):
+    begin = first.data.lstrip(b"\xef\xbb\xbf \t")[:1] if first else b""
+    if first is None or begin == b"{":
         return read_json_lines(path)
+    if begin == b"[":
+        raise UsageError(f"{path}: is a JSON array; write one JSON object a line, as  jq -c '.[]'  does")
     if fault := text_fault(first.data):
         raise UsageError(f"{path}: is neither UTF-8 text nor gzip: {fault} in line {first.number}; {LAYOUTS}")
     return read_online_retail(path)
 
 
+def returnable(path: Path) -> set[tuple[str, str]]:
+    """What the cancellations of a file name: (customer, SKU). JSON lines have none."""
+    if path.is_dir():
+        return set()
+    first = next((line for line in lines_of(path) if line.data.strip()), None)
+    is_csv = first is not None and first.data.lstrip(b"\xef\xbb\xbf \t")[:1] not in b"{["
+    return returned_pairs(path) if is_csv else set()
+
+
 def read_json_lines(path: Path) -> Iterator[Found]:
-    """An order or a refusal for every line; lines without a character are the space between two.
+    """An order, a refusal or a repeat for every line; lines without a character are the space between two.
 
     An id that stood in an earlier line with another content is refused with the number of that line; one digest for
-    each order is kept for that. The same content again is the same order again, and is handed out.
+    each order is kept for that. The same content again is the same order, which is handed out once.
     """
     known: dict[str, tuple[int, bytes]] = {}
     for line in lines_of(path):
@@ -37,13 +52,14 @@ def read_json_lines(path: Path) -> Iterator[Found]:
             yield _unless_repeated(_order(line), line.number, known)
 
 
-def _unless_repeated(found: Order | Refused, number: int, known: dict[str, tuple[int, bytes]]) -> Order | Refused:
+def _unless_repeated(found: Order | Refused, number: int, known: dict[str, tuple[int, bytes]]) -> Found:
     if isinstance(found, Refused):
         return found
+    is_first = found.order_id not in known
     digest = blake2b(found.model_dump_json().encode(), digest_size=16).digest()
     first, before = known.setdefault(found.order_id, (number, digest))
     if before == digest:
-        return found
+        return found if is_first else Repeated(f"line {number}", found.order_id)
     reason = f"order_id: line {number} repeats the id {found.order_id} of line {first}, with another content"
     return Refused(f"line {number}", reason)
 
@@ -56,7 +72,7 @@ def _order(line: Line) -> Order | Refused:
     try:
         return Order.model_validate_json(line.data.removeprefix(b"\xef\xbb\xbf"))
     except ValidationError as error:
-        return Refused(f"line {line.number}", broken_rules(error))
+        return Refused(f"line {line.number}", broken_rules(error, whole="the line"))
 
 
 def stock_needed(orders: Iterable[Order]) -> dict[str, int]:

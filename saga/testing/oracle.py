@@ -41,11 +41,12 @@ TECHNICAL_FAULTS = (
     "late",
 )
 SERVICES = ("inventory", "tax", "shipping", "payment")
-DECLINED_METHODS = frozenset({"pm_declined", "pm_capture_declined"})
+DECLINED_METHODS = frozenset({"pm_declined", "pm_capture_declined", "pm_insufficient_funds", "pm_expired"})
 METHOD_PREFIX = "pm_"
 UNDELIVERABLE_POSTCODE = "UNDELIVERABLE"
 FRAUD_LIMIT = 10**9
-"""Minor units; the fraud screen sees the goods without tax and freight."""
+FRAUD_LIMITS = {"GBP": 10**8, "EUR": 12 * 10**7, "USD": 125 * 10**6}
+"""Minor units; the fraud screen sees the goods without tax and freight. What is not named here has no order in the runs."""
 REJECTED_AT: dict[BusinessFault, tuple[str, str]] = {
     "out_of_stock": ("inventory", "POST /v1/reservations"),
     "undeliverable": ("shipping", "POST /v1/shipments"),
@@ -145,8 +146,9 @@ def legal_end(order: Order, script: FaultScript, stock: Mapping[str, int] | None
     fault = script.business_fault(order.order_id)
     lacks = stock is not None and any(quantity > stock.get(sku, 0) for sku, quantity in order.stock.items())
     # The order of these questions is the order of the steps; the first two are asked at the same time.
-    if (is_unknown := _is_undeliverable(order)) or order.goods > FRAUD_LIMIT:
-        both = is_unknown and order.goods > FRAUD_LIMIT
+    is_suspected = order.goods > FRAUD_LIMITS.get(order.currency, FRAUD_LIMIT)
+    if (is_unknown := _is_undeliverable(order)) or is_suspected:
+        both = is_unknown and is_suspected
         return _compensated("" if both else "undeliverable" if is_unknown else "fraud_suspected")
     if lacks or fault == "out_of_stock":
         return _compensated("out_of_stock")

@@ -12,7 +12,7 @@ from saga.fulfilment.connectors import inventory, payment, shipping, tax
 from saga.fulfilment.fulfil_order import fulfil_order, price_order
 from saga.fulfilment.models import OrderPrice
 
-GOLDEN_FINGERPRINT = "e087c8cd2819698beea0b9106d67cb268ad1ba215eb1c53d66036bab77a575ae"
+GOLDEN_FINGERPRINT = "a97efa32695e6e03c997c638cd1e8fa8552f42ea555259f03ea7412693cceff0"
 
 ORDER = {
     "order_id": "SO-1",
@@ -37,7 +37,7 @@ RESULTS: dict[str, dict[str, Any]] = {
     "authorize_payment": {"authorization_id": "a1", "amount": 915, "currency": "GBP", "effects": []},
 }
 
-DESTINATION = {**ORDER["address"], "country": "United Kingdom"}  # type: ignore[dict-item]
+DESTINATION = {**ORDER["address"], "region": None, "country": "United Kingdom"}  # type: ignore[dict-item]
 
 SENT: dict[str, tuple[str, dict[str, Any]]] = {
     "calculate_tax": (
@@ -155,10 +155,10 @@ def test_every_unknown_answer_may_be_asked_for_again() -> None:
 
 def test_the_facts_enumerate_every_business_no() -> None:
     """What the contract calls a rejection rolls back, a tombstone included, and nothing else does."""
-    assert inventory.rejection_codes(409) == ("out_of_stock", "reservation_expired", "tombstoned")
-    assert shipping.rejection_codes(409) == ("undeliverable", "tombstoned")
+    assert inventory.rejection_codes(409) == ("out_of_stock", "reservation_expired", "not_shipped", "tombstoned")
+    assert shipping.rejection_codes(409) == ("undeliverable", "not_dispatched", "tombstoned")
     assert payment.rejection_codes(402) == ("declined", "fraud_suspected")
-    assert payment.rejection_codes(409) == ("tombstoned",)
+    assert payment.rejection_codes(409) == ("refund_exceeds_capture", "tombstoned")
     for connector in (inventory, shipping, payment):
         assert connector.remembers_rejections
         assert connector.keys == "serialise"

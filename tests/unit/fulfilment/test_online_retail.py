@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from saga.errors import UsageError
-from saga.fulfilment.intake import LINE_MAX, Found, Refused, Rounded, Skipped
+from saga.fulfilment.cancellations import Sold
+from saga.fulfilment.intake import LINE_MAX, Cancelled, Found, Refused, Rounded, Skipped
 from saga.fulfilment.models import Order
-from saga.fulfilment.online_retail import read_online_retail
+from saga.fulfilment.online_retail import read_online_retail, returned_pairs
 from saga.fulfilment.order_files import stock_needed
 
 HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"
@@ -58,13 +59,22 @@ def test_lines_that_stand_apart_are_one_order(tmp_path: Path) -> None:
     ]
 
 
-def test_cancellations_and_adjustments_are_skipped(tmp_path: Path) -> None:
-    """They are no orders by the layout's own marks, however their lines look."""
+def test_cancellations_and_adjustments_are_no_orders(tmp_path: Path) -> None:
+    """By the layout's own marks, however their lines look."""
     assert found(tmp_path, row("C1", quantity="-1"), row("A2", price="-11062.06"), "C3,x") == [
-        Skipped("C1", "cancellation"),
+        Cancelled("C1", "17850", {"A": 1}),
         Skipped("A2", "adjustment"),
-        Skipped("C3", "cancellation"),
+        Cancelled("C3", "guest", {}, 1),
     ]
+
+
+def test_a_cancellation_adds_up_what_comes_back(tmp_path: Path) -> None:
+    """The lines of one SKU are one; what names no pieces, or another customer, is counted."""
+    lines = [
+        row("C1", "A", quantity="-2"), row("C1", "B", quantity="-1"), row("C1", "A", quantity="-3"),
+        row("C1", "B", quantity="4"), row("C1", "B", quantity="-1", customer="99999"), row("C1", "", quantity="-1"),
+    ]  # fmt: skip
+    assert found(tmp_path, *lines) == [Cancelled("C1", "17850", {"A": 5, "B": 1}, 3)]
 
 
 @pytest.mark.parametrize(
@@ -154,14 +164,21 @@ def test_the_real_file_is_read_to_its_end() -> None:
     if not REAL_FILE.exists():
         pytest.skip("NOT CHECKED: the Online Retail file is not beside the checkout")
     counts: Counter[str] = Counter()
+    sold, matches, whole_count, unmatched = Sold(returned_pairs(REAL_FILE)), 0, 0, 0
     goods, lines, stock_count = 0, 0, 0
     for one in read_online_retail(REAL_FILE):
         counts[one.kind if isinstance(one, Skipped) else type(one).__name__] += 1
+        if isinstance(one, Cancelled):
+            about, short = sold.match(one)
+            matches, unmatched = matches + len(about), unmatched + short
+            whole_count += sum(it.is_whole for it in about)
         if isinstance(one, Order):
+            sold.add(one)
             goods, lines = goods + one.goods, max(lines, len(one.lines))
             stock_count += sum(stock_needed([one]).values())
-    assert counts == {"Order": 19_088, "Refused": 2_104, "cancellation": 3_690, "adjustment": 3, "Rounded": 4}
+    assert counts == {"Order": 19_088, "Refused": 2_104, "Cancelled": 3_690, "adjustment": 3, "Rounded": 4}
     assert (goods, lines, stock_count) == (992_303_193, 1_114, 5_251_473)
+    assert (matches, whole_count, unmatched) == (3_685, 146, 1_672)
 
 
 def test_a_file_that_grows_while_it_is_read_is_an_error(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from saga.errors import UsageError
-from saga.fulfilment.intake import LINE_MAX, Refused
+from saga.fulfilment.intake import LINE_MAX, Refused, Repeated
 from saga.fulfilment.models import Order
 from saga.fulfilment.order_files import read_orders, stock_needed
 
@@ -36,20 +36,20 @@ def test_json_lines_are_orders_or_refusals(tmp_path: Path) -> None:
     assert second.reference == "line 3"
     assert second.reason.startswith("order_id: String should match pattern")
     assert isinstance(third, Refused)
-    assert third.reason.startswith("order: Invalid JSON")
+    assert third.reason.startswith("the line: Invalid JSON")
     assert isinstance(fourth, Order)
     assert (first.order_id, fourth.order_id) == ("SO-1", "SO-3")
 
 
 def test_an_id_that_stands_in_two_lines(tmp_path: Path) -> None:
-    """With another content the later line is refused with the number of the earlier; with the same it is the same order
-    again. A refused line takes no id."""
+    """With another content the later line is refused with the number of the earlier; with the same it is a repeat, and no
+    second order. A refused line takes no id."""
     path = tmp_path / "orders.jsonl"
     lines = [order_text("SO-1", currency="pounds"), *[order_text("SO-1")] * 2, order_text("SO-1", country="France")]
     path.write_text("\n".join(lines), encoding="utf-8")
     _, second, third, fourth = read_orders(path)
     assert isinstance(second, Order)
-    assert second == third
+    assert third == Repeated("line 3", "SO-1")
     assert fourth == Refused("line 4", "order_id: line 4 repeats the id SO-1 of line 2, with another content")
 
 
@@ -62,6 +62,8 @@ def test_an_id_that_stands_in_two_lines(tmp_path: Path) -> None:
         (gzip.compress(b"\xff\xfe", mtime=0), "is neither UTF-8 text nor gzip: byte 0 is not UTF-8 in line 1"),
         (b"\x1f\x8b\x08\x00 no more", "cannot be read"),
         (b"a" * 500, "it is 'a{80}' …$"),
+        (b'\xef\xbb\xbf [{"order_id": "SO-1"}]', "is a JSON array; write one JSON object a line"),
+        (gzip.compress(b"[\n", mtime=0), "is a JSON array; write one JSON object a line"),
     ],
 )
 def test_a_file_that_is_no_text(tmp_path: Path, data: bytes, says: str) -> None:

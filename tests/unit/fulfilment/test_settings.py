@@ -11,7 +11,9 @@ from saga.core.binding import StepContext
 from saga.errors import UsageError
 from saga.fulfilment.fulfil_order import confirm_order
 from saga.fulfilment.models import Order, OrderPrice, Shipment
-from saga.settings import Settings, read_settings
+from saga.settings import Settings, read_settings, unknown_settings
+
+ADDRESS = "an address begins with http:// or https:// and names a host"
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +67,87 @@ def test_a_broken_rule_names_the_variable_and_not_the_value(
     with pytest.raises(UsageError, match=f"{name}: ") as refused:
         read_settings()
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("SAGA_PAYMENT_URL", "secret", ADDRESS),
+        ("SAGA_PAYMENT_URL", "ftp://secret", ADDRESS),
+        ("SAGA_PAYMENT_URL", "http://:80/secret", ADDRESS),
+        ("SAGA_PAYMENT_URL", "http://[secret", ADDRESS),
+        ("SAGA_PAYMENT_URL", "http://secret:abc", "its port is not a number from 0 to 65535"),
+        (
+            "SAGA_PAYMENT_URL",
+            "http://h/?secret",
+            "an address has at most 2048 characters, and no white space, '?' or '#'",
+        ),
+        ("SAGA_STOCK_URL", "secret", ADDRESS),
+        ("SAGA_DATABSE_URL", "sqlite:///secret", f"{ADDRESS}; did you mean SAGA_DATABASE_URL?"),
+        (
+            "SAGA_DATABASE_URL",
+            "mysql://secret",
+            "a database is postgresql://user@host/database, sqlite:///path/to/file or memory://",
+        ),
+        (
+            "SAGA_BROKER_URL",
+            "kafka://secret",
+            "a broker begins with amqp://, amqps://, redis://, rediss://, sqs:// or memory://",
+        ),
+        (
+            "SAGA_TENANT",
+            "my secret",
+            "a name has 1 to 64 letters, digits, '.', '_' and '-', and begins with a letter, a digit or '_'",
+        ),
+        ("SAGA_CONNECTOR_URLS", "secret", "is no setting; the address of a connector is SAGA_<NAME>_URL"),
+    ],
+)
+def test_a_rule_is_said_in_words(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, says: str) -> None:
+    """No regular expression and no part of the value: the variable, what it is to be, and nothing else."""
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(UsageError) as caught:
+        read_settings()
+    assert str(caught.value) == f"{variable}: {says}"
+
+
+@pytest.mark.parametrize(
+    ("variable", "nearest"),
+    [
+        ("SAGA_DATABSE_URL", "SAGA_DATABASE_URL"),
+        ("SAGA_DATABASE", "SAGA_DATABASE_URL"),
+        ("SAGA_LOGLEVEL", "SAGA_LOG_LEVEL"),
+        ("SAGA_COLOUR", None),
+    ],
+)
+def test_what_is_no_setting_is_found(monkeypatch: pytest.MonkeyPatch, variable: str, nearest: str | None) -> None:
+    """With the setting that it may be a slip of."""
+    monkeypatch.setenv(variable, "http://127.0.0.1:1")
+    assert unknown_settings() == {variable: nearest}
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "SAGA_THREADS",
+        "SAGA_STOCK_URL",
+        "SAGA_TEST_DATABASE_URL",
+        "SAGA_HYPOTHESIS",
+        "SAGA_SIMULATION_SEEDS",
+        "SAGA_FAILPOINTS",
+        "SAGA_TAX_DATABASE_URL",
+    ],
+)
+def test_what_somebody_reads_is_not_found(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    """A setting, the address of any connector, and what tests, failpoints and services read; nor what is empty."""
+    monkeypatch.setenv(variable, "1")
+    monkeypatch.setenv("SAGA_COLOUR", "")
+    assert unknown_settings() == {}
+
+
+def test_the_database_of_a_service_is_no_connector(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`saga services` passes it on to the service; as an address it would break a rule, and no command would run."""
+    monkeypatch.setenv("SAGA_TAX_DATABASE_URL", "postgresql://db/tax")
+    assert read_settings().connector_urls == {}
 
 
 def test_settings_do_not_change() -> None:

@@ -1,0 +1,82 @@
+"""How a return goes: the steps in their order, at the end of this file; above it, what each step asks for.
+
+Before the refund everything can be undone: a return that the payment service refuses (more than was captured and not yet
+refunded) leaves no label behind. From the refund on it goes forward only: the pieces go back on the shelf, and the customer
+is told.
+"""
+
+from saga.core.binding import StepContext
+from saga.core.connector import Call
+from saga.core.definition import Saga, compensatable, pivot, readonly, retriable
+from saga.fulfilment import models as m
+from saga.fulfilment import telling
+from saga.fulfilment.connectors import buy_return_label, quote_tax, refund, restock, void_return_label
+from saga.fulfilment.return_mail import refund_notice
+from saga.fulfilment.returns import (
+    Refund,
+    RefundRequest,
+    Restock,
+    RestockRequest,
+    ReturnedLine,
+    ReturnLabel,
+    ReturnLabelRequest,
+    ReturnOrder,
+    ReturnPrice,
+)
+
+
+def calculate_tax(wanted: ReturnOrder) -> Call[m.TaxQuote]:
+    lines = tuple(m.TaxedLine(sku=line.sku, amount=line.amount) for line in wanted.lines)
+    return quote_tax(
+        m.TaxRequest(order_id=wanted.order_id, country=wanted.country, currency=wanted.currency, lines=lines)
+    )
+
+
+def price_return(wanted: ReturnOrder, tax: m.TaxQuote) -> ReturnPrice:
+    return ReturnPrice.of(wanted, tax)
+
+
+def book_return_label(wanted: ReturnOrder) -> Call[ReturnLabel]:
+    return buy_return_label(
+        ReturnLabelRequest(order_id=wanted.order_id, return_id=wanted.return_id, shipment_id=wanted.shipment_id)
+    )
+
+
+def refund_payment(wanted: ReturnOrder, price: ReturnPrice) -> Call[Refund]:
+    return refund(
+        RefundRequest(
+            order_id=wanted.order_id,
+            capture_id=wanted.capture_id,
+            amount=price.total,
+            currency=price.currency,
+            reason=wanted.reason,
+        )
+    )
+
+
+def restock_inventory(wanted: ReturnOrder) -> Call[Restock]:
+    lines = tuple(ReturnedLine(sku=sku, quantity=quantity) for sku, quantity in wanted.pieces.items())
+    return restock(RestockRequest(order_id=wanted.order_id, return_id=wanted.return_id, lines=lines))
+
+
+def confirm_return(wanted: ReturnOrder, price: ReturnPrice, label: ReturnLabel, context: StepContext) -> m.Confirmation:
+    """Tell the customer, at least once: a repeat is the same mail by its Message-ID, which is made of the key."""
+    message = refund_notice(wanted, price, label, context.key, telling.sender())
+    telling.tell(message, wanted.email, context.key)
+    return m.Confirmation(message_id=message["Message-ID"])
+
+
+return_order = Saga(
+    "return_order",
+    version=1,
+    input=ReturnOrder,
+    entity=lambda wanted: wanted.return_id,
+    steps=[
+        readonly(calculate_tax, queue="tax"),
+        readonly(price_return),
+        compensatable(book_return_label, compensation=void_return_label, queue="shipping"),
+        pivot(refund_payment, queue="payment"),
+        retriable(restock_inventory, queue="inventory"),
+        retriable(confirm_return, queue="confirmation", keys="serialise", on_rejected="record"),
+    ],
+)

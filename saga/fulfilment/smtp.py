@@ -1,0 +1,229 @@
+"""One mail to one mail server, honest about how far it came (RFC 5321).
+
+Rules of this file
+------------------
+A server has taken a mail over when it answers 250 to the end of the data, and not before (RFC 5321 section 4.1.1.4). So
+
+| what happened | raised | why |
+|---|---|---|
+| no name, no connection, no TLS; the line broke before DATA | `NotSent` | nothing of the mail had left |
+| 4xx to anything, the end of the data included | `Deferred` | the server says that it has not taken it: greylisting, a full disk |
+| 5xx to the recipient or to the data | `Rejected` | this customer cannot be told; the answer's code is the detail |
+| 5xx to anything else: greeting, TLS, user and password, sender | `ServerRefuses` | it is about us: a defect, for a person |
+| no answer after DATA | `Unknown` | it may be on its way; it is sent again under the same Message-ID |
+
+- What a server says is not repeated beyond its codes: its text holds the customer's address.
+- Everything ends within `SEND_S`, less than the step's time, whatever the server does: `smtplib` bounds each read alone, and a
+  server that drips a byte a second would never be done. A timer shuts the line down, as `saga.runtime.http` does.
+- A connection serves one mail: orders are confirmed at the pace of parcels, and a line that lay idle breaks in the middle.
+- Nothing is sent in clear when TLS was asked for, and certificates are always checked.
+"""
+
+import re
+import smtplib
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.policy import SMTP
+from typing import Literal, NoReturn, cast
+from urllib.parse import unquote, urlsplit
+
+from saga.clock import monotonic
+from saga.errors import NotSent, Rejected, SagaError, Throttled, Unknown
+
+SEND_S = 20.0
+"""What one mail may take. Below the 30 s of a function step, so that an attempt ends before its deadline."""
+CONNECT_S = 5.0
+FAREWELL_S = 1.0
+ENHANCED = re.compile(rb"[245]\.\d{1,3}\.\d{1,3}(?!\d)")
+OF_OURS = frozenset({500, 502, 503, 504, 530, 534, 535, 538})
+"""Said to a recipient or to data, these are about the client still: a command out of order, or user and password missing."""
+Security = Literal["smtp", "smtps", "smtp+starttls"]
+PORTS: dict[Security, int] = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
+
+
+class ServerRefuses(SagaError):
+    """The mail server refuses us and not the customer; all mails fare alike until somebody mends the settings."""
+
+
+class Deferred(Throttled):
+    """The server has not taken the mail and says so; `reply` is its code."""
+
+    def __init__(self, reply: str) -> None:
+        super().__init__()
+        self.args = (reply,)
+        self.reply = reply
+
+    def __str__(self) -> str:
+        return self.reply
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """Where mails are handed over, as `SAGA_SMTP_URL` says."""
+
+    security: Security
+    host: str
+    port: int
+    user: str = ""
+    password: str = ""
+
+    @classmethod
+    def of(cls, url: str) -> "MailServer":
+        """The server of a URL that `saga.settings` has checked."""
+        parts = urlsplit(url)
+        security = cast(Security, parts.scheme)
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        return cls(security, parts.hostname or "", parts.port or PORTS[security], user, password)
+
+    def __repr__(self) -> str:
+        return f"MailServer({self.security}://{self.host}:{self.port})"
+
+
+def send(server: MailServer, message: EmailMessage, recipient: str, *, bound_s: float = SEND_S) -> None:
+    """Hand `message` to `server` for `recipient`. It was taken over when this returns; else see the table above.
+
+    May be repeated: a reader tells repeats by the Message-ID. Takes `bound_s` seconds at most, a slow name server aside.
+    """
+    ends_at = monotonic() + bound_s
+    content = message.as_bytes(policy=SMTP.clone(cte_type="7bit"))  # no server needs to know 8BITMIME
+    sender = message["From"].addresses[0].addr_spec
+    with _connected(server, ends_at) as session:
+        try:
+            _introduce(session, server)
+            _expect(session.mail(sender), 250, "MAIL")
+            _expect(session.rcpt(recipient), 250, "RCPT")
+        except OSError as error:  # the errors of smtplib and of TLS are among them
+            _explain(error)
+        _hand_over(session, content)
+
+
+def _explain(error: OSError) -> NoReturn:
+    """What an error before the data means."""
+    match error:
+        case smtplib.SMTPResponseException():  # to EHLO, STARTTLS, user and password
+            _refuse(error.smtp_code, error.smtp_error, "AUTH")
+        case smtplib.SMTPException() if not isinstance(error, smtplib.SMTPServerDisconnected):
+            raise ServerRefuses(f"the mail server does not offer what SAGA_SMTP_URL asks for: {error}") from error
+        case _:
+            raise NotSent(f"mail server: {type(error).__name__} before the mail was sent") from error
+
+
+def _hand_over(session: smtplib.SMTP, content: bytes) -> None:
+    try:
+        answer = session.data(content)
+    except smtplib.SMTPDataError as error:
+        _refuse(error.smtp_code, error.smtp_error, "DATA")
+    except OSError as error:
+        raise Unknown(f"mail server: {type(error).__name__} after the mail was sent") from error
+    _expect(answer, 250, "DATA")
+    _say_farewell(session)
+
+
+def _introduce(session: smtplib.SMTP, server: MailServer) -> None:
+    _expect(session.getreply(), 220, "greeting")
+    session.ehlo_or_helo_if_needed()
+    if server.security == "smtp+starttls":
+        session.starttls(context=ssl.create_default_context())
+        session.ehlo_or_helo_if_needed()
+    if server.user:
+        _log_in(session, server)
+
+
+def _log_in(session: smtplib.SMTP, server: MailServer) -> None:
+    """By one mechanism. `smtplib.login` goes on to the next after a refusal, and many servers hang up by then: a wrong
+    password would look like a line that broke."""
+    offered = session.esmtp_features.get("auth", "").upper().split()
+    known: dict[str, Callable[..., str]] = {"PLAIN": session.auth_plain, "LOGIN": session.auth_login}
+    if server.security == "smtp":
+        known = {"CRAM-MD5": session.auth_cram_md5, **known}  # in clear, rather what does not show the password
+    mechanism = next((name for name in known if name in offered), None)
+    if mechanism is None:
+        raise ServerRefuses(f"the mail server offers none of AUTH {', '.join(known)}, and SAGA_SMTP_URL has a user")
+    session.user, session.password = server.user, server.password
+    session.auth(mechanism, known[mechanism])
+
+
+def _expect(answer: tuple[int, bytes], wanted: int, asked: str) -> None:
+    code, text = answer
+    if code != wanted and not (asked == "RCPT" and code == 251):
+        _refuse(code, text, asked)
+
+
+def _refuse(code: int, text: bytes | str, asked: str) -> NoReturn:
+    said = text.encode("ascii", "replace") if isinstance(text, str) else text
+    found = ENHANCED.match(said)
+    reply = f"smtp {code}" + (f" {found.group().decode('ascii')}" if found else "")
+    if 400 <= code <= 499:
+        raise Deferred(reply)
+    if 500 <= code <= 599 and asked in {"RCPT", "DATA"} and code not in OF_OURS:
+        raise Rejected(reply)
+    if 500 <= code <= 599:
+        raise ServerRefuses(f"the mail server answers {reply} to {asked}; look at SAGA_SMTP_URL and SAGA_MAIL_FROM")
+    if asked == "DATA":
+        raise Unknown(f"mail server: {reply} is no answer to DATA")
+    raise NotSent(f"mail server: {reply} is no answer to {asked}")
+
+
+@contextmanager
+def _connected(server: MailServer, ends_at: float) -> Iterator[smtplib.SMTP]:
+    """A session on a line that is up and, for smtps, secured; it is shut down at `ends_at`."""
+    try:
+        line = socket.create_connection((server.host, server.port), CONNECT_S)
+    except (OSError, UnicodeError) as error:  # a name that no resolver takes is a UnicodeError
+        raise NotSent(f"mail server: {type(error).__name__} while connecting") from error
+    with line.dup() as end, line:  # TLS takes the socket over: its twin still ends the connection
+        timer = threading.Timer(max(0.0, ends_at - monotonic()), _shut, [end])
+        timer.daemon = True
+        timer.start()
+        session = None
+        try:
+            line.settimeout(SEND_S)
+            session = _Session(_secured(line, server), server.host)
+            yield session
+        finally:
+            timer.cancel()
+            if session is not None:
+                session.close()
+
+
+def _secured(line: socket.socket, server: MailServer) -> socket.socket:
+    if server.security != "smtps":
+        return line
+    try:
+        return ssl.create_default_context().wrap_socket(line, server_hostname=server.host)
+    except OSError as error:
+        raise NotSent(f"mail server: {type(error).__name__} while connecting") from error
+
+
+class _Session(smtplib.SMTP):
+    """smtplib's protocol on a line that is up already."""
+
+    def __init__(self, line: socket.socket, host: str) -> None:
+        # An address in brackets is always a right name for a client (RFC 5321 section 4.1.3), and asks no name server.
+        address = line.getsockname()[0]
+        super().__init__(local_hostname=f"[IPv6:{address}]" if ":" in address else f"[{address}]", timeout=SEND_S)
+        self._host = host  # what starttls() checks the certificate against
+        self.sock = line
+        self.file = None
+
+
+def _shut(line: socket.socket) -> None:
+    try:
+        line.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return  # closed meanwhile: the mail is done, which is all that was wanted
+
+
+def _say_farewell(session: smtplib.SMTP) -> None:
+    """The mail was taken over already, so whatever becomes of this is right."""
+    try:
+        if session.sock is not None:
+            session.sock.settimeout(FAREWELL_S)
+        session.docmd("QUIT")
+    except OSError:
+        return
