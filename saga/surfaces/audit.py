@@ -17,10 +17,8 @@ A journal that cannot be read is one violation of I5; nothing else is said about
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from email.parser import BytesHeaderParser
-from email.policy import default as mail_policy
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -32,12 +30,15 @@ from saga.core.states import ENDED, SagaStatus
 from saga.errors import CodecError, IllegalTransition
 from saga.fulfilment import models as m
 from saga.fulfilment.fulfil_order import fulfil_order
+from saga.fulfilment.return_order import return_order
 from saga.runtime.engine import Definitions, is_readable
 from saga.store.codec import decode
 from saga.store.port import EffectRow, JournalEntry, SagaFilter, SagaRow, Store
 from saga.surfaces import audit_rows, once
 from saga.surfaces import invariants as rules
+from saga.surfaces.audit_mails import Mails, mail_faults, read_mails
 from saga.surfaces.audit_report import AuditReport, Check, Waiting, render
+from saga.surfaces.audit_returns import ReturnRecord, order_id_of, return_record
 from saga.surfaces.invariants import Ending, Invariant, OrderRecord, Violation
 from saga.surfaces.ledgers import PAYMENT, SERVICES, SHIPPING, STOCK, TAX, WITH_BARRIER, Ledgers, read_ledgers
 from saga.surfaces.rollbacks import plan_faults
@@ -45,7 +46,6 @@ from saga.surfaces.rollbacks import plan_faults
 __all__ = ["AuditReport", "Floor", "Oracle", "audit", "render"]
 
 PAGE_SAGAS = 200
-SUBJECT = ("Your order ", " is on its way")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def audit(
     """
     began_at = store.now()
     ledgers = read_ledgers({name: url.rstrip("/") for name, url in ledger_urls.items()})
-    mails = None if mailbox is None else _read_mails(mailbox)
+    mails = None if mailbox is None else read_mails(mailbox)
     sheet = _Sheet(definitions, ledgers, began_at)
     for page in _pages(store):
         saga_ids = [row.saga_id for row in page]
@@ -86,6 +86,7 @@ def audit(
         for row in page:
             sheet.take(store, row, journals.get(row.saga_id, []), effects.get(row.saga_id, []))
     sheet.take_lost(store)
+    sheet.join_returns()
     sheet.judge_orders()
     sheet.judge_strangers()
     sheet.judge_mails(mails)
@@ -110,6 +111,7 @@ class _Sheet:
     statuses: Counter[SagaStatus] = field(default_factory=Counter)
     waiting: list[Waiting] = field(default_factory=list)
     records: dict[str, OrderRecord] = field(default_factory=dict)
+    returns: list[ReturnRecord] = field(default_factory=list)
     known_keys: set[str] = field(default_factory=set)
     violations: list[Violation] = field(default_factory=list)
     checked: Counter[Invariant] = field(default_factory=Counter)
@@ -171,7 +173,7 @@ class _Sheet:
             if isinstance(it, t.AttemptStarted):
                 started.setdefault(it.node, it)
         self.known_keys |= {it.wire_key for it in started.values() if it.wire_key}
-        self.violations += once.key_faults(definition, state, started, self.ledgers)
+        self.violations += once.key_faults(definition, state, started, self.ledgers, order_id_of(state))
         if definition is None:
             self.notes[f"{state.definition} v{state.version} is not known here, I4 is not checked"] += 1
         else:
@@ -184,13 +186,16 @@ class _Sheet:
                 if _ending(state, self.began_at) is Ending.COMPENSATED:
                     for why in rules.undo_faults(definition, state, self.ledgers):
                         self._fault(Invariant.PLAN, *who, why)
-        if state.definition == fulfil_order.name:
-            try:
+        try:
+            if state.definition == return_order.name:
+                is_in_flight = _ending(state, self.began_at) is Ending.IN_FLIGHT
+                self.returns.append(return_record(state, started, is_in_flight=is_in_flight))
+            if state.definition == fulfil_order.name:
                 self._keep(_record(state, started, self.began_at))
-            except ValidationError as error:
-                why = f"its input or an answer is none of {fulfil_order.name}'s: {error.title}, {error.error_count()} rules broken"
-                self._fault(Invariant.JOURNAL, *who, why)
-                self._keep(OrderRecord(state.entity, state.saga_id, state.run, Ending.UNREADABLE, state.status))
+        except ValidationError as error:
+            why = f"its input or an answer is none of {state.definition}'s: {error.title}, {error.error_count()} rules broken"
+            self._fault(Invariant.JOURNAL, *who, why)
+            self._keep(OrderRecord(state.entity, state.saga_id, state.run, Ending.UNREADABLE, state.status))
 
     def _set_aside(self, row: SagaRow, entries: list[JournalEntry]) -> None:
         """A saga that cannot be judged: the keys that can be read in it are known, and its order is not judged either."""
@@ -217,6 +222,19 @@ class _Sheet:
 
     def _fault(self, invariant: Invariant, order_id: str, saga_id: str, detail: str) -> None:
         self.violations.append(Violation(invariant, order_id, saga_id, detail))
+
+    def join_returns(self) -> None:
+        """Each order with what came back of it; one with a return under way is in flight."""
+        for one in self.returns:
+            record = self.records.get(one.order_id)
+            if record is None:
+                self._fault(
+                    Invariant.MONEY, one.order_id, one.saga_id, f"return {one.return_id} of an order that no saga knows"
+                )
+            elif one.is_in_flight and record.ending is Ending.COMPLETED:
+                self.records[one.order_id] = replace(record, ending=Ending.IN_FLIGHT)
+            elif one.is_completed:
+                self.records[one.order_id] = replace(record, returns=(*record.returns, one))
 
     def judge_orders(self) -> None:
         """I1, I2 and I8 for every order that has ended, as far as its ledgers were read."""
@@ -250,25 +268,14 @@ class _Sheet:
         unreadable = {it.order_id for it in self.records.values() if it.ending is Ending.UNREADABLE}
         self.violations += once.stranger_faults(self.ledgers, self.known_keys, set(self.records), unreadable)
 
-    def judge_mails(self, read: tuple[dict[str, list[str]], list[str]] | None) -> None:
-        """I6: a confirmation for every completed order, and for no other."""
-        if read is None:
+    def judge_mails(self, mails: Mails | None) -> None:
+        """I6: a confirmation for every completed order and return, and for no other."""
+        if mails is None:
             self.skipped[Invariant.TOLD] = "no mailbox is given"
             return
-        mails, nameless = read
-        self.violations += [
-            Violation(Invariant.TOLD, "", "", f"mail {name} names no order in its subject") for name in nameless
-        ]
-        for order_id, record in self.records.items():
-            if record.ending is not Ending.UNREADABLE:
-                self.checked[Invariant.TOLD] += 1
-                if why := rules.told_fault(record, mails.get(order_id, [])):
-                    self.violations.append(record.fault(Invariant.TOLD, why))
-        self.violations += [
-            Violation(Invariant.TOLD, order_id, "", f"mail {names[0]} confirms an order that no saga knows")
-            for order_id, names in sorted(mails.items())
-            if order_id not in self.records
-        ]
+        readable = [it for it in self.records.values() if it.ending is not Ending.UNREADABLE]
+        self.checked[Invariant.TOLD] += len(readable) + len(self.returns)
+        self.violations += mail_faults(mails, self.records, self.returns)
 
     def judge_ends(self, oracle: Oracle | None) -> None:
         """I7: every order of the script ended where it must; an order that is missing did not."""
@@ -342,19 +349,3 @@ def _record(state: SagaState, started: Mapping[str, t.AttemptStarted], began_at:
         confirm_key=intents.get("confirm_order:a", ""),
         is_told_optional=state.node("confirm_order:a").code is OutcomeCode.REJECTED,
     )
-
-
-def _read_mails(mailbox: Path) -> tuple[dict[str, list[str]], list[str]]:
-    """Order id → the names of its mails, and the mails whose subject names no order. Only headers are read."""
-    parser = BytesHeaderParser(policy=mail_policy)
-    mails: dict[str, list[str]] = {}
-    nameless = []
-    before, after = SUBJECT
-    for path in sorted(mailbox.glob("*.eml")):
-        with path.open("rb") as file:
-            subject = str(parser.parse(file)["Subject"] or "")
-        if subject.startswith(before) and subject.endswith(after):
-            mails.setdefault(subject[len(before) : -len(after)], []).append(path.stem)
-        else:
-            nameless.append(path.name)
-    return mails, nameless

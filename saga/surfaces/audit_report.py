@@ -242,6 +242,10 @@ def _nothing(report: AuditReport) -> str:
     return "what they hold is not known, a ledger is missing" if is_blind else "nothing held"
 
 
+def _is_skipped(report: AuditReport, invariant: Invariant) -> bool:
+    return any(check.skipped for check in report.checks if check.invariant is invariant)
+
+
 def _end_lines(report: AuditReport) -> list[str]:
     counts, total = report.counts, sum(report.counts.values())
     parts = [
@@ -249,7 +253,12 @@ def _end_lines(report: AuditReport) -> list[str]:
         for status, count in counts.items()
         if count or status in ("completed", "compensated", "halted")
     ]
-    money = _amounts(report.unexplained_money) or "0.00"
+    money = _amounts(report.unexplained_money) or (
+        "money not checked" if _is_skipped(report, Invariant.MONEY) else "0.00"
+    )
+    items = f"{report.unexplained_item_count:,} items"
+    if not report.unexplained_item_count and _is_skipped(report, Invariant.STOCK):
+        items = "stock not checked"
     found = len(report.violations)
     blind = [check.invariant.value for check in report.checks if check.skipped]
     scope = f" where it was looked: {', '.join(blind)} NOT CHECKED" if blind else ""
@@ -257,7 +266,7 @@ def _end_lines(report: AuditReport) -> list[str]:
     return [
         *nothing,
         f"{' + '.join(parts)} = {total:,} accepted.   {found:,} violation{'' if found == 1 else 's'}{scope}.",
-        f"Unexplained: {money}, {report.unexplained_item_count:,} items.",
+        f"Unexplained: {money}, {items}.",
     ]
 
 

@@ -36,13 +36,13 @@ BOUND_S = 180.0
 TICK_S = 0.25
 STOCK_GROUP = 100
 CATALOGUE = tuple((f"SKU-{number:03d}", 250 + 175 * (number % 17)) for number in range(1, 41))
-_UNSET = dict.fromkeys(("database_url", "inventory_url", "tax_url", "shipping_url", "payment_url"))
+_UNSET = dict.fromkeys(("database_url", "inventory_url", "tax_url", "shipping_url", "payment_url", "smtp_url"))
 """What the environment may name and a demonstration never uses."""
 PLACES = (
     ("United Kingdom", "London", "EC1A 1BB"),
     ("Germany", "Berlin", "10115"),
     ("France", "Paris", "75001"),
-    ("Netherlands", "Utrecht", "3511"),
+    ("Netherlands", "Utrecht", "3511 AB"),
     ("Sweden", "Lund", "22100"),
 )
 

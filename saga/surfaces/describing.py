@@ -5,10 +5,15 @@ from typing import Any
 from fastapi import FastAPI
 
 from saga.fulfilment.models import Order
+from saga.surfaces.cancelling import CancelRequest
+from saga.surfaces.changes import Change, ChangeKind
+from saga.surfaces.contract import URN
 from saga.surfaces.problems import CODES, MEDIA_TYPE, Problem
 
 KEY_HEADER = "Idempotency-Key"
+SCHEMAS = "#/components/schemas/"
 
+CANCEL_EXAMPLE = {"reason": "customer called", "actor": "support:anna"}
 EXAMPLE = {
     "order_id": "SO-10412",
     "customer_id": "C-17850",
@@ -20,57 +25,120 @@ EXAMPLE = {
 }
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The problem documents that a route may answer with, for OpenAPI."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    found: dict[int | str, dict[str, Any]] = {}
-    for status in statuses:
-        codes = [f"`{code}`: {title}" for code, (known, title) in CODES.items() if known == status]
-        found[status] = {"description": "; ".join(codes), "content": content}
-    return found
-
-
-def accepted_headers() -> dict[int | str, dict[str, Any]]:
-    """What the 202 of an order carries besides its body."""
-    described = {
-        "Location": "the order",
-        "Retry-After": "seconds until asking is worth it",
-        "Idempotency-Replayed": "`true` when this is the kept answer of an earlier request",
-    }
-    headers = {name: {"description": what, "schema": {"type": "string"}} for name, what in described.items()}
-    return {202: {"description": "Durable", "headers": headers}}
-
-
-ORDER_REQUEST: dict[str, Any] = {
-    "parameters": [
-        {
-            "name": KEY_HEADER,
-            "in": "header",
-            "required": True,
-            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-            "example": "SO-10412-1",
-        }
-    ],
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {"$ref": "#/components/schemas/Order"},
-                "examples": {"one line": {"value": EXAMPLE}},
-            }
-        },
-    },
+ALWAYS = ("internal", "store_unavailable")
+BODY = ("not_json", "too_large", "not_offered_type")
+JOURNAL = ("journal_unreadable",)
+"""Problems that go together: of every route, of a body, of a journal that is folded."""
+_DETAILS = {
+    "duplicate_order": "SO-10412 already has saga 0193f2c4-…; only a compensated one may be started again",
+    "past_no_return": "the payment of SO-10412 was taken; the order goes forward only",
+    "invalid": "1 rule is broken; nothing was stored",
+    "not_found": "no saga with id or order 'SO-1'",
+    "backlog": "nothing was stored; send the same request again later",
 }
 
 
+def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """The problem documents that a route may answer with, for OpenAPI, each with an example."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for code in codes:
+        status, title = CODES[code]
+        content = {"schema": {"$ref": f"{SCHEMAS}Problem"}, "examples": {}}
+        described = found.setdefault(status, {"description": "", "content": {MEDIA_TYPE: content}})
+        described["description"] += f"{'; ' if described['description'] else ''}`{code}`: {title}"
+        example = {"type": URN + code, "title": title, "status": status, "code": code}
+        example["detail"] = _DETAILS.get(code, title)
+        described["content"][MEDIA_TYPE]["examples"][code] = {"value": example}
+        if status == 503:
+            described["headers"] = _headers(**{"Retry-After": "seconds until another try is worth it"})
+    return found
+
+
+def _headers(**described: str) -> dict[str, Any]:
+    return {name: {"description": what, "schema": {"type": "string"}} for name, what in described.items()}
+
+
+def answer(status: int, description: str, **headers: str) -> dict[int | str, dict[str, Any]]:
+    """An answer that is no problem, with the headers that it may carry."""
+    return {status: {"description": description, "headers": _headers(**headers)}}
+
+
+TAG = {"ETag": "changes with every entry of the journal, and with nothing else"}
+APPLIED = {"Preference-Applied": "`wait=N` when the server waited"}
+ACCEPTED = {
+    "Location": "the order",
+    "Retry-After": "seconds until asking is worth it",
+    "Idempotency-Replayed": "`true` when this is the kept answer of an earlier request",
+    **APPLIED,
+}
+
+LINK = '`<...>; rel="next"` when there is another page'
+CANCELLED = {"Location": "the order", "Retry-After": "seconds until asking is worth it", **TAG}
+
+
+def events() -> dict[int | str, dict[str, Any]]:
+    """The stream of an order's changes."""
+    shown = 'id: 7\nevent: step\ndata: {"seq":7,"kind":"step","status":"processing"}\n\n'
+    what = (
+        "Server-sent events: `id` is the journal's number, `event` the kind of a `Change`, `data` the `Change` as JSON"
+    )
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": {"$ref": f"{SCHEMAS}Change"}}
+    event = {
+        "type": "object",
+        "required": ["id", "event", "data"],
+        "properties": {
+            "id": {"type": "string", "pattern": "^[0-9]+$"},
+            "event": {"type": "string", "enum": [kind.value for kind in ChangeKind]},
+            "data": data,
+        },
+    }
+    content = {"text/event-stream": {"schema": event, "examples": {"a step": {"value": shown}}}}
+    return {200: {"description": what, "content": content}}
+
+
+def header(name: str, description: str, example: str, *, required: bool = False, **schema: Any) -> dict[str, Any]:
+    """A header of a request."""
+    return {
+        "name": name,
+        "in": "header",
+        "required": required,
+        "description": description,
+        "schema": {"type": "string", **schema},
+        "example": example,
+    }
+
+
+KEY_SCHEMA: dict[str, Any] = {"minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
+KEY = header(
+    KEY_HEADER, "a new one for each order, the same one for each repeat", "SO-10412-1", required=True, **KEY_SCHEMA
+)
+OPTIONAL_KEY = header(KEY_HEADER, "not needed: a second cancel is the same cancel", "SO-10412-c", **KEY_SCHEMA)
+PREFER = header(
+    "Prefer", "`wait=N`: hold the answer back until the order has ended, at most N seconds (RFC 7240)", "wait=5"
+)
+IF_NONE_MATCH = header("If-None-Match", "ETags; 304 when one of them is the present one", '"0193f2c4-7"')
+IF_MATCH = header("If-Match", "ETags; 412 unless one of them is the present one", '"0193f2c4-7"')
+LAST_EVENT_ID = header("Last-Event-ID", "the stream begins behind this event", "7", pattern="^[0-9]{1,9}$", maxLength=9)
+
+
+def request_of(*headers: dict[str, Any], body: str = "", **examples: dict[str, Any]) -> dict[str, Any]:
+    """What OpenAPI cannot see of a request: headers, and the model of a body that is read as bytes."""
+    described: dict[str, Any] = {"parameters": list(headers)} if headers else {}
+    if body:
+        shown = {name.replace("_", " "): {"value": value} for name, value in examples.items()}
+        content = {"schema": {"$ref": f"{SCHEMAS}{body}"}, "examples": shown}
+        described["requestBody"] = {"required": True, "content": {"application/json": content}}
+    return described
+
+
 class DescribedApi(FastAPI):
-    """FastAPI with the two schemas that it does not meet itself: the body that is read as bytes, and the problem."""
+    """FastAPI with the schemas that it does not meet itself: bodies that are read as bytes, events, and the problem."""
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
             schemas = super().openapi().setdefault("components", {}).setdefault("schemas", {})
-            for model in (Order, Problem):
-                described = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            for model in (Order, CancelRequest, Change, Problem):
+                described = model.model_json_schema(ref_template=SCHEMAS + "{model}")
                 schemas |= described.pop("$defs", {})
                 schemas[model.__name__] = described
         return super().openapi()

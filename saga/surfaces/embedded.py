@@ -40,6 +40,7 @@ from saga.store import schema
 from saga.store.connecting import sqlite_path
 from saga.store.opening import open_store
 from saga.store.port import Store
+from saga.surfaces.folders import made_home, made_journal_folder, refuse_unwritable_journal
 from saga.surfaces.mocks import mocks_for, serve_mock
 from saga.surfaces.participants import running_services
 from saga.surfaces.submit import session
@@ -75,15 +76,18 @@ class Stack:
 def opened_store(settings: Settings, *, pool_size: int = 4) -> Store:
     """The store of these settings at the schema of this release.
 
-    The embedded database is upgraded on the way; one that is named by `SAGA_DATABASE_URL` is its operator's. Raises `UsageError` with what to type when the schema is another.
+    The embedded database is upgraded on the way; one that is named by `SAGA_DATABASE_URL` is its operator's. Raises `UsageError` with what to type when the
+    schema is another, and for a SQLite file or its folder that cannot be written.
     """
     url = settings.store_url
     if url.startswith("memory"):
         return open_store(url)
     if settings.database_url is None:
-        made_home(settings)
+        made_journal_folder(settings)
         schema.upgrade(url)
-    elif (revision := schema.current(url)) != schema.head():
+        return open_store(url, pool_size=pool_size)
+    refuse_unwritable_journal(settings)
+    if (revision := schema.current(url)) != schema.head():
         state = f"is at revision {revision}" if revision else "has no tables of saga"
         raise UsageError(f"the database {state}, this release needs {schema.head()}: type  saga db upgrade")
     return open_store(url, pool_size=pool_size)
@@ -95,14 +99,6 @@ def missing_file(settings: Settings) -> Path | None:
         return None
     path = sqlite_path(settings.store_url)
     return None if path.exists() else path
-
-
-def made_home(settings: Settings) -> None:
-    """Make the folder of embedded mode. Raises `UsageError` where that cannot be."""
-    try:
-        settings.home.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"SAGA_HOME: {settings.home} cannot be a folder: {error.strerror}") from error
 
 
 def registered(store: Store, sagas: Sequence[Saga[Any]]) -> tuple[Definitions, list[FingerprintChanged]]:
@@ -164,16 +160,18 @@ def url_of(urls: Mapping[str, str]) -> Callable[[str], str]:
 
 @contextmanager
 def inhabit(settings: Settings) -> Iterator[None]:
-    """Make the home of these settings that of the environment, because steps read it there."""
-    before = os.environ.get(HOME_VARIABLE)
-    os.environ[HOME_VARIABLE] = str(settings.home)
+    """Make the home and the mail server of these settings those of the environment, because steps read them there."""
+    own = {HOME_VARIABLE: str(settings.home), **({} if settings.smtp_url else {"SAGA_SMTP_URL": ""})}
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[HOME_VARIABLE]
-        else:
-            os.environ[HOME_VARIABLE] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -187,10 +185,12 @@ def embedded(
     *,
     port: int | None = 0,
     with_broker: bool = True,
+    broken: Callable[[], None] = lambda: None,
 ) -> Iterator[Stack]:
     """Run everything until the block ends. `port` is the API's: 0 takes a free one, None starts no API.
 
-    Without `with_broker` there is a worker and no Celery: the rescuer finds everything.
+    Without `with_broker` there is a worker and no Celery: the rescuer finds everything. `broken` is called when the worker
+    gave up, after which nothing moves here any more.
     Participants that have an address (set, or of a stack that runs in this home) are used where they are; services of ours
     and mocks are started for the others. The services run in one process of their own. Raises `UsageError`, `StoreUnavailable` or
     `FingerprintChanged` before anything is left running.
@@ -208,14 +208,16 @@ def embedded(
         urls, mocked = _participants(parts, settings, list(definitions))
         has_broker = with_broker and not settings.store_url.startswith("memory:")
         if has_broker:
-            publish, writers = _worker(parts, settings, definitions, urls), _nobody
+            publish, writers = _worker(parts, settings, definitions, urls, broken), _nobody
         else:
-            publish, writers = _worker_without_broker(parts, settings, store, definitions, urls)
+            publish, writers = _worker_without_broker(parts, settings, store, definitions, urls, broken)
         starter = Starter(store, environment=settings.environment, tenant=settings.tenant)
         parts.callback(starter.stop)
         api_url = None
         if port is not None and any(saga.name == fulfil_order.name for saga in definitions):
-            api_url = parts.enter_context(serving_api(store, definitions, starter, publish, HOST, port))
+            api_url = parts.enter_context(
+                serving_api(store, definitions, starter, publish, HOST, port, backlog_bound=settings.backlog_bound)
+            )
         if port is not None:
             parts.enter_context(_written_down(settings, {**urls, **({"api": api_url} if api_url else {})}))
         yield Stack(settings, store, definitions, starter, urls, mocked, api_url, publish, writers)
@@ -248,7 +250,13 @@ def _participants(
     return urls, mocked
 
 
-def _worker(parts: ExitStack, settings: Settings, definitions: Definitions, urls: Mapping[str, str]) -> Publish:
+def _worker(
+    parts: ExitStack,
+    settings: Settings,
+    definitions: Definitions,
+    urls: Mapping[str, str],
+    broken: Callable[[], None],
+) -> Publish:
     """Celery's worker in a thread, which drives the sagas and takes hints; how to hint to it."""
     from saga.runtime.celery import attach, make_app, worker_in_thread
 
@@ -260,6 +268,7 @@ def _worker(parts: ExitStack, settings: Settings, definitions: Definitions, urls
         url_of=url_of(urls),
         driver="process",
         limits=limits_of(settings),
+        broken=broken,
     )
     parts.callback(worker_in_thread(app).stop)
     return attachment.publisher.publish
@@ -270,11 +279,16 @@ def _nobody() -> frozenset[str]:
 
 
 def _worker_without_broker(
-    parts: ExitStack, settings: Settings, store: Store, definitions: Definitions, urls: Mapping[str, str]
+    parts: ExitStack,
+    settings: Settings,
+    store: Store,
+    definitions: Definitions,
+    urls: Mapping[str, str],
+    broken: Callable[[], None],
 ) -> tuple[Publish, Callable[[], frozenset[str]]]:
     executor = Executor(url_of(urls), store.clock, pool_size=settings.threads)
     parts.callback(executor.close)
-    worker = Worker(store, definitions, executor, limits=limits_of(settings))
+    worker = Worker(store, definitions, executor, limits=limits_of(settings), broken=broken)
     worker.start()
     parts.callback(worker.stop)
 
@@ -304,6 +318,8 @@ def serving_api(
     publish: Publish,
     host: str,
     port: int,
+    *,
+    backlog_bound: int | None = None,
 ) -> Iterator[str]:
     """The order API in a thread; yields its address. Raises `UsageError` when the port is taken."""
     import uvicorn
@@ -316,7 +332,7 @@ def serving_api(
         raise UsageError(f"port {port} of {host} cannot be had ({error.strerror}); take another with --port") from error
     # asyncio sets this only on sockets that name TCP as their protocol, and without it an answer in two writes takes 40 ms.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    app = build_api(store, definitions, starter, publish)
+    app = build_api(store, definitions, starter, publish, backlog_bound=backlog_bound)
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="saga-api", daemon=True)
@@ -325,6 +341,7 @@ def serving_api(
     try:
         yield f"http://{host}:{listening.getsockname()[1]}"
     finally:
+        app.state.follower.stop()  # the server waits for its connections, and an event stream ends with its order
         server.should_exit = True
         thread.join()
         listening.close()

@@ -1,7 +1,7 @@
 """Finds definitions by their names, `package.module:name`, and says what to type when there is none.
 
 The order of looking: what was named on the command line; else `[tool.saga] definitions = [...]` of the working directory's
-pyproject.toml; else the product's own `fulfil_order`. The working directory is put on the path of imports, as
+pyproject.toml; else the product's own `fulfil_order` and `return_order`. The working directory is put on the path of imports, as
 `python -m` does, so that `saga dev shop:place_order` finds the `shop.py` one stands beside.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 from saga.core.definition import Saga
 from saga.errors import DefinitionError, UsageError
 
-DEFAULT = ("saga.fulfilment.fulfil_order:fulfil_order",)
+DEFAULT = ("saga.fulfilment.fulfil_order:fulfil_order", "saga.fulfilment.return_order:return_order")
 EXAMPLE = "shop:place_order finds place_order in shop.py"
 
 

@@ -20,6 +20,10 @@ from saga.core.fold import SagaState
 from saga.core.states import Direction, SagaStatus
 from saga.fulfilment.models import Order
 from saga.fulfilment.money import shown
+from saga.surfaces.audit_returns import BOUGHT as BOUGHT_BACK
+from saga.surfaces.audit_returns import VOIDED as VOIDED_BACK
+from saga.surfaces.audit_returns import ReturnRecord
+from saga.surfaces.audit_returns import label_faults as return_label_faults
 from saga.surfaces.ledgers import (
     OUTSIDE,
     PAYMENT,
@@ -87,6 +91,17 @@ class OrderRecord:
     confirm_key: str = ""
     is_told_optional: bool = False
     """The confirmation was refused and recorded: the order is complete without it."""
+    returns: tuple[ReturnRecord, ...] = ()
+    """What came back of it, and was refunded."""
+
+    @property
+    def kept(self) -> dict[str, int]:
+        """The pieces that the customer has: what was ordered less what came back."""
+        left = dict(self.order.stock) if self.order is not None else {}
+        for one in self.returns:
+            for sku, quantity in one.pieces.items():
+                left[sku] = left.get(sku, 0) - quantity
+        return left
 
     def fault(
         self, invariant: Invariant, detail: str, money: tuple[str, int] = ("", 0), item_count: int = 0
@@ -120,7 +135,8 @@ def money_faults(record: OrderRecord, ledgers: Ledgers) -> Iterator[Violation]:
         tax, why = _tax_of(record, ledgers)
         if why:
             yield record.fault(Invariant.MONEY, why)
-        expected[record.order.currency] = record.order.goods + tax + record.freight
+        refunded = sum(one.refunded(ledgers) for one in record.returns)
+        expected[record.order.currency] = record.order.goods + tax + record.freight - refunded
     for currency in sorted({unit for unit, _ in sums} | set(expected)):
         wanted, captured = expected.get(currency, 0), sums.get((currency, MERCHANT), 0)
         if captured != wanted:
@@ -165,7 +181,7 @@ def order_stock_faults(record: OrderRecord, ledgers: Ledgers) -> Iterator[Violat
     assert record.order is not None
     movements = ledgers.by_order.get(record.order_id, [])
     sums = sums_of(movements, STOCK)
-    wanted = record.order.stock if record.ending is Ending.COMPLETED else {}
+    wanted = record.kept if record.ending is Ending.COMPLETED else {}
     for sku in sorted({unit for unit, _ in sums} | set(wanted)):
         reserved, shipped = sums.get((sku, RESERVED), 0), sums.get((sku, SHIPPED), 0)
         if reserved:
@@ -219,6 +235,9 @@ def label_faults(record: OrderRecord, ledgers: Ledgers) -> Iterator[Violation]:
             yield record.fault(Invariant.LABELS, f"label {label} was voided and dispatched")
         elif len(seen) == 1:
             yield record.fault(Invariant.LABELS, f"label {label} was bought and neither dispatched nor voided")
+    for one in record.returns:
+        for why in return_label_faults(one, ledgers.by_order.get(record.order_id, [])):
+            yield record.fault(Invariant.LABELS, why)
     wanted = 1 if record.ending is Ending.COMPLETED else 0
     if len(dispatched) != wanted:
         yield record.fault(Invariant.LABELS, f"{len(dispatched)} labels are dispatched and {wanted} must be")
@@ -228,7 +247,7 @@ def labels_of(movements: Iterable[Movement]) -> dict[str, set[str]]:
     """Label → what was done with it."""
     labels: dict[str, set[str]] = {}
     for it in movements:
-        if it.service == SHIPPING:
+        if it.service == SHIPPING and it.target not in (BOUGHT_BACK, VOIDED_BACK):
             labels.setdefault(it.unit, set()).add(it.target)
     return labels
 
@@ -296,6 +315,7 @@ def money_balance(records: Iterable[OrderRecord], ledgers: Ledgers) -> dict[str,
     for record in records:
         if record.ending is Ending.COMPLETED and record.order is not None:
             total = record.order.goods + _tax_of(record, ledgers)[0] + record.freight
+            total -= sum(one.refunded(ledgers) for one in record.returns)
             wanted[record.order.currency] = wanted.get(record.order.currency, 0) + total
     captured: dict[str, int] = {}
     for movements in ledgers.by_order.values():

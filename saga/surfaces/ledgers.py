@@ -46,12 +46,14 @@ class Movement:
     source: str
     target: str
     quantity: int
+    warehouse: str = ""
+    """Of stock: a line may be spread over several."""
 
     @property
     def identity(self) -> tuple[str, ...]:
         """What must be there at most once under one key. A second label has another number, and is still a second."""
         unit = "" if self.service == SHIPPING else self.unit
-        return (self.service, unit, self.source, self.target)
+        return (self.service, unit, self.source, self.target, self.warehouse)
 
     def __str__(self) -> str:
         return f"{self.service} row {self.row_id} ({self.operation}, key {self.key or 'none'})"
@@ -95,6 +97,7 @@ class _StockRow(_LedgerRow):
     bucket_from: str
     bucket_to: str
     quantity: int
+    warehouse: str = "main"
 
     def moved(self) -> tuple[str, str, str, int]:
         return self.sku, self.bucket_from, self.bucket_to, self.quantity
@@ -265,6 +268,7 @@ def _movements(session: requests.Session, service: str, url: str, *, after: int 
             intern(source),
             intern(target),
             quantity,
+            intern(row.warehouse) if isinstance(row, _StockRow) else "",
         )
 
 

@@ -23,6 +23,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from saga.barrier import problem_text
 from saga.core.connector import Connector, Operation, Undo
 from saga.core.definition import Saga
 from saga.core.states import Direction
@@ -79,7 +80,7 @@ class Mock:
         if not isinstance(request, dict):
             return _problem(422, "invalid", "the body is not an object")
         if not key and self.connector.keys != "ignored":
-            return _problem(400, "key_missing", f"{self.connector.key_header} is required")
+            return _problem(400, "missing_key", f"the header {self.connector.key_header} is required")
         with self._lock:
             if path in self.undos:
                 return self._undo(path, key, request)
@@ -229,9 +230,7 @@ class _Conversation(BaseHTTPRequestHandler):
 
 
 def _problem(status: int, code: str, detail: str) -> Reply:
-    return Reply(
-        status, {"type": f"urn:saga:problem:{code}", "title": code, "status": status, "code": code, "detail": detail}
-    )
+    return Reply(status, json.loads(problem_text(status, code, detail)))
 
 
 def _texts(value: Json) -> Iterator[str]:

@@ -30,17 +30,21 @@ CLOCK_SKEW = timedelta(seconds=1)
 
 
 def key_faults(
-    definition: Saga[Any] | None, state: SagaState, started: Mapping[str, t.AttemptStarted], ledgers: Ledgers
+    definition: Saga[Any] | None,
+    state: SagaState,
+    started: Mapping[str, t.AttemptStarted],
+    ledgers: Ledgers,
+    order_id: str,
 ) -> Iterator[Violation]:
     """What was done under the keys of one saga: by the participant and for the order of the key, after its intent, and
-    once. `started` is the first attempt of each node."""
+    once. `started` is the first attempt of each node; participants know its effects by `order_id`."""
     for node, intent in started.items():
         key = intent.wire_key or ""
         effects = ledgers.by_key.get(key, [])
         for detail in (
             *_key_derived(definition, state, node, intent),
             *_effects_under(key, effects, ledgers),
-            *(_effect_fault(it, state, node, intent) for it in (*effects, *ledgers.barrier.get(key, ()))),
+            *(_effect_fault(it, order_id, node, intent) for it in (*effects, *ledgers.barrier.get(key, ()))),
         ):
             if detail:
                 yield Violation(Invariant.ONCE, state.entity, state.saga_id, f"{node}: {detail}")
@@ -77,10 +81,10 @@ def _effects_under(key: str, effects: Sequence[Movement], ledgers: Ledgers) -> I
         yield f"the barriers hold {len(applied)} applied effects under key {key}"
 
 
-def _effect_fault(it: Movement | BarrierRow, state: SagaState, node: str, intent: t.AttemptStarted) -> str:
+def _effect_fault(it: Movement | BarrierRow, order_id: str, node: str, intent: t.AttemptStarted) -> str:
     where = f"{it.service} row {it.row_id} ({it.operation}, key {it.key})"
-    if it.order_id and it.order_id != state.entity:
-        return f"{where} is for order {it.order_id}, and {node} for {state.entity}"
+    if it.order_id and it.order_id != order_id:
+        return f"{where} is for order {it.order_id}, and {node} for {order_id}"
     if it.at + CLOCK_SKEW < intent.at:
         return f"{where} is of {it.at.isoformat()}, before its intent of {intent.at.isoformat()}"
     return ""

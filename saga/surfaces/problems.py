@@ -18,12 +18,22 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from saga.errors import CodecError, DuplicateOrder, IllegalTransition, KeyReused, SagaNotFound, StoreUnavailable
+from saga.errors import (
+    CodecError,
+    ConcurrencyError,
+    DefinitionError,
+    DuplicateOrder,
+    IllegalTransition,
+    KeyReused,
+    SagaNotFound,
+    StoreUnavailable,
+)
 from saga.log import logger
+from saga.surfaces.contract import URN
 
 MEDIA_TYPE = "application/problem+json"
-URN = "urn:ordersaga:problem:"
 STORE_RETRY_AFTER_S = 5
+CONTENDED_RETRY_AFTER_S = 1
 ERRORS_SHOWN = 50
 FIELD_LENGTH_SHOWN = 120
 
@@ -35,6 +45,8 @@ CODES: dict[str, tuple[int, str]] = {
     "not_found": (404, "There is nothing here"),
     "method_not_allowed": (405, "This method is not offered here"),
     "duplicate_order": (409, "The order has a saga already"),
+    "past_no_return": (409, "The order is past the point of no return"),
+    "changed": (412, "The order is no longer as the caller has seen it"),
     "too_large": (413, "The body is too large"),
     "not_offered_type": (415, "The body is of a type that is not accepted"),
     "invalid": (422, "The request breaks a rule"),
@@ -42,6 +54,10 @@ CODES: dict[str, tuple[int, str]] = {
     "internal": (500, "The request could not be answered"),
     "journal_unreadable": (500, "The journal of this saga cannot be read by this release"),
     "store_unavailable": (503, "The database does not answer"),
+    "backlog": (503, "More orders are on their way than the workers bring to an end"),
+    "too_many_streams": (503, "This process serves no more event streams"),
+    "definition_missing": (503, "This process does not have the definition of the saga"),
+    "contended": (503, "Others kept writing to the saga"),
 }
 """Code -> (status, title)."""
 
@@ -86,9 +102,18 @@ class Problem(BaseModel):
 class Refusal(Exception):
     """The request is refused with the problem `code`; raised by the API, answered by `install`."""
 
-    def __init__(self, code: str, detail: str, errors: Sequence[FieldError] = ()) -> None:
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        errors: Sequence[FieldError] = (),
+        *,
+        saga_id: str | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
         super().__init__(code, detail)
-        self.code, self.detail, self.errors = code, detail, list(errors)
+        self.code, self.detail, self.errors, self.saga_id = code, detail, list(errors), saga_id
+        self.headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
 
 
 def field_errors(found: Sequence[Mapping[str, Any]], *, whole: str) -> list[FieldError]:
@@ -117,6 +142,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(StoreUnavailable, _unavailable)
     app.add_exception_handler(CodecError, _unreadable)
     app.add_exception_handler(IllegalTransition, _unreadable)
+    app.add_exception_handler(DefinitionError, _definition_missing)
+    app.add_exception_handler(ConcurrencyError, _contended)
     app.add_exception_handler(Exception, _internal)
 
 
@@ -155,7 +182,9 @@ def _problem(
 
 def _refused(_: Request, refusal: Exception) -> JSONResponse:
     assert isinstance(refusal, Refusal)
-    return _problem(refusal.code, refusal.detail, errors=refusal.errors)
+    return _problem(
+        refusal.code, refusal.detail, errors=refusal.errors, saga_id=refusal.saga_id, headers=refusal.headers
+    )
 
 
 def _invalid(_: Request, error: Exception) -> JSONResponse:
@@ -194,6 +223,16 @@ def _unavailable(_: Request, error: Exception) -> JSONResponse:
 def _unreadable(request: Request, error: Exception) -> JSONResponse:
     logger.error("journal_unreadable", saga_id=request.path_params.get("saga_id"), error=type(error).__name__)
     return _problem("journal_unreadable", "written by a newer release, or damaged; the log says which")
+
+
+def _definition_missing(_: Request, error: Exception) -> JSONResponse:
+    logger.error("definition_missing", error=error)
+    return _problem("definition_missing", "nothing was written; ask a process that runs its definition and version")
+
+
+def _contended(_: Request, __: Exception) -> JSONResponse:
+    detail = "nothing was written; send the same request again"
+    return _problem("contended", detail, headers={"Retry-After": str(CONTENDED_RETRY_AFTER_S)})
 
 
 def _internal(_: Request, __: Exception) -> JSONResponse:

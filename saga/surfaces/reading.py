@@ -22,7 +22,7 @@ from saga.core.states import Direction, Effect, EntryState, HaltReason, NodePhas
 from saga.core.transitions import Transition
 from saga.fulfilment.view import OrderView, order_view
 from saga.store.codec import decode
-from saga.store.port import JournalEntry, SagaRow
+from saga.store.port import JournalEntry, SagaRow, WorkerRow
 
 
 class SagaSummary(BaseModel):
@@ -38,6 +38,18 @@ class SagaSummary(BaseModel):
     accepted_at: datetime
     due_at: datetime | None
     ended_at: datetime | None
+
+
+class WorkerReading(BaseModel):
+    """One worker whose row is open, at the instant of the database at which it was read."""
+
+    worker_id: str
+    host: str
+    pid: int
+    queues: list[str]
+    lease_until: datetime
+    is_alive: bool = Field(description="its lease has not run out; a row stays open until another worker closes it")
+    gone_s: float | None = Field(description="seconds since the lease ran out")
 
 
 class HaltReading(BaseModel):
@@ -180,6 +192,21 @@ class OrderReading(BaseModel):
 def read_row(row: SagaRow) -> SagaSummary:
     """A row of the list."""
     return SagaSummary(**{name: getattr(row, name) for name in SagaSummary.model_fields})
+
+
+def read_worker(row: WorkerRow, lease_until: datetime, now: datetime) -> WorkerReading:
+    """A worker as of `now`, which is the database's clock as its lease is."""
+    over_s = (now - lease_until).total_seconds()
+    is_alive = over_s < 0
+    return WorkerReading(
+        worker_id=row.worker_id,
+        host=row.host,
+        pid=row.pid,
+        queues=list(row.queues),
+        lease_until=lease_until,
+        is_alive=is_alive,
+        gone_s=None if is_alive else round(over_s, 3),
+    )
 
 
 def read_saga(state: SagaState, seq: int, definition: Saga[Any] | None) -> SagaReading:

@@ -4,15 +4,17 @@ Rules of this file: functions from the readings of `saga.surfaces.reading` to te
 is not known is a dash, never a zero.
 """
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from saga.core.states import Direction, NodePhase, SagaStatus
-from saga.store.port import EffectRow, WorkerRow
-from saga.surfaces.reading import EntryReading, JournalReading, NodeReading, SagaReading, SagaSummary
+from saga.store.port import EffectRow
+from saga.surfaces.reading import EntryReading, JournalReading, NodeReading, SagaReading, SagaSummary, WorkerReading
 
 BAR_WIDTH = 27
+SIMPLE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:-]*")
 DASH = "–"  # noqa: RUF001  the screens use the dash for what is not known
 
 
@@ -20,14 +22,24 @@ def columns(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset(
     """Rows as lines with aligned columns; those in `right` are aligned to the right."""
     if not rows:
         return []
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    widths = [max(len(one_line(row[place])) for row in rows) for place in range(len(rows[0]))]
     return [
         gap.join(
             cell.rjust(width) if place in right else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            for place, (cell, width) in enumerate(zip(map(one_line, row), widths, strict=True))
         ).rstrip()
         for row in rows
     ]
+
+
+def one_line(text: str) -> str:
+    """A text that somebody chose, such as an id, without what would break a line."""
+    return text if text.isprintable() else "".join(it if it.isprintable() else f"\\x{ord(it):02x}" for it in text)
+
+
+def typed(entity: str, saga_id: str) -> str:
+    """What a person can type to name a saga: its entity when no shell takes it for something else."""
+    return entity if SIMPLE.fullmatch(entity) else saga_id
 
 
 def duration(seconds: float | None) -> str:
@@ -79,7 +91,7 @@ def _head(saga: SagaReading) -> str:
     run = f" run {saga.run}" if saga.run > 1 else ""
     took = f" ({duration((saga.ended_at - saga.accepted_at).total_seconds())})" if saga.ended_at else ""
     lines = [
-        f"{saga.entity}   {saga.status.upper()}{why}   {saga.definition} v{saga.version}{run}",
+        f"{one_line(saga.entity)}   {saga.status.upper()}{why}   {saga.definition} v{saga.version}{run}",
         f"saga {saga.saga_id}   journal {saga.seq} entries, fold = state",
         f"accepted {clock_time(saga.accepted_at)}   ended {clock_time(saga.ended_at)}{took}",
     ]
@@ -171,7 +183,8 @@ def _effects(effects: Sequence[EffectRow]) -> str:
 
 
 def _see_also(saga: SagaReading) -> str:
-    return f"see also   saga journal {saga.entity} · saga show {saga.entity} -o json"
+    name = typed(saga.entity, saga.saga_id)
+    return f"see also   saga journal {name} · saga show {name} -o json"
 
 
 def journal_page(journal: JournalReading) -> str:
@@ -218,7 +231,7 @@ def status_page(
     counts: Mapping[SagaStatus, int],
     due: tuple[int, float],
     halted: Sequence[SagaSummary],
-    workers: Iterable[tuple[WorkerRow, datetime]],
+    workers: Sequence[WorkerReading],
 ) -> str:
     """The screen for three in the morning."""
     number = {status: counts.get(status, 0) for status in SagaStatus}
@@ -229,17 +242,23 @@ def status_page(
         f"ended {ended}   " + _numbers(number, SagaStatus.COMPLETED, SagaStatus.COMPENSATED),
         f"due now {due[0]}, oldest due {duration(due[1])}",
     ]
-    known = list(workers)
-    lines += [f"✓ worker {row.host} pid {row.pid}, queues {', '.join(row.queues) or 'all'}" for row, _ in known]
-    if not known:
+    lines += [_worker(worker) for worker in workers]
+    if not any(worker.is_alive for worker in workers):
         lines.append("✗ no worker: type  saga worker  or  saga drain" if live else "no worker")
     by_reason: dict[str, list[str]] = defaultdict(list)
     for saga in halted:
-        by_reason[saga.halt_reason.value if saga.halt_reason else DASH].append(saga.entity)
+        by_reason[saga.halt_reason.value if saga.halt_reason else DASH].append(one_line(saga.entity))
     for reason, entities in sorted(by_reason.items()):
         more = f" and {len(entities) - 5} more" if len(entities) > 5 else ""
         lines.append(f"✗ halted {len(entities)} {reason}: {', '.join(entities[:5])}{more} → saga show {entities[0]}")
     return "\n".join(lines)
+
+
+def _worker(worker: WorkerReading) -> str:
+    where = f"worker {worker.host} pid {worker.pid}"
+    if not worker.is_alive:
+        return f"✗ {where}, gone since {duration(worker.gone_s)}, not yet closed"
+    return f"✓ {where}, queues {', '.join(worker.queues) or 'all'}"
 
 
 def _numbers(number: Mapping[SagaStatus, int], *statuses: SagaStatus) -> str:

@@ -8,13 +8,17 @@ Rules of this file
 - Orders go out from a bounded number of threads, so concurrent starts share commits; memory holds as many orders as are
   on their way.
 - What is no order is counted with its reason and hinders nobody. A database or API that is away ends the run with
-  `StoreUnavailable`; the same command goes on where it stopped.
+  `StoreUnavailable`; the same command goes on where it stopped. An address where something else than the order API
+  answers ends it with `UsageError`: no order is to blame for that.
+- What was submitted, was already there, was refused or skipped adds up to what the file holds. An order that it repeats is
+  handed over once; its repeats share what became of it, so one of an order that is taken is already there.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, Protocol
 
 import requests
@@ -22,13 +26,15 @@ import requests
 from saga.clock import monotonic, sleep
 from saga.core.definition import Saga
 from saga.core.states import SagaStatus
-from saga.errors import DataRefused, DuplicateOrder, KeyReused, StoreUnavailable
-from saga.fulfilment.intake import Found, Refused, Rounded, Skipped
+from saga.errors import DataRefused, DuplicateOrder, KeyReused, StoreUnavailable, UsageError
+from saga.fulfilment.intake import Cancelled, Found, Refused, Repeated, Rounded, Skipped
 from saga.fulfilment.models import Order
 from saga.runtime.starting import Starter, first_hints
 from saga.runtime.work import Hint
 from saga.store.port import Store
+from saga.surfaces.contract import URN
 from saga.surfaces.draining import is_over
+from saga.surfaces.returning import Returning, ReturnTally
 
 THREADS = 16
 AHEAD = 64
@@ -50,7 +56,8 @@ class Intake(Protocol):
 
     def submit(self, order: Order) -> Receipt:
         """Durable on return; again with the same order gives the same saga. Raises `KeyReused` or `DuplicateOrder`
-        for an id that was taken by another order, `DataRefused`, or `StoreUnavailable`."""
+        for an id that was taken by another order, `DataRefused`, `StoreUnavailable`, or `UsageError` when this is nobody
+        who takes orders."""
         ...
 
     def status(self, saga_id: str) -> tuple[SagaStatus, bool]:
@@ -93,12 +100,22 @@ class HttpIntake:
     def submit(self, order: Order) -> Receipt:
         key = request_key(order.order_id)
         answer = self._ask("POST", "/v1/orders", order.model_dump_json(), {"Idempotency-Key": key})
-        if answer.status_code in (200, 202):
-            return Receipt(str(answer.json()["saga_id"]), answer.headers.get("Idempotency-Replayed") == "true")
-        detail = str(_problem(answer).get("detail") or f"HTTP {answer.status_code}")
+        body = _object(answer)
+        if answer.status_code in (200, 202) and "saga_id" in body:
+            return Receipt(str(body["saga_id"]), answer.headers.get("Idempotency-Replayed") == "true")
+        if not self._is_refusal(answer.status_code, body):
+            raise UsageError(
+                f"{self._url} is no order API: POST /v1/orders answers {answer.status_code} there; "
+                "name what stands before /v1/orders, as  saga dev  and  saga api  print it"
+            )
         if answer.status_code == 409:
-            raise DuplicateOrder(order.order_id, str(_problem(answer).get("saga_id", "of another request")))
-        raise DataRefused(order.order_id, detail)
+            raise DuplicateOrder(order.order_id, str(body.get("saga_id", "of another request")))
+        raise DataRefused(order.order_id, str(body.get("detail") or f"HTTP {answer.status_code}"))
+
+    @staticmethod
+    def _is_refusal(status: int, body: dict[str, Any]) -> bool:
+        """Whether the order API refuses this order. One that is too large may be refused by what stands before the API."""
+        return status == 413 or (status not in (404, 405) and str(body.get("type", "")).startswith(URN))
 
     def status(self, saga_id: str) -> tuple[SagaStatus, bool]:
         answer = self._ask("GET", f"/v1/sagas/{saga_id}")
@@ -115,7 +132,7 @@ class HttpIntake:
             answer = self._session.request(method, self._url + path, data=body.encode(), headers=sent, timeout=CALL_S)
         except requests.RequestException as error:
             raise StoreUnavailable(f"no answer from {self._url}: {type(error).__name__}") from error
-        if answer.status_code >= 500 or answer.status_code == 429:
+        if answer.status_code >= 500 or answer.status_code in (408, 429):
             raise StoreUnavailable(f"{self._url}{path} answers {answer.status_code}; type the same command again")
         return answer
 
@@ -128,14 +145,22 @@ class Provisioner:
         self._session = session()
 
     def provide(self, order: Order) -> None:
-        items = [{"sku": sku, "quantity": quantity} for sku, quantity in order.stock.items()]
-        headers = {"Idempotency-Key": f"provision:{order.order_id}"}
+        self._put(order.order_id, order.stock)
+
+    def stock(self, pieces: Mapping[str, int]) -> None:
+        """Put these on stock, once for the same pieces."""
+        digest = sha256(repr(sorted(pieces.items())).encode()).hexdigest()[:32]
+        self._put(f"stock:{digest}", pieces)
+
+    def _put(self, what: str, pieces: Mapping[str, int]) -> None:
+        items = [{"sku": sku, "quantity": quantity} for sku, quantity in pieces.items()]
+        headers = {"Idempotency-Key": f"provision:{what}"}
         try:
             answer = self._session.post(self._url, json={"items": items}, headers=headers, timeout=CALL_S)
         except requests.RequestException as error:
             raise StoreUnavailable(f"no answer from inventory at {self._url}: {type(error).__name__}") from error
         if answer.status_code == 422:
-            raise DataRefused(order.order_id, f"provision: {_problem(answer).get('detail', 'refused')}")
+            raise DataRefused(what, f"provision: {_object(answer).get('detail', 'refused')}")
         if answer.status_code >= 400:
             raise StoreUnavailable(f"inventory at {self._url} answers {answer.status_code} to a provision")
 
@@ -150,7 +175,8 @@ def session() -> requests.Session:
     return made
 
 
-def _problem(answer: requests.Response) -> dict[str, Any]:
+def _object(answer: requests.Response) -> dict[str, Any]:
+    """The JSON object in the body; empty when there is none."""
     try:
         body = answer.json()
     except ValueError:
@@ -163,16 +189,23 @@ class Tally:
     """What became of a file."""
 
     orders: int = 0
+    """Different ones that were handed over."""
     submitted: int = 0
     already: int = 0
     rounded: int = 0
     refused: list[Refused] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     saga_ids: list[str] = field(default_factory=list)
+    saga_of: dict[str, str] = field(default_factory=dict)
+    """Order id → its saga."""
     ended: Counter[str] = field(default_factory=Counter)
     """By status, filled by `await_ends`."""
     open_count: int = 0
+    repeats: list[Repeated] = field(default_factory=list)
+    """Counted in `already` or `refused` once it is known what became of their orders."""
     seconds: float = 0.0
+    returns: ReturnTally | None = None
+    """What became of the cancellations; None where they were skipped."""
 
     def as_json(self, *, with_ends: bool) -> dict[str, Any]:
         ends = {status.value: self.ended[status.value] for status in SagaStatus} if with_ends else {}
@@ -183,6 +216,7 @@ class Tally:
             "refused": len(self.refused),
             "skipped": dict(self.skipped),
             "rounded": self.rounded,
+            **({"returns": self.returns.as_json()} if self.returns is not None else {}),
             **ends,
             "seconds": round(self.seconds, 3),
             "refusals": [{"reference": one.reference, "reason": one.reason} for one in self.refused],
@@ -195,21 +229,36 @@ def hand_over(
     *,
     provisioner: Provisioner | None = None,
     limit: int | None = None,
+    returning: Returning | None = None,
     progress: Callable[[Tally], None] = lambda _tally: None,
 ) -> Tally:
-    """Submit up to `limit` orders of `found`. Raises `StoreUnavailable` when nobody takes them any more."""
+    """Submit up to `limit` orders of `found`. Raises `StoreUnavailable` when nobody takes them any more.
+
+    Cancellations go to `returning`; without it they are skipped and counted.
+    """
     tally, began = Tally(), monotonic()
     with ThreadPoolExecutor(THREADS, thread_name_prefix="submit") as pool:
         flying: dict[Future[Receipt], Order] = {}
         try:
-            for order in _orders(found, tally, limit):
-                flying[pool.submit(_one, order, intake, provisioner)] = order
+
+            def saga_of(order_id: str) -> str | None:
+                while any(order.order_id == order_id for order in flying.values()):
+                    _land(flying, tally)
+                return tally.saga_of.get(order_id)
+
+            for it in _orders(found, tally, limit, returning):
+                if isinstance(it, Cancelled):
+                    assert returning is not None
+                    returning.cancelled(it, saga_of)
+                    continue
+                flying[pool.submit(_one, it, intake, provisioner)] = it
                 while len(flying) >= AHEAD:
                     _land(flying, tally)
                 progress(tally)
             while flying:
                 _land(flying, tally)
                 progress(tally)
+            _count_repeats(tally)
         finally:
             for future in flying:
                 future.cancel()
@@ -217,7 +266,9 @@ def hand_over(
     return tally
 
 
-def _orders(found: Iterable[Found], tally: Tally, limit: int | None) -> Iterator[Order]:
+def _orders(
+    found: Iterable[Found], tally: Tally, limit: int | None, returning: Returning | None
+) -> Iterator[Order | Cancelled]:
     rounded: Rounded | None = None
     for it in found:
         match it:
@@ -226,11 +277,19 @@ def _orders(found: Iterable[Found], tally: Tally, limit: int | None) -> Iterator
                     return
                 tally.orders += 1
                 tally.rounded += rounded is not None
+                if returning is not None:
+                    returning.sold(it)
                 yield it
             case Refused():
                 tally.refused.append(it)
+            case Repeated():
+                tally.repeats.append(it)
             case Skipped():
                 tally.skipped[it.kind] += 1
+            case Cancelled() if returning is not None:
+                yield it
+            case Cancelled():
+                tally.skipped["cancellation"] += 1
             case Rounded():
                 pass
         rounded = it if isinstance(it, Rounded) else None
@@ -256,10 +315,21 @@ def _land(flying: dict[Future[Receipt], Order], tally: Tally) -> None:
             tally.refused.append(Refused(order.order_id, error.reason))
             continue
         tally.saga_ids.append(receipt.saga_id)
+        tally.saga_of[order.order_id] = receipt.saga_id
         if receipt.is_known:
             tally.already += 1
         else:
             tally.submitted += 1
+
+
+def _count_repeats(tally: Tally) -> None:
+    """Each repeat shares what became of the order in its first line."""
+    refusals = {one.reference: one.reason for one in tally.refused}
+    for repeat in tally.repeats:
+        if repeat.order_id in refusals:
+            tally.refused.append(Refused(repeat.reference, refusals[repeat.order_id]))
+        else:
+            tally.already += 1
 
 
 def await_ends(

@@ -14,7 +14,7 @@ ACCEPTING = "tests/integration/api/test_accepting.py::"
 SURFACES = [
     Mutant(
         "api-hands-the-key-on",
-        "saga/surfaces/api.py",
+        "saga/surfaces/orders_api.py",
         "self.definition, order, request_key=key,",
         "self.definition, order, request_key=None,",
         "a client that repeats its POST is told that its own order is a duplicate",

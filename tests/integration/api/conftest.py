@@ -12,7 +12,7 @@ from saga.store.port import Store
 from tests import services_available as servers
 from tests.integration.api.serving import Shop, opened
 
-TABLES = "saga.saga, saga.journal, saga.request, saga.worker, saga.definition, saga.effect"
+TABLES = "saga.saga, saga.journal, saga.request, saga.worker, saga.definition, saga.effect, saga.orders"
 
 
 @pytest.fixture(scope="session")

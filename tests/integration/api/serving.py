@@ -19,8 +19,9 @@ from saga.runtime.starting import Starter
 from saga.runtime.work import Call, Hint
 from saga.store.port import SagaFilter, SagaRow, Store
 from saga.surfaces.api import ReadyCheck, build_api
+from saga.surfaces.following import Bounds, Follower
 from saga.surfaces.problems import MEDIA_TYPE
-from tests.simulation.stepping import Process
+from tests.simulation.stepping import Process, kinds
 from tests.waiting import wait_until
 
 PERSONAL = ("Zoë Müller", "1 High Street", "LS1 1AA", "zoe@example.com")
@@ -64,10 +65,19 @@ class Shop:
     store: Store
     client: httpx2.Client
     published: list[Hint] = field(default_factory=list)
+    follower: Follower | None = None
 
     def post(self, order: dict[str, Any], key: str = "key-1", **headers: str) -> httpx2.Response:
         """Send an order."""
         return self.client.post("/v1/orders", json=order, headers={"Idempotency-Key": key, **headers})
+
+    def cancel(self, order_id: str = "SO-1", reason: str = "customer called", **headers: str) -> httpx2.Response:
+        """Ask for the cancel of an order."""
+        return self.client.post(f"/v1/orders/{order_id}/cancel", json={"reason": reason}, headers=headers)
+
+    def kinds(self, saga_id: str) -> list[str]:
+        """The kinds of all transitions of a journal, in order."""
+        return list(kinds(self.store, saga_id))
 
     def post_text(self, text: str | bytes, key: str = "key-1") -> httpx2.Response:
         """Send a body to the letter."""
@@ -113,22 +123,39 @@ def opened(
     *,
     publish: Callable[[Sequence[Hint]], None] | None = None,
     ready_checks: Sequence[ReadyCheck] = (),
+    backlog_bound: int | None = None,
+    bounds: Bounds | None = None,
 ) -> Iterator[Shop]:
     """An API in this process, called without a socket; hints go into `published` unless `publish` says otherwise."""
     published: list[Hint] = []
     starter = Starter(store, environment="test", tenant="shop")
     definitions = Definitions([fulfil_order])
-    api = build_api(store, definitions, starter, publish or published.extend, ready_checks=ready_checks)
+    api = build_api(
+        store,
+        definitions,
+        starter,
+        publish or published.extend,
+        ready_checks=ready_checks,
+        backlog_bound=backlog_bound,
+        bounds=bounds,
+    )
     with TestClient(api, raise_server_exceptions=False) as client:
-        yield Shop(store, client, published)
+        yield Shop(store, client, published, api.state.follower)
+    api.state.follower.stop()
     starter.stop()
 
 
 @contextmanager
-def served(store: Store, *, publish: Callable[[Sequence[Hint]], None] = lambda _hints: None) -> Iterator[Shop]:
+def served(
+    store: Store,
+    *,
+    publish: Callable[[Sequence[Hint]], None] = lambda _hints: None,
+    bounds: Bounds | None = None,
+    connections: int = 64,
+) -> Iterator[Shop]:
     """The same behind a real server on a socket, for what happens at once."""
     starter = Starter(store, environment="test", tenant="shop")
-    api = build_api(store, Definitions([fulfil_order]), starter, publish)
+    api = build_api(store, Definitions([fulfil_order]), starter, publish, bounds=bounds)
     server = uvicorn.Server(uvicorn.Config(api, log_level="critical", lifespan="off"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -136,10 +163,11 @@ def served(store: Store, *, publish: Callable[[Sequence[Hint]], None] = lambda _
         try:
             wait_until(lambda: server.started, what="the server")
             url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-            limits = httpx2.Limits(max_connections=64)
+            limits = httpx2.Limits(max_connections=connections)
             with httpx2.Client(base_url=url, limits=limits, timeout=30, trust_env=False) as client:
-                yield Shop(store, client)
+                yield Shop(store, client, follower=api.state.follower)
         finally:
+            api.state.follower.stop()
             server.should_exit = True
             thread.join()
             starter.stop()

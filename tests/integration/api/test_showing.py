@@ -298,4 +298,4 @@ def test_openapi_describes_the_order_and_the_problems(small_shop: Shop) -> None:
         for operation in operations.values():
             refusals = {code: it for code, it in operation["responses"].items() if code >= "400" and path != "/readyz"}
             assert all("application/problem+json" in it["content"] for it in refusals.values()), path
-    assert set(post["responses"]) == {"202", "400", "409", "413", "415", "422", "500", "503"}
+    assert set(post["responses"]) == {"200", "202", "400", "409", "413", "415", "422", "500", "503"}

@@ -36,7 +36,7 @@ ORACLE: Oracle = {
 
 def order(order_id: str, method: str = "pm_card", mug_count: int = 2) -> Order:
     lines = (OrderLine(sku="mug", quantity=mug_count, unit_price=250), OrderLine(sku="tin", quantity=1, unit_price=999))
-    home = Address(name="A", street="B", city="C", postcode="D")
+    home = Address(name="A", street="B", city="C", postcode="N1 1AA")
     return Order(
         order_id=order_id,
         customer_id="7",

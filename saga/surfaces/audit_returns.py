@@ -1,0 +1,99 @@
+"""Returns in the audit: what came back of an order, taken from what the return asked for and from the ledgers.
+
+Rules of this file: an order is judged together with its returns. What a completed return refunded and put back on the shelf is
+taken off what the order must have paid and shipped; while a return is under way its order counts as in flight. A return that
+was rolled back has moved nothing.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from saga.core import transitions as t
+from saga.core.fold import SagaState
+from saga.core.outcomes import OutcomeCode
+from saga.fulfilment.models import TaxQuote
+from saga.fulfilment.return_order import return_order
+from saga.fulfilment.returns import ReturnOrder
+from saga.surfaces.ledgers import SHIPPING, TAX, Ledgers, Movement
+
+BOUGHT, VOIDED = "return_bought", "return_voided"
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnRecord:
+    """What the journal of one return promises."""
+
+    return_id: str
+    saga_id: str
+    order_id: str
+    is_completed: bool
+    is_in_flight: bool
+    goods: int
+    tax: int
+    currency: str
+    pieces: Mapping[str, int]
+    tax_key: str = ""
+    label_key: str = ""
+    confirm_key: str = ""
+    is_told_optional: bool = False
+
+    def refunded(self, ledgers: Ledgers) -> int:
+        """Goods and tax, the tax as the ledger of the tax service has it."""
+        quoted = {it.quantity for it in ledgers.by_key.get(self.tax_key, ()) if it.service == TAX}
+        return self.goods + (quoted.pop() if len(quoted) == 1 else self.tax)
+
+
+def order_id_of(state: SagaState) -> str:
+    """The order that the participants know an effect of this saga by; of a return that cannot be read its own id."""
+    if state.definition == return_order.name:
+        with suppress(ValidationError):
+            return ReturnOrder.model_validate_json(state.input.data).order_id
+    return state.entity
+
+
+def return_record(state: SagaState, started: Mapping[str, t.AttemptStarted], *, is_in_flight: bool) -> ReturnRecord:
+    """Raises pydantic's `ValidationError` for an input or an answer that is none of `return_order`'s."""
+    wanted = ReturnOrder.model_validate_json(state.input.data)
+    tax = state.node("calculate_tax:a").result
+    keys = {node: it.wire_key or "" for node, it in started.items()}
+    return ReturnRecord(
+        return_id=wanted.return_id,
+        saga_id=state.saga_id,
+        order_id=wanted.order_id,
+        is_completed=state.status == "completed",
+        is_in_flight=is_in_flight,
+        goods=wanted.goods,
+        tax=TaxQuote.model_validate_json(tax.data).tax_amount if tax else 0,
+        currency=wanted.currency,
+        pieces=wanted.pieces,
+        tax_key=keys.get("calculate_tax:a", ""),
+        label_key=keys.get("book_return_label:a", ""),
+        confirm_key=keys.get("confirm_return:a", ""),
+        is_told_optional=state.node("confirm_return:a").code is OutcomeCode.REJECTED,
+    )
+
+
+def label_faults(record: ReturnRecord, movements: Iterable[Movement]) -> Iterator[str]:
+    """A completed return has one label for the way back, one that was rolled back none that was not voided."""
+    own = [it for it in movements if it.service == SHIPPING and it.target in (BOUGHT, VOIDED)]
+    bought = {it.unit for it in own if it.key == record.label_key and it.target == BOUGHT}
+    voided = {it.unit for it in own if it.target == VOIDED}
+    left = bought - voided
+    if record.is_completed and len(left) != 1:
+        yield f"return {record.return_id} is completed and has {len(left)} labels for the way back"
+    elif not record.is_completed and left:
+        yield f"return {record.return_id} was rolled back and has label {min(left)} for the way back"
+
+
+def told_fault(record: ReturnRecord, mails: list[str]) -> str:
+    """A completed return has exactly one mail, one that was rolled back none."""
+    if not record.is_completed:
+        return f"return {record.return_id} is rolled back, but the customer was told of a refund" if mails else ""
+    if len(mails) > 1:
+        return f"return {record.return_id} has {len(mails)} mails: {', '.join(mails)}"
+    if not mails and not record.is_told_optional:
+        return f"return {record.return_id} has no mail {record.confirm_key}.eml"
+    return "" if not mails or mails[0] == record.confirm_key else f"its mail {mails[0]} has not the step's key"

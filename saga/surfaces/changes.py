@@ -1,0 +1,181 @@
+"""A journal as a person follows it: one change for each entry that moves the saga, its steps or what a customer is told.
+
+Rules of this file: the fold of the journal is carried along entry by entry, so whoever begins at entry 1 and whoever comes
+back later see the same changes under the same numbers. An entry that changes nothing (an answer kept as evidence) is no
+change. No payloads: what is said of a step is its phase, its outcome and the detail that the journal has for people.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from saga.core import transitions as t
+from saga.core.fold import SagaState, accepted, evolve
+from saga.core.outcomes import OutcomeCode
+from saga.core.states import Direction, NodePhase, SagaStatus
+from saga.errors import IllegalTransition
+from saga.fulfilment.fulfil_order import fulfil_order
+from saga.fulfilment.view import OrderView, order_view
+from saga.store.codec import decode
+from saga.store.port import JournalEntry
+from saga.surfaces.reading import CancelReading, CauseReading, HaltReading, PlanEntryReading
+
+
+class ChangeKind(StrEnum):
+    """What an entry is called by: the weightiest of its facts, the first of this list that it holds."""
+
+    COMPLETED = "completed"
+    COMPENSATED = "compensated"
+    HALTED = "halted"
+    ROLLBACK = "rollback"
+    CANCEL = "cancel"
+    RESUMED = "resumed"
+    ACCEPTED = "accepted"
+    STEP = "step"
+
+
+ENDS = frozenset({ChangeKind.COMPLETED, ChangeKind.COMPENSATED})
+_KIND_OF: dict[type[t.Transition], ChangeKind] = {
+    t.SagaCompleted: ChangeKind.COMPLETED,
+    t.SagaCompensated: ChangeKind.COMPENSATED,
+    t.SagaHalted: ChangeKind.HALTED,
+    t.RollbackRequested: ChangeKind.ROLLBACK,
+    t.PlanFrozen: ChangeKind.ROLLBACK,
+    t.CancelRequested: ChangeKind.CANCEL,
+    t.CancelRefused: ChangeKind.CANCEL,
+    t.SagaResumed: ChangeKind.RESUMED,
+    t.SagaAccepted: ChangeKind.ACCEPTED,
+    t.AttemptStarted: ChangeKind.STEP,
+    t.AttemptEnded: ChangeKind.STEP,
+    t.StepBroke: ChangeKind.STEP,
+}
+_WEIGHT = {kind: place for place, kind in enumerate(ChangeKind)}
+
+
+class StepChange(BaseModel):
+    """One step in one direction, after what happened to it."""
+
+    step: str
+    direction: Direction
+    phase: NodePhase
+    attempt: int = Field(description="the number of the attempt that this is about; 0 before the first")
+    outcome: OutcomeCode | None = Field(default=None, description="how the attempt ended; null while it is open")
+    detail: str
+    next_at: datetime | None = Field(default=None, description="when it is tried again")
+
+
+class Change(BaseModel):
+    """One entry of the journal; what it does not touch is left out or null."""
+
+    seq: int
+    at: datetime
+    kind: ChangeKind
+    status: OrderView | None = Field(
+        default=None, description="what a customer is told; null for a saga that fulfils no order"
+    )
+    saga_status: SagaStatus
+    steps: list[StepChange]
+    cause: CauseReading | None = Field(
+        default=None, description="why it turned round, in the entry that turned it round"
+    )
+    cancel: CancelReading | None = Field(
+        default=None, description="in the entry that asked for a cancel or refused one"
+    )
+    plan: list[PlanEntryReading] | None = Field(
+        default=None, description="the whole rollback, in the entry that froze it"
+    )
+    halt: HaltReading | None = Field(default=None, description="why it stands still, in the entry that halted it")
+    warnings: list[str] | None = Field(default=None, description="what a completed saga left undone")
+
+
+class Narration:
+    """The changes of one saga, entry after entry, each handed over once."""
+
+    def __init__(self) -> None:
+        self.state: SagaState | None = None
+
+    def take(self, entries: Iterable[JournalEntry]) -> Iterator[Change]:
+        """The changes of the next entries. Raises `CodecError` or `IllegalTransition` for one that cannot be read."""
+        for entry in entries:
+            change = self._next(entry)
+            if change is not None:
+                yield change
+
+    def _next(self, entry: JournalEntry) -> Change | None:
+        facts = decode(entry.body)
+        before, steps = self.state, []
+        for fact in facts:
+            self.state = _after(self.state, fact)
+            if isinstance(fact, t.AttemptStarted | t.AttemptEnded | t.StepBroke):
+                steps.append(_step(self.state, fact.node))
+        kinds = [_KIND_OF[type(fact)] for fact in facts if type(fact) in _KIND_OF]
+        if not kinds or self.state is None:
+            return None
+        return _change(
+            entry, min(kinds, key=_WEIGHT.__getitem__), facts, self.state, steps + _closed(before, self.state)
+        )
+
+
+def _after(state: SagaState | None, fact: t.Transition) -> SagaState:
+    if state is not None:
+        return evolve(state, fact)
+    if not isinstance(fact, t.SagaAccepted):
+        raise IllegalTransition("?", "nothing", fact.kind)
+    return accepted(fact)
+
+
+def _step(state: SagaState, name: str) -> StepChange:
+    node = state.node(name)
+    step, _, direction = name.rpartition(":")
+    is_open = node.phase is NodePhase.OPEN
+    return StepChange(
+        step=step,
+        direction=Direction(direction),
+        phase=node.phase,
+        attempt=node.epoch,
+        outcome=None if is_open else node.code,
+        detail="" if is_open else node.detail,
+        next_at=node.next_at,
+    )
+
+
+def _closed(before: SagaState | None, after: SagaState) -> list[StepChange]:
+    """The steps that were waiting for another try when the saga turned round: there will be none."""
+    return [
+        _step(after, name)
+        for name, node in after.nodes.items()
+        if node.phase is NodePhase.CLOSED and before is not None and before.node(name).phase is not NodePhase.CLOSED
+    ]
+
+
+def _change(
+    entry: JournalEntry, kind: ChangeKind, facts: Sequence[t.Transition], state: SagaState, steps: list[StepChange]
+) -> Change:
+    seen: set[type[Any]] = {type(fact) for fact in facts}
+    cause, cancel, halt = state.cause, state.cancel, state.halt
+    return Change(
+        seq=entry.seq,
+        at=entry.at,
+        kind=kind,
+        status=order_view(state) if state.definition == fulfil_order.name else None,
+        saga_status=state.status,
+        steps=steps,
+        cause=CauseReading(cause=cause.cause, at=cause.at, step=cause.step, detail=cause.detail)
+        if cause and t.RollbackRequested in seen
+        else None,
+        cancel=CancelReading(at=cancel.at, actor=cancel.actor, reason=cancel.reason, is_refused=state.is_cancel_refused)
+        if cancel and seen & {t.CancelRequested, t.CancelRefused}
+        else None,
+        plan=[PlanEntryReading(step=it.step, mode=it.mode, state=it.state) for it in state.plan]
+        if state.plan is not None and t.PlanFrozen in seen
+        else None,
+        halt=HaltReading(
+            reason=halt.reason, at=halt.at, node=halt.node, detail=halt.detail, heals_itself=halt.heals_itself
+        )
+        if halt and t.SagaHalted in seen
+        else None,
+        warnings=list(state.warnings) if t.SagaCompleted in seen else None,
+    )

@@ -1,0 +1,43 @@
+"""The folder of a SQLite journal: made where it is missing, and refused by name before a database meets what it cannot write."""
+
+import os
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from saga.errors import UsageError
+from saga.settings import Settings
+from saga.store.connecting import sqlite_path
+
+
+def made_home(settings: Settings) -> None:
+    """Make the folder of embedded mode. Raises `UsageError` where that cannot be, or nothing can be written into it."""
+    _make_writable(settings.home, "SAGA_HOME")
+
+
+def made_journal_folder(settings: Settings) -> None:
+    """Make the folder of the journal's file, whichever setting names it; a database elsewhere has none. Raises
+    `UsageError` where that cannot be, or folder or file cannot be written."""
+    if settings.store_url.startswith("sqlite"):
+        path = sqlite_path(settings.store_url)
+        setting = "SAGA_DATABASE_URL" if settings.database_url else "SAGA_HOME"
+        _make_writable(path.parent, setting)
+        if path.exists() and not os.access(path, os.W_OK):
+            raise UsageError(f"{setting}: the file {path.absolute()} cannot be written")
+
+
+def refuse_unwritable_journal(settings: Settings) -> None:
+    """The same for a journal that is only opened: no folder is made for it. Where there is none, its database says so."""
+    if settings.store_url.startswith("sqlite") and sqlite_path(settings.store_url).parent.is_dir():
+        made_journal_folder(settings)
+
+
+def _make_writable(folder: Path, setting: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):  # SQLite puts files beside its own, also to read
+            return
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(f"{setting}: {folder} cannot be a folder: {error.strerror}") from error
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise UsageError(f"{setting}: the folder {folder.absolute()} cannot be written: {why}") from error

@@ -1,0 +1,82 @@
+"""What stands behind `/v1/sagas`: sagas of any definition, their nodes and their journals, for operators.
+
+Everything is within one environment and tenant; what belongs to another does not exist here: 404, not 403.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Path, Query, Request, Response
+from pydantic import BaseModel
+
+from saga.core.states import SagaStatus
+from saga.errors import SagaNotFound
+from saga.runtime.engine import Definitions, fold
+from saga.store.port import JournalEntry, SagaFilter, Store
+from saga.surfaces import reading
+from saga.surfaces.conditions import entity_tag, names_tag
+from saga.surfaces.orders_api import journal_of
+from saga.surfaces.paging import Cursor, Limit, next_link, position
+
+SagaId = Annotated[str, Path(pattern=r"^[A-Za-z0-9-]{1,64}$")]
+Text = Annotated[str, Query(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class SagaPage(BaseModel):
+    """One page, the latest accepted first; the header `Link` names the next."""
+
+    items: list[reading.SagaSummary]
+
+
+@dataclass(frozen=True)
+class Sagas:
+    """The operations."""
+
+    store: Store
+    definitions: Definitions
+    environment: str
+    tenant: str
+
+    def page(
+        self,
+        response: Response,
+        status: Annotated[list[SagaStatus] | None, Query(description="may be repeated")] = None,
+        definition: Text | None = None,
+        entity: Text | None = None,
+        cursor: Cursor = None,
+        limit: Limit = 50,
+    ) -> SagaPage:
+        """Sagas of any definition, the latest accepted first."""
+        wanted = SagaFilter(
+            definition,
+            tuple(status or ()),
+            entity=entity,
+            environment=self.environment,
+            tenant=self.tenant,
+            before=position(cursor),
+        )
+        rows = self.store.find(wanted, limit + 1)
+        if len(rows) > limit:
+            asked = {"status": status, "definition": definition, "entity": entity, "limit": limit}
+            last = rows[limit - 1]
+            response.headers["Link"] = next_link("/v1/sagas", asked, last.accepted_at, last.saga_id)
+        return SagaPage(items=[reading.read_row(row) for row in rows[:limit]])
+
+    def show(self, request: Request, response: Response, saga_id: SagaId) -> reading.SagaReading | Response:
+        """One saga: status, nodes, plan, and why it stands or turned round."""
+        state, seq, _ = fold(self._own_journal(saga_id))
+        tag = entity_tag(saga_id, seq)
+        if names_tag(request.headers.getlist("if-none-match"), tag, weakly=True):
+            return Response(status_code=304, headers={"ETag": tag})
+        response.headers["ETag"] = tag
+        return reading.read_saga(state, seq, self.definitions.get(state.definition, state.version))
+
+    def journal(self, saga_id: SagaId) -> reading.JournalReading:
+        """Every transition of one saga. Of a payload only its length and digest are shown."""
+        return reading.read_journal(saga_id, self._own_journal(saga_id))
+
+    def _own_journal(self, saga_id: str) -> list[JournalEntry]:
+        row = self.store.row(saga_id)
+        if row is None or (row.environment, row.tenant) != (self.environment, self.tenant):
+            raise SagaNotFound(saga_id)
+        return journal_of(self.store, saga_id)

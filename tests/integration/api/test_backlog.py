@@ -1,0 +1,81 @@
+"""The backlog bound: new orders are refused before anything is stored, repeats are answered, and counting costs little."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from saga.core.outcomes import Outcome, OutcomeCode
+from saga.core.states import SagaStatus
+from saga.store.memory import MemoryStore
+from saga.surfaces.backlog import Backlog
+from tests.integration.api.serving import opened, order_values, problem
+from tests.waiting import wait_until
+
+DECLINED = {"authorize_payment:a": Outcome(OutcomeCode.REJECTED, "declined")}
+
+
+class _Counted(MemoryStore):
+    """Notes how often its sagas are counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times = 0
+
+    def counts(self) -> Mapping[SagaStatus, int]:
+        self.times += 1
+        return super().counts()
+
+
+def test_above_the_bound_new_orders_are_refused() -> None:
+    """503 with Retry-After and nothing stored; a repeat of an accepted order gets its kept answer, a second submission of it
+    its 409; once the backlog is worked off, orders are taken again."""
+    with opened(MemoryStore(), backlog_bound=3) as shop:
+        ids = [shop.accepted(order_id=f"SO-{n}") for n in range(3)]
+        answer = shop.post(order_values(order_id="SO-3"), key="new")
+        assert "nothing was stored" in problem(answer, 503, "backlog")["detail"]
+        assert int(answer.headers["retry-after"]) >= 1
+        assert len(shop.rows()) == 3
+        again = shop.post(order_values(order_id="SO-0"), key="key-of-SO-0")
+        assert (again.status_code, again.headers["idempotency-replayed"]) == (202, "true")
+        problem(shop.post(order_values(order_id="SO-0"), key="another"), 409, "duplicate_order")
+        problem(shop.post_text("{}", key="new"), 422, "invalid")
+        shop.move(ids[0], DECLINED)
+        taken = wait_until(
+            lambda: (it := shop.post(order_values(order_id="SO-3"), key="new")).status_code == 202 and it, what="room"
+        )
+        assert taken
+        assert "idempotency-replayed" not in taken.headers
+
+
+def test_without_a_bound_nothing_is_counted() -> None:
+    """The default."""
+    store = _Counted()
+    with opened(store) as shop:
+        for number in range(20):
+            shop.accepted(order_id=f"SO-{number}")
+    assert store.times == 0
+
+
+def test_a_count_serves_for_a_second() -> None:
+    """A hundred questions at once are one count, and what is accepted meanwhile is added to it."""
+    store = _Counted()
+    backlog = Backlog(store, 5)
+    for _ in range(100):
+        assert not backlog.is_full()
+    assert store.times == 1
+    for _ in range(5):
+        backlog.add()
+    assert backlog.is_full()
+    assert store.times == 1
+    wait_until(lambda: not backlog.is_full(), what="the next count")
+    assert store.times == 2
+
+
+@pytest.mark.parametrize("outcome", [OutcomeCode.DEFECT])
+def test_halted_orders_are_no_backlog(outcome: OutcomeCode) -> None:
+    """They wait for a person: refusing orders would not help them."""
+    store = MemoryStore()
+    with opened(store) as shop:
+        for number in range(3):
+            shop.move(shop.accepted(order_id=f"SO-{number}"), {"authorize_payment:a": Outcome(outcome, "odd")})
+    assert not Backlog(store, 1).is_full()
