@@ -18,7 +18,7 @@ NO_DATABASE = "postgresql://nobody@127.0.0.1:9/none"
         (["start", SHOP, '{"order_id": "SO-1"}'], 2, "sku: Field required"),
         (["start", SHOP, '{"order_id": 7, "sku": "mug", "card": "1"}'], 2, "order_id: Input should be a valid string"),
         (["start", SHOP, "{"], 2, "Invalid JSON"),
-        (["start", SHOP, "@nowhere.json"], 2, "nowhere.json: No such file"),
+        (["start", SHOP, "@nowhere.json"], 2, "nowhere.json: no such file"),
         (["start", "shop", "{}"], 2, "write MODULE:NAME"),
         (["start", "shop:nothing", "{}"], 2, "definitions in it: shop:place_order"),
         (["start", "nowhere:x", "{}"], 2, "no module nowhere"),

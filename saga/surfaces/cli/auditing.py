@@ -9,6 +9,7 @@ import typer
 
 from saga.errors import UsageError
 from saga.fulfilment.fulfil_order import fulfil_order
+from saga.fulfilment.return_order import return_order
 from saga.runtime.engine import Definitions
 from saga.store.port import Store
 from saga.surfaces.audit import AuditReport, render
@@ -57,10 +58,10 @@ def audit(
     """
     settings = settings_and_log()
     urls = {name: url for name, url in addresses(settings).items() if name in SERVICES}
-    mails = settings.mail_folder if settings.mail_folder.is_dir() else None
-    others = [saga for saga in definitions_named(definition) if saga is not fulfil_order]
+    mails = settings.mail_folder if settings.smtp_url is None and settings.mail_folder.is_dir() else None
+    others = [saga for saga in definitions_named(definition) if saga not in (fulfil_order, return_order)]
     with reading_store() as store:
-        report = _audited(store, Definitions([fulfil_order, *others]), urls, mails)
+        report = _audited(store, Definitions([fulfil_order, return_order, *others]), urls, mails)
     put_one(output, report.to_json(), render(report))
     if report.without_address and not partial:
         say(f"saga: {unread(report.without_address)}")

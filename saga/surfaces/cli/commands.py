@@ -5,7 +5,17 @@ from typing import Annotated
 import typer
 
 from saga import __version__
-from saga.surfaces.cli import auditing, database, demonstrating, draining, looking, ordering, running
+from saga.surfaces.cli import (
+    auditing,
+    cancelling,
+    database,
+    demonstrating,
+    draining,
+    looking,
+    ordering,
+    running,
+    watching,
+)
 from saga.surfaces.cli.options import put
 
 HELP = """Run sagas: an order is fulfilled step by step, or rolled back step by step.
@@ -15,6 +25,7 @@ Begin with
   saga demo                                  orders are fulfilled and rolled back before your eyes
   saga dev shop:place_order                  everything in one process, for a saga of your own
   saga start shop:place_order '{"order_id": "SO-1", ...}' --wait
+  saga watch SO-1                            what happens to it, line by line
   saga show SO-1                             what happened to it
 
 \b
@@ -31,7 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for _group in (demonstrating, running, draining, ordering, looking, auditing, database):
+for _group in (demonstrating, running, draining, ordering, looking, watching, cancelling, auditing, database):
     _group.add_to(app)
 
 

@@ -9,6 +9,7 @@ from saga.settings import Settings
 from saga.store import schema
 from saga.surfaces.cli.options import Output, OutputOption, put, put_one, settings_and_log
 from saga.surfaces.embedded import missing_file
+from saga.surfaces.folders import made_journal_folder, refuse_unwritable_journal
 
 db = typer.Typer(help="The schema of the journal's database.", no_args_is_help=True)
 
@@ -26,7 +27,10 @@ def upgrade(output: OutputOption = Output.TABLE) -> None:
       saga db upgrade
       SAGA_DATABASE_URL=postgresql://saga@db/shop saga db upgrade
     """
-    revision = schema.upgrade(_url(settings_and_log()))
+    settings = settings_and_log()
+    url = _url(settings)
+    made_journal_folder(settings)
+    revision = schema.upgrade(url)
     put_one(output, {"revision": revision}, f"the database is at {revision}")
 
 
@@ -40,6 +44,7 @@ def current(output: OutputOption = Output.TABLE) -> None:
     """
     settings = settings_and_log()
     url, head = _url(settings), schema.head()
+    refuse_unwritable_journal(settings)
     found = None if missing_file(settings) else schema.current(url)
     text = f"at {found or 'nothing'}, this release needs {head}" + ("" if found == head else ": saga db upgrade")
     put_one(output, {"revision": found, "head": head}, text)

@@ -23,7 +23,7 @@ from saga.surfaces.cli.options import (
     say,
     settings_and_log,
 )
-from saga.surfaces.cli.running import until_stopped
+from saga.surfaces.cli.running import GAVE_UP, giving_up, until_stopped
 from saga.surfaces.draining import Left, left_of, stops_by
 from saga.surfaces.embedded import Stack, embedded
 
@@ -85,9 +85,13 @@ def drain(
     """
     with until_stopped() as stopped:
         settings, sagas = settings_and_log(), definitions_named(definitions, more)
-        with embedded(settings, sagas, port=None, with_broker=False) as stack:
+        gave_up = threading.Event()
+        broken = giving_up(gave_up, stopped)
+        with embedded(settings, sagas, port=None, with_broker=False, broken=broken) as stack:
             done = _drained(stack, stopped, timeout_s)
     put_one(output, done.to_json(), done.to_text())
+    if gave_up.is_set():
+        say(GAVE_UP)
     if done.left.moving_count:
         say(f"saga: {done.left.moving_count} sagas have not ended; run  saga drain  again")
         raise typer.Exit(FAILED)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,8 @@ from saga.core.definition import Saga
 from saga.core.states import HaltReason, SagaStatus
 from saga.errors import CodecError, IllegalTransition, SagaNotFound
 from saga.runtime.engine import Definitions, fold
-from saga.store.port import SagaFilter, Store, WorkerRow
+from saga.settings import Settings, read_settings
+from saga.store.port import SagaFilter, Store
 from saga.surfaces import render
 from saga.surfaces.cli.options import (
     NOT_FOUND,
@@ -28,9 +28,11 @@ from saga.surfaces.cli.options import (
 )
 from saga.surfaces.embedded import missing_file, opened_store
 from saga.surfaces.lookup import look_up, pages
-from saga.surfaces.reading import SagaReading, read_journal, read_row, read_saga
+from saga.surfaces.reading import SagaReading, read_journal, read_row, read_saga, read_worker
 
 HALTED_SHOWN = 500
+DEFINITIONS_SOUGHT = 2_000
+"""So many sagas are looked through for the names of definitions that a journal holds: ten pages."""
 ReferenceArgument = Annotated[
     str, typer.Argument(metavar="REF", help="An order id, a saga id, or the beginning of one.")
 ]
@@ -44,10 +46,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 @contextmanager
-def reading_store() -> Iterator[Store]:
-    """The store of the environment, for the length of a command. Where there is no journal it says so, makes none, and
-    ends the command with exit code 3."""
-    settings = settings_and_log()
+def reading_store(settings: Settings | None = None) -> Iterator[Store]:
+    """The store of the settings, for the length of a command; of those of the environment when the command has read them
+    for itself. Where there is no journal it says so, makes none, and ends the command with exit code 3."""
+    settings = settings or read_settings()
     if (missing := missing_file(settings)) is not None:
         say(_no_journal(missing, is_named=settings.database_url is not None))
         raise typer.Exit(NOT_FOUND)
@@ -75,7 +77,7 @@ def list_sagas(
     limit: Annotated[int, typer.Option(min=1, max=1_000_000)] = 50,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """List sagas, newest first. Their definitions need not be at hand.
+    """List sagas, newest first. Their definitions need not be at hand. Exit code 3: no saga at all is of that definition.
 
     \b
     Examples
@@ -87,9 +89,24 @@ def list_sagas(
     wanted = SagaFilter(
         definition=_name_of(definition), statuses=tuple(status or ()), halt_reason=reason, entity=entity
     )
-    with reading_store() as store:
+    with reading_store(settings_and_log()) as store:
         rows = [read_row(row) for row in islice(pages(store, wanted), limit)]
-    put_many(output, rows, render.saga_list(rows))
+        unknown = None if rows or wanted.definition is None else _unknown_definition(store, wanted.definition)
+    if unknown is None or output is not Output.TABLE:
+        put_many(output, rows, render.saga_list(rows))
+    if unknown is not None:
+        say(unknown)
+        raise typer.Exit(NOT_FOUND)
+
+
+def _unknown_definition(store: Store, name: str) -> str | None:
+    """What to say when no saga in the journal is of that definition: it may be misspelt, and an empty list does not tell."""
+    if store.find(SagaFilter(definition=name), 1):
+        return None
+    seen = list(islice(pages(store, SagaFilter()), DEFINITIONS_SOUGHT))
+    has = ", ".join(sorted({row.definition for row in seen})) or "none"
+    among = f"among the latest {DEFINITIONS_SOUGHT:,} sagas " if len(seen) == DEFINITIONS_SOUGHT else ""
+    return f"saga: no saga of a definition {name}; {among}there are: {has}"
 
 
 def _name_of(definition: str | None) -> str | None:
@@ -108,7 +125,7 @@ def show(ref: ReferenceArgument, definition: DefinitionOption = None, output: Ou
       saga show 0193f2c4 -o json
       saga show SO-1 -d shop:place_order
     """
-    with reading_store() as store:
+    with reading_store(settings_and_log()) as store:
         row = look_up(store, ref)
         saga = _read(store, row.saga_id, definitions_named(definition))
         effects = store.effects(row.saga_id)
@@ -138,7 +155,7 @@ def journal(ref: ReferenceArgument, output: OutputOption = Output.TABLE) -> None
       saga journal SO-10412
       saga journal SO-10412 -o jsonl
     """
-    with reading_store() as store:
+    with reading_store(settings_and_log()) as store:
         row = look_up(store, ref)
         found = read_journal(row.saga_id, store.load([row.saga_id]).get(row.saga_id, []))
     if output is Output.JSONL:
@@ -157,24 +174,16 @@ def status(output: OutputOption = Output.TABLE) -> None:
       saga status
       saga status -o json
     """
-    with reading_store() as store:
-        counts, due, workers = store.counts(), store.due_counts(), store.workers()
+    with reading_store(settings_and_log()) as store:
+        counts, due = store.counts(), store.due_counts()
+        now, known = store.now(), store.workers()
         halted = [read_row(row) for row in store.find(SagaFilter(statuses=(SagaStatus.HALTED,)), HALTED_SHOWN)]
+    workers = [read_worker(row, lease_until, now) for row, lease_until in known]
     value = {
         "counts": {one.value: counts.get(one, 0) for one in SagaStatus},
         "due_count": due[0],
         "oldest_due_s": round(due[1], 3),
         "halted": [row.model_dump(mode="json") for row in halted],
-        "workers": [_worker(row, lease) for row, lease in workers],
+        "workers": [worker.model_dump(mode="json") for worker in workers],
     }
     put_one(output, value, render.status_page(counts, due, halted, workers))
-
-
-def _worker(row: WorkerRow, lease_until: datetime) -> dict[str, object]:
-    return {
-        "worker_id": row.worker_id,
-        "host": row.host,
-        "pid": row.pid,
-        "queues": list(row.queues),
-        "lease_until": lease_until.isoformat(),
-    }

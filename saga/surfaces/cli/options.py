@@ -5,7 +5,7 @@
 | 0 | done |
 | 1 | a saga did not complete, or an audit found a violation |
 | 2 | the command, a setting, a definition or the input breaks a rule; nothing was done. Or an audit read no ledger |
-| 3 | no such saga, or no journal |
+| 3 | no such saga, no saga of such a definition, or no journal |
 | 4 | the database, the API or a service does not answer; the same command may be repeated |
 
 Data goes to stdout, all else to stderr. There is one line per error and no traceback.
@@ -14,6 +14,7 @@ Data goes to stdout, all else to stderr. There is one line per error and no trac
 import json
 import logging
 import math
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
@@ -36,10 +37,12 @@ from saga.errors import (
     StoreUnavailable,
     UsageError,
 )
-from saga.settings import Settings, read_settings
+from saga.settings import Settings, read_settings, unknown_settings
 from saga.surfaces.finding import find_definitions
 
 FAILED, USAGE, NOT_FOUND, UNAVAILABLE = 1, 2, 3, 4
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""All but the tab and the line break."""
 
 
 class Output(StrEnum):
@@ -95,8 +98,10 @@ def code_of(error: SagaError) -> int:
 
 
 def settings_and_log() -> Settings:
-    """The settings of this process, with its log on stderr."""
+    """The settings of this process, with its log on stderr; once for each command, because it names what is no setting."""
     settings = read_settings()
+    for variable, nearest in unknown_settings().items():
+        say(f"saga: {variable} is no setting" + (f"; did you mean {nearest}?" if nearest else " and is not read"))
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("kombu").setLevel(logging.ERROR)  # it warns that memory:// names no host
     logging.getLogger("saga").setLevel(settings.log_level.upper())
@@ -118,6 +123,11 @@ def put(text: str) -> None:
     print(text, flush=True)
 
 
+def put_page(text: str) -> None:
+    """Text for people. What somebody put into an id or a message must not move the cursor of whoever reads it."""
+    put(CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text))
+
+
 def plain(value: BaseModel | Mapping[str, Any]) -> Any:
     """A value as JSON knows it."""
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else dict(value)
@@ -126,7 +136,7 @@ def plain(value: BaseModel | Mapping[str, Any]) -> Any:
 def put_one(output: Output, value: BaseModel | Mapping[str, Any], table: str) -> None:
     """One thing: as text for people, or as one JSON object."""
     if output is Output.TABLE:
-        put(table)
+        put_page(table)
     else:
         put(json.dumps(plain(value), indent=2 if output is Output.JSON else None, ensure_ascii=False))
 
@@ -134,7 +144,7 @@ def put_one(output: Output, value: BaseModel | Mapping[str, Any], table: str) ->
 def put_many(output: Output, values: Iterable[BaseModel | Mapping[str, Any]], table: str) -> None:
     """Several things: as text, as one JSON array, or as one object a line."""
     if output is Output.TABLE:
-        put(table)
+        put_page(table)
     elif output is Output.JSON:
         put(json.dumps([plain(value) for value in values], indent=2, ensure_ascii=False))
     else:

@@ -6,7 +6,7 @@ Each stops at a step boundary on ctrl-C and on SIGTERM; what is left is taken up
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Annotated
 
@@ -16,6 +16,7 @@ from saga.errors import StoreUnavailable, UsageError
 from saga.runtime.starting import Starter
 from saga.settings import Settings
 from saga.surfaces.cli.options import (
+    FAILED,
     DefinitionsArgument,
     MoreDefinitionsOption,
     Output,
@@ -29,6 +30,7 @@ from saga.surfaces.embedded import HOST, Stack, embedded, opened_store, register
 from saga.surfaces.participants import services_command
 from saga.surfaces.publishing import publisher
 
+GAVE_UP = "saga: every thread hangs in a step beyond its deadline; its sagas are given back, start this again"
 SERVICES = ("inventory", "tax", "shipping", "payment")
 PORT_MAX = 65535
 PortOption = Annotated[int, typer.Option(min=0, max=PORT_MAX, help="Port of the API; 0 takes a free one.")]
@@ -77,11 +79,24 @@ def dev(
     """
     with until_stopped() as stopped:
         sagas = definitions_named(definitions, more)
-        with embedded(settings_and_log(), sagas, port=port) as stack:
+        gave_up = threading.Event()
+        with embedded(settings_and_log(), sagas, port=port, broken=giving_up(gave_up, stopped)) as stack:
             stocked = stocked_sku_count(stack)
             put_one(output, _facts(stack, stocked), _introduction(stack, stocked))
             stopped.wait()
-            say("stopping: steps in flight end first")
+            say(GAVE_UP if gave_up.is_set() else "stopping: steps in flight end first")
+    if gave_up.is_set():
+        raise typer.Exit(FAILED)
+
+
+def giving_up(gave_up: threading.Event, stopped: threading.Event) -> Callable[[], None]:
+    """What the worker of this process calls when nothing can begin here any more: the command ends."""
+
+    def broken() -> None:
+        gave_up.set()
+        stopped.set()
+
+    return broken
 
 
 def _facts(stack: Stack, stocked: int | None) -> dict[str, object]:
@@ -130,7 +145,8 @@ def api(
         starter = Starter(store, environment=settings.environment, tenant=settings.tenant)
         parts.callback(starter.stop)
         publish = parts.enter_context(publisher(settings, sagas))
-        url = parts.enter_context(serving_api(store, known, starter, publish, host, port))
+        bound = settings.backlog_bound
+        url = parts.enter_context(serving_api(store, known, starter, publish, host, port, backlog_bound=bound))
         put_one(output, {"api": url}, f"api          {url}/v1/orders   {url}/openapi.json")
         stopped.wait()
 

@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 def test_by_argument_by_project_by_default(folder: Path) -> None:
     """The command line goes before pyproject.toml, which goes before the product's own; a name given twice counts once."""
     (folder / "found_shop.py").write_text(SHOP)
-    assert [saga.name for saga in find_definitions([], folder)] == ["fulfil_order"]
+    assert [saga.name for saga in find_definitions([], folder)] == ["fulfil_order", "return_order"]
     (folder / "pyproject.toml").write_text('[tool.saga]\ndefinitions = ["found_shop:place_order"]\n')
     assert [saga.name for saga in find_definitions([], folder)] == ["place_order"]
     twice = ["saga.fulfilment.fulfil_order:fulfil_order"] * 2

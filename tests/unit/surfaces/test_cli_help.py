@@ -9,7 +9,7 @@ from saga.surfaces.cli.commands import app
 
 COMMANDS = (
     "demo", "dev", "start", "api", "worker", "drain", "status", "services", "db upgrade", "db current", "db grants",
-    "orders submit", "list", "show", "journal", "audit",
+    "orders submit", "list", "show", "journal", "audit", "watch", "cancel",
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import pytest
 import requests
 from pydantic import BaseModel, Field, StringConstraints
 
+from saga.barrier import problem_text
 from saga.core.connector import Connector
 from saga.errors import UsageError
 from saga.surfaces.mocks import Mock, Reply, serve_mock
@@ -137,6 +138,18 @@ def test_bad_requests(tmp_path: Path, path: str, key: str, body: bytes, status: 
     bank = mock(tmp_path)
     assert bank.answer(path, key, body).status == status
     assert outcomes(bank) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "body", "code"),
+    [(ACT, "k", b'{"card": "declined"}', "declined"), (ACT, "", b"{}", "missing_key"), ("/x", "k", b"{}", "not_found")],
+)
+def test_a_problem_is_that_of_a_service(tmp_path: Path, path: str, key: str, body: bytes, code: str) -> None:
+    """Type and fields are those of the barrier that the services answer with, so that a client written against the one
+    reads the other."""
+    told = mock(tmp_path).answer(path, key, body)
+    assert told.body["code"] == code
+    assert json.dumps(told.body) == problem_text(told.status, code, str(told.body["detail"]))
 
 
 def test_it_answers_over_http(tmp_path: Path) -> None:

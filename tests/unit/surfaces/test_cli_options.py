@@ -5,6 +5,7 @@ from typer.testing import CliRunner
 
 from saga.errors import UsageError
 from saga.surfaces.cli.commands import app
+from saga.surfaces.cli.options import Output, put_one
 
 HUGE = str(2**63)
 
@@ -36,3 +37,10 @@ def test_the_last_of_four_ports_is_a_port() -> None:
     """Four services on ports in a row end above the last port there is."""
     with pytest.raises(UsageError, match="--port 65533: the last of the four would be 65536"):
         CliRunner().invoke(app, ["services", "--port", "65533"], catch_exceptions=False)
+
+
+def test_what_somebody_put_into_an_id_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    """On a page it is shown by its number; as data it stays what it is."""
+    put_one(Output.TABLE, {}, "SO\x1b[31m-1\nnext")
+    put_one(Output.JSONL, {"id": "SO\x1b"}, "")
+    assert capsys.readouterr().out == 'SO\\x1b[31m-1\nnext\n{"id": "SO\\u001b"}\n'

@@ -1,6 +1,7 @@
 """Pages for a terminal and the look-up of sagas, over a real store in memory and sagas that really ran."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from pydantic import BaseModel
@@ -17,7 +18,7 @@ from saga.store.port import EffectRow, SagaFilter, Store, WorkerRow
 from saga.surfaces import render
 from saga.surfaces.draining import left_of, stops_by
 from saga.surfaces.lookup import look_up, pages
-from saga.surfaces.reading import read_journal, read_row, read_saga
+from saga.surfaces.reading import read_journal, read_row, read_saga, read_worker
 from tests.waiting import wait_until
 
 
@@ -166,8 +167,19 @@ def test_status(store: Store) -> None:
     live = render.status_page({SagaStatus.RUNNING: 2}, (2, 700_000.0), [], [])
     assert "type  saga worker  or  saga drain" in live
     assert "8 d 02 h" in live
-    worker = WorkerRow("w", "host", 7, ("a", "b"))
-    assert "worker host pid 7, queues a, b" in render.status_page({}, (0, 0.0), [], [(worker, store.now())])
+    now = store.now()
+    worker = read_worker(WorkerRow("w", "host", 7, ("a", "b")), now + timedelta(seconds=5), now)
+    assert "✓ worker host pid 7, queues a, b" in render.status_page({}, (0, 0.0), [], [worker])
+
+
+def test_a_worker_whose_lease_ran_out_is_gone(store: Store) -> None:
+    """A kill -9 leaves its row open: the page says since when it is gone, and that a live fleet has no worker."""
+    now = store.now()
+    killed = read_worker(WorkerRow("w", "host", 7, ("a",)), now - timedelta(seconds=12), now)
+    assert (killed.is_alive, killed.gone_s) == (False, 12.0)
+    text = render.status_page({SagaStatus.RUNNING: 1}, (0, 0.0), [], [killed])
+    assert "✗ worker host pid 7, gone since 12.0 s, not yet closed" in text
+    assert "✗ no worker: type  saga worker" in text
 
 
 def test_effects_are_netted_by_kind_and_unit(store: Store) -> None:
