@@ -4,6 +4,7 @@
     python -m tests.chaos.run --orders 2000 --file ... --stop-broker       # the broker is stopped in mid-run, for good
     python -m tests.chaos.run --orders 2000 --file ... --driver task       # Celery runs each node as a task body
     python -m tests.chaos.run --orders 2000 --file ... --embedded          # one process on SQLite, as saga dev runs it
+    python -m tests.chaos.run --orders 20000 --file ... --returns          # and then what the cancellations give back
 
 PostgreSQL and RabbitMQ are those of `SAGA_TEST_DATABASE_URL` and `SAGA_TEST_AMQP_URL`, or on their default ports; a database and
 a vhost of its own are made and dropped. The end: faults stop, everything must end within a bound, and the audit reads the
@@ -17,31 +18,40 @@ import os
 import sys
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psycopg
 import requests
 
 from saga.clock import monotonic
 from saga.core.states import ENDED, SagaStatus
+from saga.fulfilment.cancellations import Sold
 from saga.fulfilment.fulfil_order import fulfil_order
+from saga.fulfilment.intake import Cancelled
 from saga.fulfilment.models import Order
 from saga.fulfilment.online_retail import read_online_retail
+from saga.fulfilment.return_order import return_order
 from saga.runtime.engine import Definitions
 from saga.runtime.starting import Starter
 from saga.settings import Settings
+from saga.store.connecting import sqlite_path
 from saga.store.opening import open_store
-from saga.store.port import Store
+from saga.store.port import SagaFilter, Store
 from saga.store.schema import upgrade
 from saga.surfaces.audit import audit, render
 from saga.surfaces.embedded import embedded
+from saga.surfaces.lookup import pages
+from saga.surfaces.returning import Returning
 from saga.testing.oracle import TECHNICAL_FAULTS, FaultScript, legal_ends
 from tests import services_available as available
 from tests.chaos.proxy import Proxy
 from tests.chaos.stack import Deployment, Killer, wait_for_start
+from tests.waiting import wait_until
 
 BROKER_STOPS_AT = 0.25
 ENVIRONMENT, TENANT = "chaos", "default"
@@ -53,6 +63,8 @@ class Plan:
 
     orders: list[Order]
     seed: int
+    cancellations: tuple[tuple[int, Cancelled], ...] = ()
+    """What customers give back, each with how many orders stand before it in the file."""
     technical_share: float = 0.02
     business_share: float = 0.15
     kills_each: int = 3
@@ -95,7 +107,7 @@ def run(plan: Plan, folder: Path, database_url: str, broker_url: str) -> dict[st
 def run_embedded(plan: Plan, folder: Path) -> dict[str, object]:
     """The same orders and faults in one process on SQLite, as `saga dev` runs it; nobody is killed."""
     settings = Settings(home=folder)
-    with embedded(settings, [fulfil_order], port=None) as stack:
+    with embedded(settings, [fulfil_order, return_order], port=None) as stack:
         deployment = Deployment(folder, settings.store_url, "", worker_count=0, urls=dict(stack.urls))
         return _drive(plan, deployment, stack.store, None)
 
@@ -105,14 +117,15 @@ def _drive(plan: Plan, deployment: Deployment, store: Store, proxy: Proxy | None
     orders = [script.prepare(order) for order in plan.orders]
     provision(deployment.urls["inventory"], script.stock_for(orders))
     deployment.script(script, [order.order_id for order in orders])
-    definitions = Definitions([fulfil_order])
+    definitions = Definitions([fulfil_order, return_order])
     definitions.register(store)
     began = monotonic()
-    submit(store, orders)
+    saga_of = submit(store, orders)
     deployment.start_workers()
     killer = Killer(deployment, plan.seed, plan.kills_each)
     _watch(plan, store, killer, proxy, len(orders))
     took_s = monotonic() - began
+    returned = give_back(plan, store, orders, saga_of) if plan.cancellations else {}
     memory = deployment.memory_mb()
     killer.disarm()
     fired = deployment.fired()
@@ -121,13 +134,14 @@ def _drive(plan: Plan, deployment: Deployment, store: Store, proxy: Proxy | None
     sys.stderr.write(render(report) + "\n")
     few = {kind: fired[kind] for kind in TECHNICAL_FAULTS if fired[kind] < plan.fault_floor and plan.technical_share}
     missed = {name: count for name, count in _kinds(deployment).items() if count < plan.kills_each}
-    counts = store.counts()
+    counts = _counts(store, fulfil_order.name)
     return {
         "orders": len(orders),
         "completed": counts[SagaStatus.COMPLETED],
         "compensated": counts[SagaStatus.COMPENSATED],
         "halted": counts[SagaStatus.HALTED],
         "unended": len(orders) - sum(counts[status] for status in (*ENDED, SagaStatus.HALTED)),
+        **returned,
         "seconds": round(took_s, 1),
         "orders_per_s": round(len(orders) / took_s, 1),
         "violations": len(report.violations),
@@ -137,8 +151,44 @@ def _drive(plan: Plan, deployment: Deployment, store: Store, proxy: Proxy | None
         "too_few": {**few, **missed},
         "broker_was_cut_with_open_orders": proxy is not None and proxy.is_cut,
         "peak_memory_mb": memory,
+        "database_mb": _database_mb(deployment.database_url),
         "seed": plan.seed,
         "driver": plan.driver,
+    }
+
+
+def _counts(store: Store, definition: str) -> Counter[SagaStatus]:
+    return Counter(row.status for row in pages(store, SagaFilter(definition)))
+
+
+def _database_mb(url: str) -> int:
+    if url.startswith("sqlite"):
+        return sum(part.stat().st_size for part in sqlite_path(url).parent.glob("saga.db*")) // 2**20
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+    return int(row[0]) // 2**20 if row else 0
+
+
+def give_back(plan: Plan, store: Store, orders: list[Order], saga_of: dict[str, str]) -> dict[str, object]:
+    """Every cancellation as returns of the orders that it is about, once they have ended; each return must complete."""
+    began = monotonic()
+    starter = Starter(store, environment=ENVIRONMENT, tenant=TENANT)
+    returning = Returning(store, starter, lambda _hints: None, Sold())
+    place = 0
+    for behind, cancelled in plan.cancellations:
+        while place < behind:
+            returning.sold(orders[place])
+            place += 1
+        returning.cancelled(cancelled, saga_of.get)
+    returning.finish(bound_s=plan.bound_s)
+    starter.stop()
+    ids = returning.tally.saga_ids
+    wait_until(lambda: sum(_counts(store, return_order.name)[it] for it in ENDED) == len(ids), plan.bound_s)
+    counts = _counts(store, return_order.name)
+    facts = returning.tally.as_json()
+    return {
+        "returns": {**facts, "completed": counts[SagaStatus.COMPLETED], "seconds": round(monotonic() - began, 1)},
+        "returns_not_completed": len(ids) - counts[SagaStatus.COMPLETED],
     }
 
 
@@ -158,13 +208,14 @@ def provision(inventory_url: str, stock: dict[str, int]) -> None:
         response.raise_for_status()
 
 
-def submit(store: Store, orders: list[Order]) -> None:
-    """Accept every order, from sixteen threads, so that starts are grouped."""
+def submit(store: Store, orders: list[Order]) -> dict[str, str]:
+    """Accept every order, from sixteen threads, so that starts are grouped; order id → saga."""
     starter = Starter(store, environment=ENVIRONMENT, tenant=TENANT)
+    saga_of: dict[str, str] = {}
 
     def some(first: int) -> None:
         for order in orders[first::16]:
-            starter.start(fulfil_order, order, request_key=order.order_id)
+            saga_of[order.order_id] = starter.start(fulfil_order, order, request_key=order.order_id).saga_id
 
     threads = [threading.Thread(target=some, args=(first,)) for first in range(16)]
     for thread in threads:
@@ -172,6 +223,7 @@ def submit(store: Store, orders: list[Order]) -> None:
     for thread in threads:
         thread.join()
     starter.stop()
+    return saga_of
 
 
 def _watch(plan: Plan, store: Store, killer: Killer, proxy: Proxy | None, count: int) -> None:
@@ -197,17 +249,22 @@ def main() -> None:
     parser.add_argument("--stop-broker", action="store_true")
     parser.add_argument("--embedded", action="store_true", help="one process, SQLite, memory broker, no kills")
     parser.add_argument("--driver", choices=["process", "task"], default="process")
+    parser.add_argument("--returns", action="store_true", help="return what the cancellations of the file give back")
     parser.add_argument("--technical-share", type=float, default=0.02)
     options = parser.parse_args()
     orders: list[Order] = []
+    cancellations: list[tuple[int, Cancelled]] = []
     for item in read_online_retail(options.file):
         if isinstance(item, Order):
             orders.append(item)
+        elif isinstance(item, Cancelled) and options.returns:
+            cancellations.append((len(orders), item))
         if len(orders) == options.orders:
             break
     plan = Plan(
         orders,
         options.seed,
+        tuple(cancellations),
         technical_share=options.technical_share,
         kills_each=options.kills_each,
         stop_broker=options.stop_broker,
@@ -222,6 +279,7 @@ def main() -> None:
             report = run(plan, folder, *urls)
     print(json.dumps(report))
     is_good = not report["violations"] and not report["too_few"] and not report["unended"] and not report["halted"]
+    is_good = is_good and not report.get("returns_not_completed")
     sys.exit(0 if is_good else 1)
 
 

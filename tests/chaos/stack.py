@@ -120,9 +120,13 @@ class Deployment:
         """Peak resident memory of each live process, from the kernel."""
         found = {}
         processes = [("services", self._services), *((f"worker {n}", it) for n, it in enumerate(self._workers))]
-        for name, process in processes:
-            status = Path(f"/proc/{process.pid}/status") if process else None
-            if status is not None and status.exists():
+        pids = {name: process.pid for name, process in processes if process}
+        if not pids:  # embedded: this process, and that of the services
+            children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+            pids = {"this": os.getpid(), **{f"child {n}": int(pid) for n, pid in enumerate(children)}}
+        for name, pid in pids.items():
+            status = Path(f"/proc/{pid}/status")
+            if status.exists():
                 line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
                 found[name] = int(line.split()[1]) // 1024
         return found
