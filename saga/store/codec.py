@@ -20,8 +20,11 @@ from saga.core.outcomes import EffectChange, Payload, Request
 from saga.core.transitions import KINDS, PlannedEntry, Transition
 from saga.errors import CodecError
 
+ESCAPED_NUL = "\\u0000"
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-"""An escaped NUL, and not an escaped backslash that the letters u0000 follow."""
+"""An escaped NUL, and not an escaped backslash that the letters u0000 follow. It costs a hundred times what looking for
+the letters costs, so those are looked for first."""
+_JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 Convert = Callable[[Any], Any] | None
 
@@ -34,11 +37,11 @@ def encode(transitions: Sequence[Transition]) -> str:
         rows.append(_pack(it, {"t": it.kind}, before))
         before = it.at
     try:
-        body = json.dumps(rows, separators=(",", ":"), allow_nan=False)
+        body = _JSON.encode(rows)
     except (TypeError, ValueError) as error:
         msg = f"cannot be written as JSON: {error}"
         raise CodecError(msg) from error
-    if _NUL.search(body):
+    if ESCAPED_NUL in body and _NUL.search(body):
         msg = "holds a NUL character, which PostgreSQL cannot store"
         raise CodecError(msg)
     return body
