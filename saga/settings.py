@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import unquote, urlsplit
@@ -197,7 +198,15 @@ OWN = frozenset(f"{PREFIX}{name.upper()}" for name in Settings.model_fields if n
 
 
 def read_settings() -> Settings:
-    """The settings as the environment has them now. Raises `UsageError` for a value that breaks a rule."""
+    """The settings as the environment has them now. Raises `UsageError` for a value that breaks a rule.
+
+    Cheap while no variable of ours changes, so a step may ask anew for each order.
+    """
+    return _read(frozenset((name, value) for name, value in os.environ.items() if name.upper().startswith(PREFIX)))
+
+
+@lru_cache(maxsize=1)
+def _read(_ours: frozenset[tuple[str, str]]) -> Settings:
     if os.environ.get(f"{PREFIX}CONNECTOR_URLS"):
         raise UsageError(
             f"{PREFIX}CONNECTOR_URLS: is no setting; the address of a connector is {PREFIX}<NAME>{ADDRESS}"

@@ -150,6 +150,16 @@ def test_the_database_of_a_service_is_no_connector(monkeypatch: pytest.MonkeyPat
     assert read_settings().connector_urls == {}
 
 
+def test_settings_are_read_anew_when_a_variable_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each order asks for them: between two changes they are the same value and not read twice. Case does not matter."""
+    first = read_settings()
+    assert read_settings() is first
+    monkeypatch.setenv("saga_tenant", "shop-7")
+    assert read_settings().tenant == "shop-7"
+    monkeypatch.delenv("saga_tenant")
+    assert read_settings().tenant == first.tenant
+
+
 def test_settings_do_not_change() -> None:
     """A value that everybody holds is the same for everybody."""
     with pytest.raises(ValidationError):
