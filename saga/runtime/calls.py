@@ -20,23 +20,32 @@ class CallQueue:
     """Thread-safe; `take` waits, and gives None once the queue was closed and is empty."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        lock = threading.Lock()
+        self._for_any, self._for_back = threading.Condition(lock), threading.Condition(lock)
         self._forward: deque[Call] = deque()
         self._back: deque[Call] = deque()
         self._is_closed = False
 
     def put(self, call: Call) -> None:
-        with self._changed:
-            (self._back if call.direction is Direction.COMPENSATION else self._forward).append(call)
-            self._changed.notify_all()
+        """Wakes one thread that may take it, of each sort, and not all: most would find nothing and had the interpreter
+        change hands for it."""
+        with self._for_any:
+            if call.direction is Direction.COMPENSATION:
+                self._back.append(call)
+                self._for_back.notify()
+            else:
+                self._forward.append(call)
+            self._for_any.notify()
 
     def close(self) -> None:
-        with self._changed:
+        with self._for_any:
             self._is_closed = True
-            self._changed.notify_all()
+            self._for_any.notify_all()
+            self._for_back.notify_all()
 
     def take(self, *, back_only: bool) -> Call | None:
-        with self._changed:
+        changed = self._for_back if back_only else self._for_any
+        with changed:
             while True:
                 if self._back:
                     return self._back.popleft()
@@ -44,4 +53,4 @@ class CallQueue:
                     return self._forward.popleft()
                 if self._is_closed:
                     return None
-                self._changed.wait()
+                changed.wait()

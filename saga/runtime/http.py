@@ -27,6 +27,7 @@ from saga.runtime.classify import Answer
 
 BODY_LIMIT_BYTES = 4 * 1024 * 1024
 _WALL_TICK_S = 0.2
+TEMPLATES_MAX = 512
 
 
 class _TooLate(OSError):
@@ -134,6 +135,7 @@ class Sender:
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
         self._wall = _Wall()
+        self._templates: dict[tuple[str, str], requests.PreparedRequest] = {}
 
     def send(
         self, method: str, url: str, body: str, headers: Mapping[str, str], *, connect_timeout_s: float, wall_s: float
@@ -141,14 +143,14 @@ class Sender:
         """The answer, or the outcome when there is none: `not_sent` or `unknown`."""
         _trace.begin(monotonic() + wall_s, self._wall)
         try:
-            response = self._session.request(
-                method,
-                url,
-                data=body.encode(),
-                headers=headers,
+            response = self._session.send(
+                self._prepared(method, url, body, headers),
                 timeout=(min(connect_timeout_s, wall_s), wall_s),
                 allow_redirects=False,
                 stream=True,
+                proxies={},
+                verify=True,
+                cert=None,
             )
             content = _read(response)
         except (requests.RequestException, OSError, ValueError) as error:
@@ -156,6 +158,20 @@ class Sender:
         finally:
             self._wall.forget()
         return Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()}, content)
+
+    def _prepared(self, method: str, url: str, body: str, headers: Mapping[str, str]) -> requests.PreparedRequest:
+        """What `Session.prepare_request` makes. Its reading of the URL costs as much as the engine's part of a call, and
+        operations have few URLs: what follows from the URL alone is kept."""
+        template = self._templates.get((method, url))
+        if template is None:
+            if len(self._templates) >= TEMPLATES_MAX:
+                self._templates.clear()
+            template = self._session.prepare_request(requests.Request(method, url))
+            self._templates[method, url] = template
+        prepared = template.copy()
+        prepared.headers.update(headers)
+        prepared.prepare_body(body.encode(), None)
+        return prepared
 
     def close(self) -> None:
         self._session.close()

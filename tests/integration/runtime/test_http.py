@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+import requests
 
 from saga.clock import monotonic
 from saga.core.outcomes import Outcome, OutcomeCode
@@ -40,6 +41,10 @@ def peer(behave: Callable[[socket.socket], None]) -> Iterator[str]:
 
 
 def _request_of(connection: socket.socket) -> bytes:
+    return _head_and_body(connection)[1]
+
+
+def _head_and_body(connection: socket.socket) -> tuple[list[str], bytes]:
     received = b""
     while b"\r\n\r\n" not in received:
         received += connection.recv(65536)
@@ -49,7 +54,7 @@ def _request_of(connection: socket.socket) -> bytes:
     )
     while len(body) < length:
         body += connection.recv(65536)
-    return body
+    return head.decode().split("\r\n"), body
 
 
 def _send(url: str, wall_s: float = 2.0) -> Answer | Outcome:
@@ -73,6 +78,33 @@ def test_the_bytes_arrive_as_they_are() -> None:
     assert isinstance(answer, Answer)
     assert answer.status == 200
     assert seen == [b'{"a":1}']
+
+
+def test_calls_to_one_address_are_each_their_own() -> None:
+    """What is kept of an address from call to call is the address and its password: never a header or a body, and a
+    request is what `requests` makes of it."""
+    seen: list[tuple[list[str], bytes]] = []
+
+    def behave(connection: socket.socket) -> None:
+        seen.append(_head_and_body(connection))
+        connection.sendall(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+
+    sender = Sender(4)
+    with peer(behave) as url:
+        address = url.replace("http://", "http://me:secret@") + "/\u00fc"
+        calls = [
+            ("POST", '{"a":1}', {"Idempotency-Key": "k1", "X-One": "1"}),
+            ("POST", "{}", {"Idempotency-Key": "k2"}),
+        ]
+        for method, body, headers in calls:
+            sender.send(method, address, body, headers, connect_timeout_s=0.5, wall_s=2.0)
+        sender.close()
+        for method, body, headers in calls:
+            requests.request(method, address, data=body.encode(), headers=headers, timeout=2).close()
+    ours, theirs = seen[:2], seen[2:]
+    assert [(sorted(head), body) for head, body in ours] == [(sorted(head), body) for head, body in theirs]
+    assert ours[0][0][0] == "POST /%C3%BC HTTP/1.1"
+    assert any(line.startswith("Authorization: Basic ") for line in ours[1][0])
 
 
 def test_nobody_listens_is_not_sent() -> None:
