@@ -9,7 +9,8 @@ from services.skeleton.fields import AMOUNT_MAX, LINES_MAX, Amount, Country, Cur
 from services.skeleton.service import Effect, Strict
 
 Charge = Annotated[int, Field(ge=1, le=AMOUNT_MAX)]
-Email = Annotated[str, StringConstraints(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")]
+# Written out, because languages differ in what \s means, and the OpenAPI document is read by all of them.
+Email = Annotated[str, StringConstraints(max_length=254, pattern=r"^[^@\x00-\x20\x7f-\xa0]+@[^@\x00-\x20\x7f-\xa0]+$")]
 
 
 class FraudRequest(Strict):
