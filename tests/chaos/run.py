@@ -119,12 +119,13 @@ def _drive(plan: Plan, deployment: Deployment, store: Store, proxy: Proxy | None
     deployment.script(script, [order.order_id for order in orders])
     definitions = Definitions([fulfil_order, return_order])
     definitions.register(store)
-    began = monotonic()
+    began, cpu_before = monotonic(), deployment.cpu_s()
     saga_of = submit(store, orders)
     deployment.start_workers()
     killer = Killer(deployment, plan.seed, plan.kills_each)
     _watch(plan, store, killer, proxy, len(orders))
     took_s = monotonic() - began
+    cpu_s = sum(now - cpu_before.get(pid, 0.0) for pid, now in deployment.cpu_s().items())
     returned = give_back(plan, store, orders, saga_of) if plan.cancellations else {}
     memory = deployment.memory_mb()
     killer.disarm()
@@ -144,6 +145,7 @@ def _drive(plan: Plan, deployment: Deployment, store: Store, proxy: Proxy | None
         **returned,
         "seconds": round(took_s, 1),
         "orders_per_s": round(len(orders) / took_s, 1),
+        "cpu_ms_per_order": round(1000 * cpu_s / len(orders), 1),
         "violations": len(report.violations),
         "faults": dict(sorted(fired.items())),
         "kills": _kinds(deployment),

@@ -119,17 +119,31 @@ class Deployment:
     def memory_mb(self) -> dict[str, int]:
         """Peak resident memory of each live process, from the kernel."""
         found = {}
-        processes = [("services", self._services), *((f"worker {n}", it) for n, it in enumerate(self._workers))]
-        pids = {name: process.pid for name, process in processes if process}
-        if not pids:  # embedded: this process, and that of the services
-            children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-            pids = {"this": os.getpid(), **{f"child {n}": int(pid) for n, pid in enumerate(children)}}
-        for name, pid in pids.items():
+        for name, pid in self._pids().items():
             status = Path(f"/proc/{pid}/status")
             if status.exists():
                 line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
                 found[name] = int(line.split()[1]) // 1024
         return found
+
+    def cpu_s(self) -> dict[int, float]:
+        """CPU time of each live process so far, by its id, from the kernel."""
+        found = {}
+        for pid in self._pids().values():
+            stat = Path(f"/proc/{pid}/stat")
+            if stat.exists():
+                user, system = stat.read_text().rpartition(")")[2].split()[11:13]
+                found[pid] = (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+        return found
+
+    def _pids(self) -> dict[str, int]:
+        processes = [("services", self._services), *((f"worker {n}", it) for n, it in enumerate(self._workers))]
+        pids = {name: process.pid for name, process in processes if process}
+        if pids:
+            return pids
+        # Embedded: this process, and that of the services.
+        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        return {"this": os.getpid(), **{f"child {n}": int(pid) for n, pid in enumerate(children)}}
 
     def stop(self) -> None:
         self._stopping.set()
