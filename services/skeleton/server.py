@@ -9,7 +9,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.config import Config
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from services.skeleton.answers import CLOSES
@@ -22,7 +22,7 @@ KEEP_ALIVE_S = 75
 START_MAX_S = 30
 
 
-class ClosingProtocol(H11Protocol):
+class ClosingProtocol(HttpToolsProtocol):
     """HTTP/1.1 whose requests find under `CLOSES` in their state a function that drops the TCP connection."""
 
     def __init__(

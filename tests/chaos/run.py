@@ -4,7 +4,7 @@
     python -m tests.chaos.run --orders 2000 --file ... --stop-broker       # the broker is stopped in mid-run, for good
     python -m tests.chaos.run --orders 2000 --file ... --driver task       # Celery runs each node as a task body
     python -m tests.chaos.run --orders 2000 --file ... --embedded          # one process on SQLite, as saga dev runs it
-    python -m tests.chaos.run --orders 20000 --file ... --returns          # and then what the cancellations give back
+    python -m tests.chaos.run --orders 20000 --file ... --returns          # and its cancellations: cancels and returns
 
 PostgreSQL and RabbitMQ are those of `SAGA_TEST_DATABASE_URL` and `SAGA_TEST_AMQP_URL`, or on their default ports; a database and
 a vhost of its own are made and dropped. The end: faults stop, everything must end within a bound, and the audit reads the
@@ -30,7 +30,6 @@ import requests
 
 from saga.clock import monotonic
 from saga.core.states import ENDED, SagaStatus
-from saga.fulfilment.cancellations import Sold
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.intake import Cancelled
 from saga.fulfilment.models import Order
@@ -46,12 +45,11 @@ from saga.store.schema import upgrade
 from saga.surfaces.audit import audit, render
 from saga.surfaces.embedded import embedded
 from saga.surfaces.lookup import pages
-from saga.surfaces.returning import Returning
 from saga.testing.oracle import TECHNICAL_FAULTS, FaultScript, legal_ends
 from tests import services_available as available
+from tests.chaos.giving_back import GivingBack
 from tests.chaos.proxy import Proxy
 from tests.chaos.stack import Deployment, Killer, wait_for_start
-from tests.waiting import wait_until
 
 BROKER_STOPS_AT = 0.25
 ENVIRONMENT, TENANT = "chaos", "default"
@@ -120,17 +118,20 @@ def _drive(plan: Plan, deployment: Deployment, store: Store, proxy: Proxy | None
     definitions = Definitions([fulfil_order, return_order])
     definitions.register(store)
     began, cpu_before = monotonic(), deployment.cpu_s()
-    saga_of = submit(store, orders)
+    starter = Starter(store, environment=ENVIRONMENT, tenant=TENANT)
+    saga_of = submit(starter, orders)
     deployment.start_workers()
     killer = Killer(deployment, plan.seed, plan.kills_each)
-    _watch(plan, store, killer, proxy, len(orders))
+    giving_back = GivingBack(store, starter, orders, plan.cancellations, saga_of)
+    _watch(plan, store, killer, proxy, giving_back)
     took_s = monotonic() - began
     cpu_s = sum(now - cpu_before.get(pid, 0.0) for pid, now in deployment.cpu_s().items())
-    returned = give_back(plan, store, orders, saga_of) if plan.cancellations else {}
+    returned = giving_back.finish(plan.bound_s)
+    starter.stop()
     memory = deployment.memory_mb()
     killer.disarm()
     fired = deployment.fired()
-    oracle = legal_ends(orders, script, script.stock_for(orders))
+    oracle = giving_back.legal_ends(legal_ends(orders, script, script.stock_for(orders)))
     report = audit(store, definitions, deployment.urls, deployment.mailbox, oracle=oracle)
     sys.stderr.write(render(report) + "\n")
     few = {kind: fired[kind] for kind in TECHNICAL_FAULTS if fired[kind] < plan.fault_floor and plan.technical_share}
@@ -171,29 +172,6 @@ def _database_mb(url: str) -> int:
     return int(row[0]) // 2**20 if row else 0
 
 
-def give_back(plan: Plan, store: Store, orders: list[Order], saga_of: dict[str, str]) -> dict[str, object]:
-    """Every cancellation as returns of the orders that it is about, once they have ended; each return must complete."""
-    began = monotonic()
-    starter = Starter(store, environment=ENVIRONMENT, tenant=TENANT)
-    returning = Returning(store, starter, lambda _hints: None, Sold())
-    place = 0
-    for behind, cancelled in plan.cancellations:
-        while place < behind:
-            returning.sold(orders[place])
-            place += 1
-        returning.cancelled(cancelled, saga_of.get)
-    returning.finish(bound_s=plan.bound_s)
-    starter.stop()
-    ids = returning.tally.saga_ids
-    wait_until(lambda: sum(_counts(store, return_order.name)[it] for it in ENDED) == len(ids), plan.bound_s)
-    counts = _counts(store, return_order.name)
-    facts = returning.tally.as_json()
-    return {
-        "returns": {**facts, "completed": counts[SagaStatus.COMPLETED], "seconds": round(monotonic() - began, 1)},
-        "returns_not_completed": len(ids) - counts[SagaStatus.COMPLETED],
-    }
-
-
 def _kinds(deployment: Deployment) -> dict[str, int]:
     return {name: deployment.kills[name] for name in ("before_send", "in_call", "before_commit", "in_rollback")}
 
@@ -210,9 +188,8 @@ def provision(inventory_url: str, stock: dict[str, int]) -> None:
         response.raise_for_status()
 
 
-def submit(store: Store, orders: list[Order]) -> dict[str, str]:
+def submit(starter: Starter, orders: list[Order]) -> dict[str, str]:
     """Accept every order, from sixteen threads, so that starts are grouped; order id → saga."""
-    starter = Starter(store, environment=ENVIRONMENT, tenant=TENANT)
     saga_of: dict[str, str] = {}
 
     def some(first: int) -> None:
@@ -224,17 +201,17 @@ def submit(store: Store, orders: list[Order]) -> dict[str, str]:
         thread.start()
     for thread in threads:
         thread.join()
-    starter.stop()
     return saga_of
 
 
-def _watch(plan: Plan, store: Store, killer: Killer, proxy: Proxy | None, count: int) -> None:
-    """Until all have ended or the bound is over: kill, and stop the broker half-way when the plan says so."""
-    until, pause = monotonic() + plan.bound_s, threading.Event()
+def _watch(plan: Plan, store: Store, killer: Killer, proxy: Proxy | None, giving_back: GivingBack) -> None:
+    """Until all have ended or the bound is over: kill, give back, and stop the broker when the plan says so."""
+    until, pause, count = monotonic() + plan.bound_s, threading.Event(), len(plan.orders)
     while monotonic() < until:
         counts = store.counts()
         ended = sum(counts[status] for status in (*ENDED, SagaStatus.HALTED))
         killer.look(ended / count)
+        giving_back.look(ended)
         if plan.stop_broker and proxy and ended < count and ended / count >= BROKER_STOPS_AT:
             proxy.cut()
         if ended == count:
