@@ -52,10 +52,14 @@ def new_saga(
     traceparent: str | None = None,
     writer: str = "api",
     saga_id: str | None = None,
+    asked: str | None = None,
+    is_once: bool = False,
 ) -> NewSaga:
     """The row and first entry of a saga of `order`; nothing is stored yet. Raises `CodecError` for a NUL in the input.
 
-    `saga_id` is made here unless a simulation gives one: backoff is a hash over it.
+    `saga_id` is made here unless a simulation gives one: backoff is a hash over it. `asked` is what the caller sent, where
+    the input is made of more than that: a repeat is the same request when it sends the same. With `is_once` the entity has one
+    run for good, whatever becomes of it.
     """
     now = store.clock()
     saga_id, entity, text = saga_id or uuid7(), saga.entity(order), order.model_dump_json()
@@ -84,7 +88,7 @@ def new_saga(
 
     first_entry(1)
     # With the saga's name: one key for an order and for its return are two requests, and the second must not be swallowed.
-    request_hash = sha256(f"{saga.name}\n{text}".encode()).hexdigest() if request_key is not None else None
+    request_hash = hash_of(saga, text if asked is None else asked) if request_key is not None else None
     return NewSaga(
         saga_id,
         environment,
@@ -98,7 +102,13 @@ def new_saga(
         request_key,
         request_hash,
         row=lambda run: row_of(saga, accepted(acceptance(run))),
+        is_once=is_once,
     )
+
+
+def hash_of(saga: Saga[Any], asked: str) -> str:
+    """What is kept of a request beside its key."""
+    return sha256(f"{saga.name}\n{asked}".encode()).hexdigest()
 
 
 def first_hints(saga: Saga[Any], saga_id: str) -> list[Hint]:
@@ -165,9 +175,17 @@ class Starter:
         self._thread.start()
 
     def start(
-        self, saga: Saga[Any], order: Model, *, request_key: str | None = None, traceparent: str | None = None
+        self,
+        saga: Saga[Any],
+        order: Model,
+        *,
+        request_key: str | None = None,
+        traceparent: str | None = None,
+        asked: str | None = None,
+        is_once: bool = False,
     ) -> Started:
-        """Accept one saga; durable on return. Repeating it with the same `request_key` gives the same answer.
+        """Accept one saga; durable on return. Repeating it with the same `request_key` gives the same answer. `asked` and
+        `is_once` are those of `new_saga`.
 
         Raises `KeyReused`, `DuplicateOrder`, `DataRefused`, `CodecError`, `FingerprintChanged` (nothing stored) or
         `StoreUnavailable` (not known to be stored; repeat with the same `request_key`).
@@ -181,6 +199,8 @@ class Starter:
             tenant=self.tenant,
             request_key=request_key,
             traceparent=traceparent,
+            asked=asked,
+            is_once=is_once,
         )
         waiting = _Waiting(new)
         with self._gate:  # nothing is put behind the end that `stop` puts

@@ -4,7 +4,8 @@ The order of the questions is the protocol: the idempotency key first (the calle
 (somebody else was faster), then the run number. A saga that is stored under the very id that is offered was accepted
 by an earlier call whose COMMIT the caller did not see, so it is ACCEPTED again: accept is idempotent like append.
 
-The latest run of an entity tells everything: a run is only accepted when all before it are `compensated`.
+The latest run of an entity tells everything: a run is only accepted when all before it are `compensated`, and of an entity
+that is accepted once for good (`is_once`) none after the first.
 """
 
 from collections.abc import Mapping, Sequence
@@ -99,6 +100,6 @@ def _answered(
     before = latest.get(entity_key_of(new))
     if before is not None and before.saga_id == new.saga_id:
         return AcceptResult(AcceptStatus.ACCEPTED, before.saga_id, before.run)
-    if before is not None and before.status is not SagaStatus.COMPENSATED:
+    if before is not None and (new.is_once or before.status is not SagaStatus.COMPENSATED):
         return AcceptResult(AcceptStatus.DUPLICATE, before.saga_id, before.run)
     return None

@@ -23,6 +23,8 @@ from saga.store.accepting import (
     request_key_of,
     settle,
 )
+from saga.store.filtering import is_accepted_in, passes
+from saga.store.overview import LiveCount
 from saga.store.port import (
     ANYTHING,
     AcceptResult,
@@ -32,9 +34,11 @@ from saga.store.port import (
     DueSaga,
     EffectRow,
     JournalEntry,
+    KeptRequest,
     NewSaga,
     RequestRow,
     Rest,
+    Rewrite,
     RowFilter,
     SagaFilter,
     SagaRow,
@@ -185,13 +189,31 @@ class MemoryStore:
 
     def find(self, saga_filter: SagaFilter, limit: int) -> list[SagaRow]:
         with self._lock:
-            rows = [stored.row for stored in self._sagas.values() if _passes(stored.row, saga_filter)]
+            rows = [stored.row for stored in self._sagas.values() if passes(stored.row, saga_filter)]
         return sorted(rows, key=lambda row: (row.accepted_at, row.saga_id), reverse=True)[:limit]
 
-    def counts(self) -> Mapping[SagaStatus, int]:
-        with self._lock:
-            found = [stored.row.status for stored in self._sagas.values()]
+    def counts(self, since: datetime | None = None, until: datetime | None = None) -> Mapping[SagaStatus, int]:
+        found = [row.status for row in self._all() if is_accepted_in(row, since, until)]
         return {status: found.count(status) for status in SagaStatus}
+
+    def horizon(self, count: int) -> datetime | None:
+        accepted = sorted((row.accepted_at for row in self._all()), reverse=True)
+        return accepted[count - 1] if len(accepted) >= count else None
+
+    def live_counts(self) -> list[LiveCount]:
+        due: dict[tuple[SagaStatus, HaltReason | None], list[datetime]] = {}
+        for row in self._all():
+            if row.due_at is not None:
+                due.setdefault((row.status, row.halt_reason), []).append(row.due_at)
+        return [LiveCount(*kind, len(instants), min(instants)) for kind, instants in sorted(due.items(), key=str)]
+
+    def live_rows(self, limit: int) -> list[SagaRow]:
+        live = [row for row in self._all() if row.due_at is not None]
+        return sorted(live, key=lambda row: (row.accepted_at, row.saga_id))[:limit]
+
+    def _all(self) -> list[SagaRow]:
+        with self._lock:
+            return [stored.row for stored in self._sagas.values()]
 
     def effects(self, saga_id: str) -> list[EffectRow]:
         with self._lock:
@@ -275,6 +297,33 @@ class MemoryStore:
         found.sort(key=lambda row: _place(row, wanted), reverse=True)
         return found[:limit]
 
+    def request(self, environment: str, tenant: str, request_key: str) -> KeptRequest | None:
+        with self._lock:
+            kept = self._requests.get((environment, tenant, request_key))
+        return None if kept is None else KeptRequest(*kept)
+
+    def rewrite(self, rewrites: Sequence[Rewrite]) -> list[bool]:
+        with self._lock:
+            return [self._rewrite_one(it) for it in rewrites]
+
+    def drop_row(self, projection: Projection, values: Mapping[str, Value], saga_id: str) -> bool:
+        with self._lock:
+            table = self._rows.get(projection.table, {})
+            stray = [key for key, row in table.items() if all(row[name] == value for name, value in values.items())]
+            for key in stray if saga_id not in self._sagas else ():
+                del table[key]
+        return bool(stray) and saga_id not in self._sagas
+
+    def _rewrite_one(self, it: Rewrite) -> bool:
+        stored = self._sagas.get(it.saga_id)
+        if stored is None or len(stored.journal) != it.seq:
+            return False
+        row = stored.row
+        if self._latest[row.environment, row.tenant, row.definition, row.entity] != it.saga_id:
+            return False
+        self._write_row(it.row)
+        return True
+
     def _append_one(self, item: Append) -> AppendResult:
         if append_refusal(item) is not None:
             return AppendResult.REFUSED
@@ -330,17 +379,3 @@ def is_same(standing: JournalEntry, offered: JournalEntry) -> bool:
 
 def _is_held_by(stored: _StoredSaga, worker_id: str) -> bool:
     return stored.row.due_at is not None and any(entry.writer == worker_id for entry in stored.journal)
-
-
-def _passes(row: SagaRow, saga_filter: SagaFilter) -> bool:
-    wanted = saga_filter
-    return (
-        (wanted.definition is None or row.definition == wanted.definition)
-        and (not wanted.statuses or row.status in wanted.statuses)
-        and (wanted.halt_reason is None or row.halt_reason is wanted.halt_reason)
-        and (wanted.environment is None or row.environment == wanted.environment)
-        and (wanted.tenant is None or row.tenant == wanted.tenant)
-        and (wanted.entity is None or row.entity == wanted.entity)
-        and (wanted.id_prefix is None or any(key.startswith(wanted.id_prefix) for key in (row.saga_id, row.entity)))
-        and (wanted.before is None or (row.accepted_at, row.saga_id) < wanted.before)
-    )

@@ -26,6 +26,7 @@ from typing import Protocol
 
 from saga.core.projection import ProjectedRow, Projection, Value
 from saga.core.states import HaltReason, SagaStatus
+from saga.store.overview import Overview
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,8 @@ class NewSaga:
     priority: int = 0
     row: Callable[[int], ProjectedRow | None] = lambda _run: None
     """The row of the definition's projection for a given run, stored with it."""
+    is_once: bool = False
+    """The entity has one run for good: a saga of it that was rolled back makes it a DUPLICATE too."""
 
 
 class AcceptStatus(Enum):
@@ -121,7 +124,8 @@ class AcceptStatus(Enum):
     KEY_REUSED = "key_reused"
     """Same request key, another request hash; nothing stored."""
     DUPLICATE = "duplicate"
-    """The entity has a saga that is not `compensated`; nothing stored, `saga_id` is that one."""
+    """The entity has a saga that is not `compensated`, or has had any and may have only one; nothing stored, `saga_id` is
+    that one."""
     REFUSED = "refused"
     """The database refuses the data itself; nothing stored."""
 
@@ -161,6 +165,23 @@ class RequestRow:
     tenant: str
     request_key: str
     saga_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRequest:
+    """What was asked for under an idempotency key, as a hash, and the saga that was the answer."""
+
+    request_hash: str
+    saga_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """A row of a projection that was made from the journal of `saga_id` as of entry `seq`."""
+
+    saga_id: str
+    seq: int
+    row: ProjectedRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +253,10 @@ class SagaFilter:
     environment: str | None = None
     tenant: str | None = None
     before: tuple[datetime, str] | None = None
+    since: datetime | None = None
+    """Accepted then or later: what bounds a search for few among many (see `Overview.horizon`)."""
+    is_due: bool | None = None
+    """Whether it has a due instant; a halted saga without one waits for a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +270,7 @@ class RowFilter:
     before: tuple[Value, ...] | None = None
 
 
-class Store(Protocol):
+class Store(Overview, Protocol):
     """A database, seen by the engine. Thread-safe; one instance per process, created after fork."""
 
     def now(self) -> datetime:
@@ -325,10 +350,6 @@ class Store(Protocol):
 
     def find(self, saga_filter: SagaFilter, limit: int) -> list[SagaRow]: ...
 
-    def counts(self) -> Mapping[SagaStatus, int]:
-        """Number of sagas by status."""
-        ...
-
     def effects(self, saga_id: str) -> list[EffectRow]: ...
 
     def effects_of(self, saga_ids: Sequence[str]) -> Mapping[str, list[EffectRow]]:
@@ -345,8 +366,22 @@ class Store(Protocol):
         such a key is answered with a saga that is not there."""
         ...
 
+    def request(self, environment: str, tenant: str, request_key: str) -> KeptRequest | None:
+        """What is kept under an idempotency key; None when nothing is."""
+        ...
+
     def rows(self, projection: Projection, wanted: RowFilter, limit: int) -> list[dict[str, Value]]:
         """Rows of a projection's table. Raises `UsageError` when the database lacks the table or one of its columns."""
+        ...
+
+    def rewrite(self, rewrites: Sequence[Rewrite]) -> list[bool]:
+        """Write rows of projections that insert, each only while its saga stands at that very entry and is the latest run of
+        its entity; which ones were written. Whoever appends at the same moment goes before or after, never beneath, so no
+        row goes back to an older entry. Locks are held for the length of the call: a few rows, each of another saga."""
+        ...
+
+    def drop_row(self, projection: Projection, values: Mapping[str, Value], saga_id: str) -> bool:
+        """Take out the row that holds these values when there is no saga of that id; whether it did."""
         ...
 
     def workers(self) -> list[tuple[WorkerRow, datetime]]:

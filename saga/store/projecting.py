@@ -15,6 +15,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Executable,
+    TableClause,
     Text,
     column,
     literal,
@@ -73,11 +74,16 @@ def sqlite_values(row: ProjectedRow) -> tuple[Any, ...]:
     return tuple(to_micros(value) if isinstance(value := of[name], datetime) else value for name in names)
 
 
+def declared(projection: Projection, schema: str | None) -> TableClause:
+    """The table, for statements of SQLAlchemy."""
+    columns = [column(name, TYPES[kind]()) for name, kind in projection.columns.items()]
+    return table(projection.table, *columns, schema=projection.schema if schema else None)
+
+
 def upsert_of(row: ProjectedRow, schema: str | None) -> Executable:
     """The same for one row, on a connection of SQLAlchemy."""
     projection = row.projection
-    columns = [column(name, TYPES[kind]()) for name, kind in projection.columns.items()]
-    here = table(projection.table, *columns, schema=projection.schema if schema else None)
+    here = declared(projection, schema)
     values = dict(zip(projection.names, row.values, strict=True))
     changing = {name: value for name, value in values.items() if name not in projection.key}
     if not projection.inserts:

@@ -25,7 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from saga.core.states import HaltReason, SagaStatus
-from saga.store.port import EffectRow, RequestRow, SagaFilter, SagaRow, WorkerRow
+from saga.store.overview import LiveCount
+from saga.store.port import EffectRow, KeptRequest, RequestRow, SagaFilter, SagaRow, WorkerRow
 from saga.store.tables import SQLITE, Tables
 
 LAST_LETTER = "\U0010ffff"
@@ -50,12 +51,44 @@ def find(connection: Connection, tables: Tables, saga_filter: SagaFilter, limit:
     return [_saga_row(found) for found in connection.execute(ordered)]
 
 
-def counts(connection: Connection, tables: Tables) -> dict[SagaStatus, int]:
-    """Number of sagas by status, zeros included."""
-    status = tables.saga.c.status
-    rows = connection.execute(select(status, func.count()).group_by(status))
-    found: dict[str, int] = {row[0]: row[1] for row in rows}
+def counts(
+    connection: Connection, tables: Tables, since: datetime | None, until: datetime | None
+) -> dict[SagaStatus, int]:
+    """Number of sagas by status, zeros included; of those accepted in [since, until)."""
+    status, accepted_at = tables.saga.c.status, tables.saga.c.accepted_at
+    query = select(status, func.count()).group_by(status)
+    if since is not None:
+        query = query.where(accepted_at >= since)
+    if until is not None:
+        query = query.where(accepted_at < until)
+    found: dict[str, int] = {row[0]: row[1] for row in connection.execute(query)}
     return {known: found.get(known.value, 0) for known in SagaStatus}
+
+
+def horizon(connection: Connection, tables: Tables, count: int) -> datetime | None:
+    """The instant from which on `count` sagas were accepted."""
+    accepted_at = tables.saga.c.accepted_at
+    query = select(accepted_at).order_by(accepted_at.desc(), tables.saga.c.saga_id.desc()).offset(count - 1).limit(1)
+    return connection.execute(query).scalar_one_or_none()
+
+
+def live_counts(connection: Connection, tables: Tables) -> list[LiveCount]:
+    """The sagas that have a due instant, by status and halt reason."""
+    saga = tables.saga.c
+    kind = (saga.status, saga.halt_reason)
+    query = select(*kind, func.count(), func.min(saga.due_at)).where(saga.due_at.is_not(None)).group_by(*kind)
+    return [
+        LiveCount(SagaStatus(status), None if reason is None else HaltReason(reason), count, due_at)
+        for status, reason, count, due_at in connection.execute(query.order_by(*kind))
+    ]
+
+
+def live_rows(connection: Connection, tables: Tables, limit: int) -> list[SagaRow]:
+    """The first accepted of the sagas that have a due instant."""
+    # Apart, or PostgreSQL walks the list of all sagas in its order in the hope of meeting a live one soon.
+    live = _rows(tables).where(tables.saga.c.due_at.is_not(None)).cte("live").prefix_with("MATERIALIZED")
+    query = select(live).order_by(live.c.accepted_at, live.c.saga_id).limit(limit)
+    return [_saga_row(found) for found in connection.execute(query)]
 
 
 def due_counts(connection: Connection, tables: Tables, now: datetime) -> tuple[int, float]:
@@ -103,6 +136,16 @@ def lost_requests(connection: Connection, tables: Tables, after: RequestRow | No
         last = tuple_(literal(after.environment), literal(after.tenant), literal(after.request_key))
         query = query.where(tuple_(*key) > last)
     return [RequestRow(*found) for found in connection.execute(query.order_by(*key).limit(limit))]
+
+
+def request(
+    connection: Connection, tables: Tables, environment: str, tenant: str, request_key: str
+) -> KeptRequest | None:
+    """What is kept under an idempotency key."""
+    of = tables.request.c
+    owner = (of.environment == environment, of.tenant == tenant, of.request_key == request_key)
+    found = connection.execute(select(of.request_hash, of.saga_id).where(*owner)).one_or_none()
+    return None if found is None else KeptRequest(*found)
 
 
 def workers(connection: Connection, tables: Tables) -> list[tuple[WorkerRow, datetime]]:
@@ -165,6 +208,10 @@ def _conditions(tables: Tables, saga_filter: SagaFilter) -> list[ColumnElement[b
         conditions.append(saga.environment == saga_filter.environment)
     if saga_filter.tenant is not None:
         conditions.append(saga.tenant == saga_filter.tenant)
+    if saga_filter.since is not None:
+        conditions.append(saga.accepted_at >= saga_filter.since)
+    if saga_filter.is_due is not None:
+        conditions.append(saga.due_at.is_not(None) if saga_filter.is_due else saga.due_at.is_(None))
     if saga_filter.entity is not None:
         conditions.append(saga.entity == saga_filter.entity)
     if saga_filter.id_prefix is not None:

@@ -1,4 +1,5 @@
-"""The part of the port that is alike on PostgreSQL and SQLite: every read of the surfaces, by way of `queries`."""
+"""The part of the port that is alike on PostgreSQL and SQLite: every read of the surfaces, by way of `queries`, and the
+writing again of rows."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -9,8 +10,10 @@ from sqlalchemy import Connection
 from saga.core.projection import Projection, Value
 from saga.core.states import SagaStatus
 from saga.store import queries
-from saga.store.port import EffectRow, RequestRow, RowFilter, SagaFilter, SagaRow, WorkerRow
+from saga.store.overview import LiveCount
+from saga.store.port import EffectRow, KeptRequest, RequestRow, Rewrite, RowFilter, SagaFilter, SagaRow, WorkerRow
 from saga.store.projecting import find_rows
+from saga.store.rewriting import drop_row, rewrite
 from saga.store.tables import Tables
 
 Result = TypeVar("Result")
@@ -34,8 +37,17 @@ class Reads:
     def find(self, saga_filter: SagaFilter, limit: int) -> list[SagaRow]:
         return self._read(lambda connection: queries.find(connection, self._tables, saga_filter, limit), "find")
 
-    def counts(self) -> Mapping[SagaStatus, int]:
-        return self._read(lambda connection: queries.counts(connection, self._tables), "counts")
+    def counts(self, since: datetime | None = None, until: datetime | None = None) -> Mapping[SagaStatus, int]:
+        return self._read(lambda connection: queries.counts(connection, self._tables, since, until), "counts")
+
+    def horizon(self, count: int) -> datetime | None:
+        return self._read(lambda connection: queries.horizon(connection, self._tables, count), "horizon")
+
+    def live_counts(self) -> list[LiveCount]:
+        return self._read(lambda connection: queries.live_counts(connection, self._tables), "live counts")
+
+    def live_rows(self, limit: int) -> list[SagaRow]:
+        return self._read(lambda connection: queries.live_rows(connection, self._tables, limit), "live rows")
 
     def due_counts(self) -> tuple[int, float]:
         now = self._database_now()
@@ -55,9 +67,22 @@ class Reads:
             lambda connection: queries.lost_requests(connection, self._tables, after, limit), "lost requests"
         )
 
+    def request(self, environment: str, tenant: str, request_key: str) -> KeptRequest | None:
+        return self._read(
+            lambda connection: queries.request(connection, self._tables, environment, tenant, request_key), "request"
+        )
+
     def rows(self, projection: Projection, wanted: RowFilter, limit: int) -> list[dict[str, Value]]:
         schema = projection.schema if self._tables.metadata.schema else None
         return self._read(lambda connection: find_rows(connection, projection, wanted, limit, schema=schema), "rows")
+
+    def rewrite(self, rewrites: Sequence[Rewrite]) -> list[bool]:
+        return self._read(lambda connection: rewrite(connection, self._tables, rewrites), "rewrite")
+
+    def drop_row(self, projection: Projection, values: Mapping[str, Value], saga_id: str) -> bool:
+        return self._read(
+            lambda connection: drop_row(connection, self._tables, projection, values, saga_id), "drop row"
+        )
 
     def workers(self) -> list[tuple[WorkerRow, datetime]]:
         return self._read(lambda connection: queries.workers(connection, self._tables), "workers")

@@ -269,8 +269,8 @@ RUNTIME = [
     Mutant(
         "a-key-belongs-to-one-saga",
         "saga/runtime/starting.py",
-        'sha256(f"{saga.name}\\n{text}".encode())',
-        "sha256(text.encode())",
+        'sha256(f"{saga.name}\\n{asked}".encode())',
+        "sha256(asked.encode())",
         "a return under the key of its order is answered with the order, and nothing is returned",
         ("tests/integration/runtime/test_starting.py::test_one_key_for_two_sagas_is_no_repeat",),
     ),

@@ -139,7 +139,7 @@ STORE = [
     Mutant(
         "nul-in-a-body-is-refused",
         "saga/store/codec.py",
-        "if _NUL.search(body):",
+        "if ESCAPED_NUL in body and _NUL.search(body):",
         "if body == _NUL.pattern:",
         "an answer with a NUL goes into a journal that PostgreSQL's JSON functions cannot read",
         ("tests/simulation/test_traces.py::test_one_nul_in_a_group_of_64[memory]",),
@@ -154,10 +154,26 @@ STORE = [
         (f"{ACCEPT}test_another_request_under_the_key_is_told[memory]",),
     ),
     Mutant(
+        "accept-once-is-for-good",
+        ACCEPTING,
+        "if before is not None and (new.is_once or before",
+        "if before is not None and (before",
+        "a return's number is taken again after a rollback, with a sum of long ago",
+        ("tests/conformance/test_rewriting.py::test_an_entity_that_is_accepted_once_has_no_second_run[memory]",),
+    ),
+    Mutant(
+        "a-row-is-not-written-under-a-newer-entry",
+        "saga/store/rewriting.py",
+        "if stands.get(it.saga_id) != it.seq or it.saga_id not in latest",
+        "if it.saga_id not in latest",
+        "rebuilding the table of orders puts a row back to what it said before",
+        ("tests/conformance/test_rewriting.py::test_a_row_never_goes_back_to_an_older_entry[sqlite]",),
+    ),
+    Mutant(
         "accept-one-live-saga-per-order",
         ACCEPTING,
-        "if before is not None and before.status is not SagaStatus.COMPENSATED:",
-        "if before is not None and before.status is SagaStatus.COMPLETED:",
+        "if before is not None and (new.is_once or before.status is not SagaStatus.COMPENSATED):",
+        "if before is not None and (new.is_once or before.status is SagaStatus.COMPLETED):",
         "two sagas fulfil one order at the same time",
         (
             f"{ACCEPT}test_a_live_or_completed_entity_is_a_duplicate[memory]",

@@ -23,10 +23,26 @@ SURFACES = [
     Mutant(
         "api-hashes-the-order",
         "saga/runtime/starting.py",
-        r'sha256(f"{saga.name}\n{text}".encode())',
+        r'sha256(f"{saga.name}\n{asked}".encode())',
         "sha256(saga.name.encode())",
         "another order under a used key is answered with the saga of the first",
         (f"{ACCEPTING}test_another_order_under_a_key_is_refused",),
+    ),
+    Mutant(
+        "a-return-counts-those-under-way",
+        "saga/surfaces/taking_back.py",
+        "return self.state.status is not SagaStatus.COMPENSATED",
+        "return self.state.status is SagaStatus.COMPLETED",
+        "two returns that are under way refund the same pieces twice",
+        ("tests/integration/api/test_returning.py::test_more_than_is_left_is_refused",),
+    ),
+    Mutant(
+        "a-number-of-a-return-is-taken-for-good",
+        "saga/surfaces/taking_back.py",
+        "return_id_of(order_id, len(numbered) + 1)",
+        "return_id_of(order_id, len(numbered) + 1) + key[-1]",
+        "two callers who read the same sum both take the last piece",
+        ("tests/integration/api/test_returning.py::test_two_at_one_moment_do_not_both_take_the_last_piece[sqlite]",),
     ),
     Mutant(
         "file-hands-an-order-over-once",
