@@ -17,6 +17,7 @@ from saga.fulfilment.models import Order
 
 LINE_MAX = 4 * 2**20
 GZIP_MAGIC = b"\x1f\x8b"
+METERED_LINES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +77,30 @@ class Line:
     is_whole: bool = True
 
 
-def lines_of(path: Path) -> Iterator[Line]:
+@dataclass(slots=True)
+class Meter:
+    """How much of a file has been read, in bytes as they lie on the disk: those of a gzip are the packed ones."""
+
+    size: int = 0
+    place: int = 0
+
+    @property
+    def share(self) -> float | None:
+        """Between 0 and 1; None when that is not known."""
+        return min(self.place / self.size, 1.0) if self.size else None
+
+
+def lines_of(path: Path, meter: Meter | None = None) -> Iterator[Line]:
     """The lines of a plain or gzip file. Raises `UsageError` when it cannot be read to its end."""
     number = 0
     try:
-        with _opened(path) as file:
+        with path.open("rb") as raw, _unpacked(raw) as file:
+            if meter is not None:
+                meter.size, meter.place = path.stat().st_size, 0
             while first := file.readline(LINE_MAX):
                 number += 1
+                if meter is not None and number % METERED_LINES == 0:
+                    meter.place = raw.tell()
                 is_whole = first.endswith(b"\n") or len(first) < LINE_MAX
                 yield Line(number, first.rstrip(b"\r\n"), is_whole)
                 while not is_whole and (rest := file.readline(LINE_MAX)):
@@ -102,7 +120,7 @@ def text_fault(data: bytes) -> str:
     return f"byte {len(data.decode()[:place].encode())} is NUL" if place >= 0 else ""
 
 
-def _opened(path: Path) -> BinaryIO:
-    with path.open("rb") as probe:
-        is_gzip = probe.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-    return cast("BinaryIO", gzip.open(path, "rb")) if is_gzip else path.open("rb")
+def _unpacked(raw: BinaryIO) -> BinaryIO:
+    is_gzip = raw.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+    raw.seek(0)
+    return cast("BinaryIO", gzip.open(raw, "rb")) if is_gzip else raw

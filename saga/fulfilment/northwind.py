@@ -11,12 +11,13 @@ Read are `orders.csv` (ship address), `order_details.csv` (lines) and `products.
 import csv
 from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
+from io import TextIOWrapper
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from saga.errors import UsageError
-from saga.fulfilment.intake import Found, Refused
+from saga.fulfilment.intake import Found, Meter, Refused
 from saga.fulfilment.models import Order, broken_rules
 from saga.fulfilment.money import minor_units
 
@@ -33,7 +34,7 @@ def is_northwind(folder: Path) -> bool:
     return all((folder / name).is_file() for name in (ORDERS, LINES, PRODUCTS))
 
 
-def read_northwind(folder: Path) -> Iterator[Found]:
+def read_northwind(folder: Path, meter: Meter | None = None) -> Iterator[Found]:
     """An order or a refusal for every row of `orders.csv`. Raises `UsageError` for a file that is none of the layout."""
     lines: dict[str, list[Row]] = {}
     for row in _rows(folder / LINES, ("orderID", "productID", "unitPrice", "quantity", "discount")):
@@ -48,7 +49,7 @@ def read_northwind(folder: Path) -> Iterator[Found]:
         "shipPostalCode",
         "shipCountry",
     )
-    for row in _rows(folder / ORDERS, wanted):
+    for row in _rows(folder / ORDERS, wanted, meter):
         yield _order(row, lines.get(row["orderID"], []))
 
 
@@ -64,14 +65,16 @@ def northwind_stock(folder: Path) -> dict[str, int]:
     return stock
 
 
-def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
+def _rows(path: Path, columns: tuple[str, ...], meter: Meter | None = None) -> Iterator[Row]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open("rb") as raw, TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, restkey="too many", restval="")
             missing = [name for name in columns if name not in (reader.fieldnames or ())]
             if missing:
                 raise UsageError(f"{path}: has no column {missing[0]}; a Northwind folder is expected")
             for number, row in enumerate(reader):
+                if meter is not None:
+                    meter.size, meter.place = path.stat().st_size, raw.tell()
                 if number >= ROWS_MAX:
                     raise UsageError(f"{path}: has more than {ROWS_MAX:,} rows")
                 yield row

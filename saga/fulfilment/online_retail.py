@@ -24,7 +24,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from saga.errors import UsageError
-from saga.fulfilment.intake import Cancelled, Found, Line, Refused, Rounded, Skipped, lines_of
+from saga.fulfilment.intake import Cancelled, Found, Line, Meter, Refused, Rounded, Skipped, lines_of
 from saga.fulfilment.models import LINES_MAX, Order, OrderLine, broken_rules
 from saga.fulfilment.money import minor_units
 
@@ -103,7 +103,7 @@ class _Returned:
         return Cancelled(reference, self.customer_id or GUEST, self.pieces, self.unreadable_count)
 
 
-def read_online_retail(path: Path) -> Iterator[Found]:
+def read_online_retail(path: Path, meter: Meter | None = None) -> Iterator[Found]:
     """The orders of a file, each where its last line stands, and what was refused or skipped, each with its reason.
 
     The file is read twice, so it must be a file and not a pipe. Raises `UsageError` when columns are missing, when the
@@ -112,7 +112,7 @@ def read_online_retail(path: Path) -> Iterator[Found]:
     lasts = {_invoice_of(line) or f"line {line.number}": line.number for line in _records(path)}
     opened: dict[str, _Invoice] = {}
     returned: dict[str, _Returned] = {}
-    for line in _records(path):
+    for line in _records(path, meter):
         reference = _invoice_of(line) or f"line {line.number}"
         last = lasts.get(reference, 0)
         if line.number > last:
@@ -143,8 +143,8 @@ def returned_pairs(path: Path) -> set[tuple[str, str]]:
     return pairs
 
 
-def _records(path: Path) -> Iterator[Line]:
-    lines = lines_of(path)
+def _records(path: Path, meter: Meter | None = None) -> Iterator[Line]:
+    lines = lines_of(path, meter)
     header = next(lines, None)
     names = header.data.removeprefix(b"\xef\xbb\xbf") if header else b""
     if names != ",".join(COLUMNS).encode():

@@ -5,7 +5,7 @@ and the pieces go on the shelf again. It stands on facts of the order's own jour
 `return_of` takes from there, so that nobody types an amount. Freight is not refunded.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field
@@ -111,24 +111,65 @@ class Restock(Answer):
     restock_id: Reference
 
 
-def return_of(order: SagaState, return_id: str, pieces: Mapping[str, int], *, reason: str) -> ReturnOrder:
+class NotCompleted(UsageError):
+    """A return was asked for of an order that did not complete, or has not yet."""
+
+    def __init__(self, order_id: str, status: str) -> None:
+        super().__init__(order_id, status)
+        self.order_id, self.status = order_id, status
+
+    def __str__(self) -> str:
+        return f"{self.order_id} is {self.status}; only a completed order is returned"
+
+
+class MoreThanLeft(UsageError):
+    """More pieces are to come back than were sold and have not come back; without a SKU nothing is left at all."""
+
+    def __init__(self, order_id: str, sku: str = "", wanted: int = 0, left: int = 0) -> None:
+        super().__init__(order_id, sku, wanted, left)
+        self.order_id, self.sku, self.wanted, self.left = order_id, sku, wanted, left
+
+    def __str__(self) -> str:
+        if not self.sku:
+            return f"lines: nothing of {self.order_id} is left that could come back"
+        if not self.left:
+            return f"lines: {self.order_id} has no line of {self.sku} of which a piece is left"
+        return f"lines: {self.wanted} of {self.sku} come back, and {self.order_id} has {self.left}"
+
+
+class WorthNothing(UsageError):
+    """What is to come back was given away, so there is nothing to refund."""
+
+
+def lines_left(bought: m.Order, returned: Iterable[ReturnOrder]) -> list[OrderLine]:
+    """What was bought and has not come back, by SKU and of a SKU the dearest first."""
+    left: dict[tuple[str, int], int] = {}
+    for line in bought.lines:
+        left[line.sku, line.unit_price] = left.get((line.sku, line.unit_price), 0) + line.quantity
+    for line in (it for one in returned for it in one.lines):
+        left[line.sku, line.unit_price] = left.get((line.sku, line.unit_price), 0) - line.quantity
+    return [
+        OrderLine(sku=sku, quantity=quantity, unit_price=price)
+        for (sku, price), quantity in sorted(left.items(), key=lambda it: (it[0][0], -it[0][1]))
+        if quantity > 0
+    ]
+
+
+def return_of(
+    order: SagaState, return_id: str, pieces: Mapping[str, int], *, reason: str, returned: Iterable[ReturnOrder] = ()
+) -> ReturnOrder:
     """The return of these pieces of a completed order, at the prices of its lines: of a SKU that stands on several lines
-    the dearest pieces first. Raises `UsageError` that names what cannot be returned."""
+    the dearest pieces first, and none that is among the `returned`. No pieces mean all that is left.
+
+    Raises `NotCompleted`, `MoreThanLeft` or `WorthNothing`; each names what cannot be returned.
+    """
     capture, shipment = order.node("capture_payment:a").result, order.node("book_shipment:a").result
     if order.status is not SagaStatus.COMPLETED or capture is None or shipment is None:
-        raise UsageError(f"{order.entity} is {order.status}; only a completed order is returned")
+        raise NotCompleted(order.entity, order.status)
     bought = m.Order.model_validate_json(order.input.data)
-    if unknown := sorted(set(pieces) - set(bought.stock)):
-        raise UsageError(f"lines: {order.entity} has no line of {unknown[0]}")
-    lines: list[OrderLine] = []
-    for sku, wanted in sorted(pieces.items()):
-        if not 1 <= wanted <= bought.stock[sku]:
-            raise UsageError(f"lines: {wanted} of {sku} come back, and {order.entity} has {bought.stock[sku]}")
-        left = wanted
-        for line in sorted((it for it in bought.lines if it.sku == sku), key=lambda it: -it.unit_price):
-            if taken := min(left, line.quantity):
-                lines.append(OrderLine(sku=sku, quantity=taken, unit_price=line.unit_price))
-                left -= taken
+    lines = _taken(bought.order_id, lines_left(bought, returned), pieces)
+    if not any(line.amount for line in lines):
+        raise WorthNothing(f"lines: what comes back of {bought.order_id} cost nothing, so there is nothing to refund")
     return ReturnOrder(
         return_id=return_id,
         order_id=bought.order_id,
@@ -141,3 +182,19 @@ def return_of(order: SagaState, return_id: str, pieces: Mapping[str, int], *, re
         reason=reason,
         email=bought.email,
     )
+
+
+def _taken(order_id: str, left: list[OrderLine], pieces: Mapping[str, int]) -> list[OrderLine]:
+    if not left:
+        raise MoreThanLeft(order_id)
+    lines: list[OrderLine] = []
+    for sku, wanted in sorted(pieces.items()):
+        of_sku = [line for line in left if line.sku == sku]
+        if not 1 <= wanted <= sum(line.quantity for line in of_sku):
+            raise MoreThanLeft(order_id, sku, wanted, sum(line.quantity for line in of_sku))
+        missing = wanted
+        for line in of_sku:
+            if taken := min(missing, line.quantity):
+                lines.append(line.model_copy(update={"quantity": taken}))
+                missing -= taken
+    return lines or left

@@ -3,6 +3,7 @@
 | module | what |
 |---|---|
 | `saga.surfaces.orders_api` | `/v1/orders`: the protocol of taking an order, lists, waiting, events, cancels |
+| `saga.surfaces.returns_api` | `/v1/orders/{id}/returns`: pieces come back |
 | `saga.surfaces.sagas_api` | `/v1/sagas`: any saga and its journal |
 | `saga.surfaces.following` | the one thread that looks for everybody who waits |
 | `saga.surfaces.problems` | every refusal and failure as RFC 9457 |
@@ -29,6 +30,7 @@ from saga.surfaces.describing import ALWAYS, BODY, JOURNAL, DescribedApi, answer
 from saga.surfaces.following import Bounds, Follower
 from saga.surfaces.orders_api import AcceptedOrder, CancelledOrder, Orders
 from saga.surfaces.problems import install
+from saga.surfaces.returns_api import AcceptedReturn, Returns
 from saga.surfaces.sagas_api import Sagas
 
 TOLD = ("definition_missing", "contended")
@@ -119,6 +121,7 @@ def build_api(
         Backlog(store, backlog_bound),
     )
     app.include_router(_order_routes(orders))
+    app.include_router(_return_routes(Returns(store, starter, publish, definitions)))
     app.include_router(_saga_routes(Sagas(store, definitions, starter.environment, starter.tenant)))
     app.include_router(_process_routes((ReadyCheck("database", lambda: _database_trouble(store)), *ready_checks)))
     return app
@@ -187,6 +190,29 @@ def _add_following(routes: APIRouter, path: str, orders: Orders) -> None:
         | problems("not_found", "invalid", *JOURNAL, *ALWAYS, "too_many_streams"),
         openapi_extra=request_of(describing.LAST_EVENT_ID),
     )
+
+
+def _return_routes(returns: Returns) -> APIRouter:
+    routes = APIRouter(tags=["orders"])
+    routes.add_api_route(
+        "/v1/orders/{order_id}/returns",
+        returns.accept,
+        methods=["POST"],
+        status_code=202,
+        response_model=AcceptedReturn,
+        responses=answer(202, "Durable", **describing.RETURNING)
+        | problems(
+            "key_missing", "key_malformed", *BODY, "not_found", "cancel_instead", "not_completed", "rolled_back", "invalid",
+            "exceeds_sold", "key_reused", *JOURNAL, *ALWAYS, *TOLD,
+        ),
+        openapi_extra=request_of(
+            describing.RETURN_KEY,
+            body="ReturnRequest",
+            one_piece=describing.RETURN_EXAMPLE,
+            all_that_is_left=describing.RETURN_ALL_EXAMPLE,
+        ),
+    )  # fmt: skip
+    return routes
 
 
 def _saga_routes(sagas: Sagas) -> APIRouter:

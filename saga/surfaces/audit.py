@@ -34,7 +34,7 @@ from saga.fulfilment.return_order import return_order
 from saga.runtime.engine import Definitions, is_readable
 from saga.store.codec import decode
 from saga.store.port import EffectRow, JournalEntry, SagaFilter, SagaRow, Store
-from saga.surfaces import audit_rows, once
+from saga.surfaces import audit_rows, once, order_rows
 from saga.surfaces import invariants as rules
 from saga.surfaces.audit_mails import Mails, mail_faults, read_mails
 from saga.surfaces.audit_report import AuditReport, Check, Waiting, render
@@ -85,7 +85,9 @@ def audit(
         journals, effects = store.load(saga_ids), store.effects_of(saga_ids)
         for row in page:
             sheet.take(store, row, journals.get(row.saga_id, []), effects.get(row.saga_id, []))
+        sheet.take_order_rows(store)
     sheet.take_lost(store)
+    sheet.take_stray_rows(store)
     sheet.join_returns()
     sheet.judge_orders()
     sheet.judge_strangers()
@@ -118,6 +120,8 @@ class _Sheet:
     skipped: dict[Invariant, str] = field(default_factory=dict)
     notes: Counter[str] = field(default_factory=Counter)
     entry_count: int = 0
+    orders_of_page: list[SagaState] = field(default_factory=list)
+    """Whose rows are still to be compared."""
 
     def take(self, store: Store, row: SagaRow, entries: list[JournalEntry], effects: Sequence[EffectRow]) -> None:
         """One saga: its journal and the rows around it, its plan, and what was done under its keys."""
@@ -140,7 +144,23 @@ class _Sheet:
         self.notes["sagas moved while they were read, their rows are not compared"] += seen.is_moving
         for why in seen.faults:
             self._fault(Invariant.JOURNAL, seen.state.entity, row.saga_id, why)
+        if seen.state.definition == fulfil_order.name and not seen.is_moving:
+            self.orders_of_page.append(seen.state)
         self._take_state(seen.state, seen.journal)
+
+    def take_order_rows(self, store: Store) -> None:
+        """The rows of the table `orders` of the page that was just read, against the fold."""
+        for state, why in order_rows.faults_of(store, self.orders_of_page):
+            detail = f"the row of table orders is not the fold: {why}; saga orders rebuild"
+            self._fault(Invariant.JOURNAL, state.entity, state.saga_id, detail)
+        self.orders_of_page.clear()
+
+    def take_stray_rows(self, store: Store) -> None:
+        """Rows of the table `orders` of orders that no saga knows."""
+        for row in order_rows.strays(store, lambda row: row["order_id"] in self.records):
+            self.checked[Invariant.JOURNAL] += 1
+            detail = "table orders has a row, and no saga knows the order; saga orders rebuild"
+            self._fault(Invariant.JOURNAL, str(row["order_id"]), str(row["saga_id"]), detail)
 
     def take_lost(self, store: Store) -> None:
         """What names a saga that has no row: each is one violation of I5, and its order is not judged by anything else."""
@@ -233,7 +253,7 @@ class _Sheet:
                 )
             elif one.is_in_flight and record.ending is Ending.COMPLETED:
                 self.records[one.order_id] = replace(record, ending=Ending.IN_FLIGHT)
-            elif one.is_completed:
+            elif not one.is_in_flight:
                 self.records[one.order_id] = replace(record, returns=(*record.returns, one))
 
     def judge_orders(self) -> None:

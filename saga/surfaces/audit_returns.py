@@ -1,8 +1,9 @@
 """Returns in the audit: what came back of an order, taken from what the return asked for and from the ledgers.
 
 Rules of this file: an order is judged together with its returns. What a completed return refunded and put back on the shelf is
-taken off what the order must have paid and shipped; while a return is under way its order counts as in flight. A return that
-was rolled back has moved nothing.
+taken off what the order must have paid and shipped; while a return is under way its order counts as in flight. Each return is
+judged by its own keys as well, so that two that are wrong by the same sum do not make up for each other. A return that was
+rolled back has moved nothing.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,11 +16,13 @@ from saga.core import transitions as t
 from saga.core.fold import SagaState
 from saga.core.outcomes import OutcomeCode
 from saga.fulfilment.models import TaxQuote
+from saga.fulfilment.money import shown
 from saga.fulfilment.return_order import return_order
 from saga.fulfilment.returns import ReturnOrder
-from saga.surfaces.ledgers import SHIPPING, TAX, Ledgers, Movement
+from saga.surfaces.ledgers import PAYMENT, SHIPPING, STOCK, TAX, Ledgers, Movement
 
 BOUGHT, VOIDED = "return_bought", "return_voided"
+CUSTOMER, SHIPPED, AVAILABLE = "customer:", "shipped", "available"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class ReturnRecord:
     pieces: Mapping[str, int]
     tax_key: str = ""
     label_key: str = ""
+    refund_key: str = ""
+    restock_key: str = ""
     confirm_key: str = ""
     is_told_optional: bool = False
 
@@ -71,6 +76,8 @@ def return_record(state: SagaState, started: Mapping[str, t.AttemptStarted], *, 
         pieces=wanted.pieces,
         tax_key=keys.get("calculate_tax:a", ""),
         label_key=keys.get("book_return_label:a", ""),
+        refund_key=keys.get("refund_payment:a", ""),
+        restock_key=keys.get("restock_inventory:a", ""),
         confirm_key=keys.get("confirm_return:a", ""),
         is_told_optional=state.node("confirm_return:a").code is OutcomeCode.REJECTED,
     )
@@ -86,6 +93,32 @@ def label_faults(record: ReturnRecord, movements: Iterable[Movement]) -> Iterato
         yield f"return {record.return_id} is completed and has {len(left)} labels for the way back"
     elif not record.is_completed and left:
         yield f"return {record.return_id} was rolled back and has label {min(left)} for the way back"
+
+
+def refund_fault(record: ReturnRecord, ledgers: Ledgers) -> str:
+    """What went back under the key of its refund is its goods and their tax, and nothing when it was rolled back."""
+    paid = [it for it in ledgers.by_key.get(record.refund_key, ()) if it.service == PAYMENT]
+    refunded = sum(it.quantity for it in paid if it.target.startswith(CUSTOMER))
+    must = record.refunded(ledgers) if record.is_completed else 0
+    if refunded == must:
+        return ""
+    has, wants = shown(refunded, record.currency), shown(must, record.currency)
+    return f"return {record.return_id} refunded {has} and must have refunded {wants}"
+
+
+def restock_faults(record: ReturnRecord, ledgers: Ledgers) -> Iterator[str]:
+    """What went on the shelf under the key of its restock is its pieces, and nothing when it was rolled back."""
+    found: dict[str, int] = {}
+    for it in ledgers.by_key.get(record.restock_key, ()):
+        if it.service == STOCK and (it.source, it.target) == (SHIPPED, AVAILABLE):
+            found[it.unit] = found.get(it.unit, 0) + it.quantity
+    wanted = record.pieces if record.is_completed else {}
+    for sku in sorted({*found, *wanted}):
+        if found.get(sku, 0) != wanted.get(sku, 0):
+            yield (
+                f"return {record.return_id} put {found.get(sku, 0)} of {sku} on the shelf again, "
+                f"and {wanted.get(sku, 0)} must be"
+            )
 
 
 def told_fault(record: ReturnRecord, mails: list[str]) -> str:

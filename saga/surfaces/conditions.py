@@ -7,13 +7,15 @@ pass over it, and `Preference-Applied` says when it was not.
 
 import re
 from collections.abc import Sequence
+from hashlib import sha256
 
 ENTITY_TAG = re.compile(r'\s*(?P<weak>W/)?"(?P<opaque>[\x21\x23-\x7e\x80-\xff]*)"\s*(?:,|$)')
 
 
-def entity_tag(saga_id: str, seq: int) -> str:
-    """The tag of what is shown of a saga as of journal entry `seq`."""
-    return f'"{saga_id}-{seq}"'
+def entity_tag(saga_id: str, seq: int, beside: str = "") -> str:
+    """The tag of what is shown of a saga as of journal entry `seq`, and of what is shown `beside` it, as a text that changes
+    with it."""
+    return f'"{saga_id}-{seq}{"-" + sha256(beside.encode()).hexdigest()[:16] if beside else ""}"'
 
 
 def names_tag(headers: Sequence[str], tag: str, *, weakly: bool) -> bool:

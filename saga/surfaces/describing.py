@@ -9,11 +9,14 @@ from saga.surfaces.cancelling import CancelRequest
 from saga.surfaces.changes import Change, ChangeKind
 from saga.surfaces.contract import URN
 from saga.surfaces.problems import CODES, MEDIA_TYPE, Problem
+from saga.surfaces.taking_back import ReturnRequest
 
 KEY_HEADER = "Idempotency-Key"
 SCHEMAS = "#/components/schemas/"
 
 CANCEL_EXAMPLE = {"reason": "customer called", "actor": "support:anna"}
+RETURN_EXAMPLE = {"lines": [{"sku": "85123A", "quantity": 1}], "reason": "broken handle"}
+RETURN_ALL_EXAMPLE = {"lines": [], "reason": "does not fit"}
 EXAMPLE = {
     "order_id": "SO-10412",
     "customer_id": "C-17850",
@@ -32,6 +35,10 @@ JOURNAL = ("journal_unreadable",)
 _DETAILS = {
     "duplicate_order": "SO-10412 already has saga 0193f2c4-…; only a compensated one may be started again",
     "past_no_return": "the payment of SO-10412 was taken; the order goes forward only",
+    "cancel_instead": "SO-10412 is processing and can be cancelled; nothing was stored",
+    "not_completed": "SO-10412 is paid and goes forward only; ask again once it has completed",
+    "rolled_back": "SO-10412 is cancelled: nothing is held, charged or sent",
+    "exceeds_sold": "lines: 7 of 85123A come back, and SO-10412 has 6",
     "invalid": "1 rule is broken; nothing was stored",
     "not_found": "no saga with id or order 'SO-1'",
     "backlog": "nothing was stored; send the same request again later",
@@ -72,6 +79,11 @@ ACCEPTED = {
     **APPLIED,
 }
 
+RETURNING = {
+    "Location": "the saga of the return",
+    "Retry-After": ACCEPTED["Retry-After"],
+    "Idempotency-Replayed": ACCEPTED["Idempotency-Replayed"],
+}
 LINK = '`<...>; rel="next"` when there is another page'
 CANCELLED = {"Location": "the order", "Retry-After": "seconds until asking is worth it", **TAG}
 
@@ -113,6 +125,9 @@ KEY = header(
     KEY_HEADER, "a new one for each order, the same one for each repeat", "SO-10412-1", required=True, **KEY_SCHEMA
 )
 OPTIONAL_KEY = header(KEY_HEADER, "not needed: a second cancel is the same cancel", "SO-10412-c", **KEY_SCHEMA)
+RETURN_KEY = header(
+    KEY_HEADER, "a new one for each return, the same one for each repeat", "SO-10412-r", required=True, **KEY_SCHEMA
+)
 PREFER = header(
     "Prefer", "`wait=N`: hold the answer back until the order has ended, at most N seconds (RFC 7240)", "wait=5"
 )
@@ -137,7 +152,7 @@ class DescribedApi(FastAPI):
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
             schemas = super().openapi().setdefault("components", {}).setdefault("schemas", {})
-            for model in (Order, CancelRequest, Change, Problem):
+            for model in (Order, CancelRequest, ReturnRequest, Change, Problem):
                 described = model.model_json_schema(ref_template=SCHEMAS + "{model}")
                 schemas |= described.pop("$defs", {})
                 schemas[model.__name__] = described

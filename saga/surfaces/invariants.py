@@ -22,7 +22,7 @@ from saga.fulfilment.models import Order
 from saga.fulfilment.money import shown
 from saga.surfaces.audit_returns import BOUGHT as BOUGHT_BACK
 from saga.surfaces.audit_returns import VOIDED as VOIDED_BACK
-from saga.surfaces.audit_returns import ReturnRecord
+from saga.surfaces.audit_returns import ReturnRecord, refund_fault, restock_faults
 from saga.surfaces.audit_returns import label_faults as return_label_faults
 from saga.surfaces.ledgers import (
     OUTSIDE,
@@ -92,13 +92,18 @@ class OrderRecord:
     is_told_optional: bool = False
     """The confirmation was refused and recorded: the order is complete without it."""
     returns: tuple[ReturnRecord, ...] = ()
-    """What came back of it, and was refunded."""
+    """Its returns that ended, also those that were rolled back."""
+
+    @property
+    def came_back(self) -> tuple[ReturnRecord, ...]:
+        """The returns that were refunded."""
+        return tuple(one for one in self.returns if one.is_completed)
 
     @property
     def kept(self) -> dict[str, int]:
         """The pieces that the customer has: what was ordered less what came back."""
         left = dict(self.order.stock) if self.order is not None else {}
-        for one in self.returns:
+        for one in self.came_back:
             for sku, quantity in one.pieces.items():
                 left[sku] = left.get(sku, 0) - quantity
         return left
@@ -135,8 +140,10 @@ def money_faults(record: OrderRecord, ledgers: Ledgers) -> Iterator[Violation]:
         tax, why = _tax_of(record, ledgers)
         if why:
             yield record.fault(Invariant.MONEY, why)
-        refunded = sum(one.refunded(ledgers) for one in record.returns)
+        refunded = sum(one.refunded(ledgers) for one in record.came_back)
         expected[record.order.currency] = record.order.goods + tax + record.freight - refunded
+    for why in filter(None, (refund_fault(one, ledgers) for one in record.returns)):
+        yield record.fault(Invariant.MONEY, why)
     for currency in sorted({unit for unit, _ in sums} | set(expected)):
         wanted, captured = expected.get(currency, 0), sums.get((currency, MERCHANT), 0)
         if captured != wanted:
@@ -182,6 +189,13 @@ def order_stock_faults(record: OrderRecord, ledgers: Ledgers) -> Iterator[Violat
     movements = ledgers.by_order.get(record.order_id, [])
     sums = sums_of(movements, STOCK)
     wanted = record.kept if record.ending is Ending.COMPLETED else {}
+    for sku, left in wanted.items():
+        if left < 0:
+            detail = f"{-left} of {sku} came back more than were sold"
+            yield record.fault(Invariant.STOCK, detail, item_count=-left)
+    for one in record.returns:
+        for why in restock_faults(one, ledgers):
+            yield record.fault(Invariant.STOCK, why)
     for sku in sorted({unit for unit, _ in sums} | set(wanted)):
         reserved, shipped = sums.get((sku, RESERVED), 0), sums.get((sku, SHIPPED), 0)
         if reserved:
@@ -315,7 +329,7 @@ def money_balance(records: Iterable[OrderRecord], ledgers: Ledgers) -> dict[str,
     for record in records:
         if record.ending is Ending.COMPLETED and record.order is not None:
             total = record.order.goods + _tax_of(record, ledgers)[0] + record.freight
-            total -= sum(one.refunded(ledgers) for one in record.returns)
+            total -= sum(one.refunded(ledgers) for one in record.came_back)
             wanted[record.order.currency] = wanted.get(record.order.currency, 0) + total
     captured: dict[str, int] = {}
     for movements in ledgers.by_order.values():

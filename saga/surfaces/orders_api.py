@@ -53,8 +53,10 @@ from saga.surfaces.conditions import entity_tag, names_tag, wanted_wait_s
 from saga.surfaces.following import Follower
 from saga.surfaces.paging import Cursor, Limit, next_link, position
 from saga.surfaces.problems import Refusal
+from saga.surfaces.reading_returns import ReturnReading, read_return, statuses_of
 from saga.surfaces.receiving import optional_key, parsed, read_body, request_key
 from saga.surfaces.streaming import ChangeStream, last_event_id
+from saga.surfaces.taking_back import returns_of
 
 TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 POLL_AFTER_S, BACKLOG_AFTER_S, STREAM_AFTER_S = 1, 5, 10
@@ -167,11 +169,12 @@ class Orders:
         headers: dict[str, str] = {}
         if await self._waited(request, order_id, state.saga_id, headers, is_moving=_is_moving(state)):
             state, seq = await run_in_threadpool(self._latest, order_id)
-        headers["ETag"] = entity_tag(state.saga_id, seq)
+        returns = await run_in_threadpool(self._returns, state)
+        headers["ETag"] = _tag(state, seq, returns)
         if names_tag(request.headers.getlist("if-none-match"), headers["ETag"], weakly=True):
             return Response(status_code=304, headers=headers)
         response.headers.update(headers)
-        return reading.read_order(state)
+        return reading.read_order(state, returns)
 
     def cancel(self, request: Request, response: Response, order_id: OrderId, body: Body) -> CancelledOrder:
         """Cancel an order: it is rolled back, unless its point of no return has succeeded. A second cancel is the same."""
@@ -238,7 +241,7 @@ class Orders:
         given = request.headers.getlist("if-match")
         if not given or [value.strip() for value in given] == ["*"]:
             return None
-        if not names_tag(given, entity_tag(state.saga_id, seq), weakly=False):
+        if not names_tag(given, _tag(state, seq, self._returns(state)), weakly=False):
             raise _changed()
         return seq
 
@@ -254,6 +257,13 @@ class Orders:
         if not runs:
             raise SagaNotFound(order_id)
         return journal_of(self.store, runs[0])
+
+    def _returns(self, state: SagaState) -> list[ReturnReading]:
+        """What comes back of the order; only of a completed one anything can."""
+        if state.status is not SagaStatus.COMPLETED:
+            return []
+        scope = self.starter.environment, self.starter.tenant
+        return [read_return(one.wanted, one.state) for one in returns_of(self.store, *scope, state.entity)]
 
     def _narrated(self, order_id: str) -> tuple[Narration, list[Change], int]:
         narration, entries = Narration(), self._latest_entries(order_id)
@@ -281,6 +291,11 @@ def _is_moving(state: SagaState) -> bool:
     return state.status not in ENDED and (state.halt is None or state.halt.heals_itself)
 
 
+def _tag(state: SagaState, seq: int, returns: Sequence[ReturnReading]) -> str:
+    """The ETag of the order as it is shown: of its journal, and of its returns once it has any."""
+    return entity_tag(state.saga_id, seq, statuses_of(returns))
+
+
 def _changed() -> Refusal:
     return Refusal("changed", "nothing was written; look at the order again and decide anew")
 
@@ -288,8 +303,11 @@ def _changed() -> Refusal:
 def _answered(found: Cancelled, response: Response) -> CancelledOrder:
     order = reading.read_order(found.state)
     if found.standing is CancelStanding.REFUSED:
-        detail = f"{order.order_id} is {order.status}: its payment was taken, so it goes forward only"
-        raise Refusal("past_no_return", detail, saga_id=order.saga_id)
+        detail = (
+            f"{order.order_id} is {order.status}: its payment was taken, so it goes forward only; "
+            "once it has completed its pieces can be returned"
+        )
+        raise Refusal("past_no_return", detail, saga_id=order.saga_id, links={"returns": order.links.returns})
     response.status_code = 200 if found.standing is CancelStanding.DONE else 202
     response.headers["ETag"] = entity_tag(order.saga_id, found.seq)
     if found.standing is not CancelStanding.DONE:

@@ -23,6 +23,7 @@ from saga.core.transitions import Transition
 from saga.fulfilment.view import OrderView, order_view
 from saga.store.codec import decode
 from saga.store.port import JournalEntry, SagaRow, WorkerRow
+from saga.surfaces.reading_returns import ReturnReading
 
 
 class SagaSummary(BaseModel):
@@ -173,6 +174,8 @@ class OrderLinks(BaseModel):
     order: str
     saga: str
     journal: str
+    cancel: str = Field(description="POST: its rollback, before the point of no return")
+    returns: str = Field(description="POST: pieces come back, once it has completed")
 
 
 class OrderReading(BaseModel):
@@ -186,6 +189,7 @@ class OrderReading(BaseModel):
     accepted_at: datetime
     ended_at: datetime | None
     cause: CauseReading | None
+    returns: list[ReturnReading] = Field(default_factory=list, description="in the order in which they were asked for")
     links: OrderLinks
 
 
@@ -248,8 +252,8 @@ def read_journal(saga_id: str, entries: Sequence[JournalEntry]) -> JournalReadin
     return JournalReading(saga_id=saga_id, entries=[_entry(entry) for entry in entries])
 
 
-def read_order(state: SagaState) -> OrderReading:
-    """The order that a saga of `fulfil_order` is about."""
+def read_order(state: SagaState, returns: Sequence[ReturnReading] = ()) -> OrderReading:
+    """The order that a saga of `fulfil_order` is about, with what comes back of it."""
     return OrderReading(
         order_id=state.entity,
         status=order_view(state),
@@ -259,14 +263,16 @@ def read_order(state: SagaState) -> OrderReading:
         accepted_at=state.accepted_at,
         ended_at=state.ended_at,
         cause=_cause(state),
+        returns=list(returns),
         links=order_links(state.entity, state.saga_id),
     )
 
 
 def order_links(order_id: str, saga_id: str) -> OrderLinks:
     """Where the HTTP API shows an order, its saga and its journal."""
-    saga = f"/v1/sagas/{saga_id}"
-    return OrderLinks(order=f"/v1/orders/{order_id}", saga=saga, journal=f"{saga}/journal")
+    order, saga = f"/v1/orders/{order_id}", f"/v1/sagas/{saga_id}"
+    journal, cancel, returns = f"{saga}/journal", f"{order}/cancel", f"{order}/returns"
+    return OrderLinks(order=order, saga=saga, journal=journal, cancel=cancel, returns=returns)
 
 
 def _cause(state: SagaState) -> CauseReading | None:

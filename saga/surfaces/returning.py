@@ -4,38 +4,46 @@ are returned.
 Rules of this file
 ------------------
 - Which orders a cancellation is about is a pure function of the file (`saga.fulfilment.cancellations`), so the same file
-  handed over again asks for the same things, and every one of them has a key: nothing is cancelled or returned twice.
+  handed over again asks for the same things, and every one of them has a key: nothing is cancelled or returned twice. What
+  may come back is decided where every return is (`saga.surfaces.taking_back`).
+- The database and the order API are asked alike (`Desk`), so both ways end in the same.
 - Only an order that comes back whole is cancelled, when its cancellation is read; the machine says whether it is too late.
 - A return stands on what its order's journal says, so it begins when the order has completed. An order that was rolled back
   holds nothing that could be returned. One that is halted in front of a person is not waited for.
 """
 
-from collections.abc import Callable
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
+
+import requests
 
 from saga.clock import monotonic, sleep
-from saga.core.definition import Saga
 from saga.core.events import CancelAsked
-from saga.core.fold import SagaState
-from saga.core.states import SagaStatus
-from saga.errors import SagaNotFound
+from saga.core.states import ENDED, SagaStatus
+from saga.errors import SagaNotFound, UsageError
 from saga.fulfilment.cancellations import Match, Sold
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.intake import Cancelled
 from saga.fulfilment.models import Order
 from saga.fulfilment.return_order import return_order
-from saga.fulfilment.returns import return_of
+from saga.fulfilment.returns import MoreThanLeft, WorthNothing
 from saga.runtime.engine import Definitions, fold, tell
-from saga.runtime.starting import Starter, first_hints
+from saga.runtime.starting import Starter
 from saga.runtime.work import Hint
 from saga.store.port import Store
 from saga.surfaces.draining import is_over
+from saga.surfaces.taking_back import ReturnRequest, WantedLine, take_back
 
 THREADS = 8
 POLL_S = 0.1
 ACTOR = "customer"
+COUNTED = (
+    "cancellations", "cancelled", "returned", "already", "nothing_held", "not_left", "waiting", "unmatched_lines",
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -50,15 +58,19 @@ class ReturnTally:
     already: int = 0
     nothing_held: int = 0
     """The order was rolled back for another reason, so nothing of it can come back."""
+    not_left: int = 0
+    """The pieces have come back by another way, or cost nothing."""
     waiting: int = 0
     """The order is halted or did not end in time."""
     unmatched_lines: int = 0
     saga_ids: list[str] = field(default_factory=list)
     """Of the returns that were started, now or before."""
+    ended: Counter[str] = field(default_factory=Counter)
+    """Those returns by status, once they were waited for."""
 
     def as_json(self) -> dict[str, Any]:
-        names = ("cancellations", "cancelled", "returned", "already", "nothing_held", "waiting", "unmatched_lines")
-        return {name: getattr(self, name) for name in names}
+        counts = {name: getattr(self, name) for name in COUNTED}
+        return {**counts, **({"ended": dict(self.ended)} if self.ended else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +82,125 @@ class _Wanted:
     saga_id: str
 
     @property
-    def return_id(self) -> str:
-        return f"{self.reference}.{self.match.order_id}"
+    def reason(self) -> str:
+        return f"cancellation {self.reference}"
+
+    @property
+    def key(self) -> str:
+        """The request key of the return."""
+        return f"orders-submit:return:{self.reference}.{self.match.order_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Where an order stands that moves no more by itself, and what turned it round."""
+
+    status: SagaStatus
+    cause: str
+
+
+class Desk(Protocol):
+    """Whoever can be asked about an order: the database, or the order API."""
+
+    def cancel(self, order_id: str, saga_id: str, reason: str) -> bool:
+        """Whether this call asked for it; the machine decides whether it still could."""
+        ...
+
+    def rest(self, saga_id: str) -> Rest | None:
+        """Where an order stands that nobody but a person can move; None while it moves."""
+        ...
+
+    def take_back(self, order_id: str, request: ReturnRequest, key: str) -> tuple[str, bool]:
+        """The saga of the return, and whether it was asked for before. Raises `MoreThanLeft`, `WorthNothing` or
+        `NotCompleted`, or another `UsageError` with the API's own words."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DirectDesk:
+    """Straight into the database."""
+
+    store: Store
+    starter: Starter
+    publish: Callable[[Sequence[Hint]], None]
+    definitions: Definitions = field(default_factory=lambda: Definitions([fulfil_order]))
+
+    def cancel(self, order_id: str, saga_id: str, reason: str) -> bool:  # noqa: ARG002  the names are the desk's
+        event = CancelAsked(self.store.clock(), ACTOR, reason)
+        decision = tell(self.store, self.definitions, saga_id, event, actor=ACTOR)
+        return bool(decision.transitions)
+
+    def rest(self, saga_id: str) -> Rest | None:
+        row = self.store.row(saga_id)
+        if row is None:
+            raise SagaNotFound(saga_id)
+        if not is_over(row):
+            return None
+        state, _, _ = fold(self.store.load([saga_id])[saga_id])
+        return Rest(state.status, "" if state.cause is None else state.cause.cause)
+
+    def take_back(self, order_id: str, request: ReturnRequest, key: str) -> tuple[str, bool]:
+        taken = take_back(self.store, self.starter, return_order, order_id, request, key=key)
+        self.publish(taken.hints)
+        return taken.returned.state.saga_id, taken.is_replayed
+
+
+class Api(Protocol):
+    """What is asked of the order API, as `saga.surfaces.submit.HttpIntake` asks it."""
+
+    def saga(self, saga_id: str) -> dict[str, Any]: ...
+
+    def ask(
+        self, method: str, path: str, body: str = "", headers: dict[str, str] | None = None
+    ) -> requests.Response: ...
+
+
+@dataclass(frozen=True, slots=True)
+class HttpDesk:
+    """Over the order API."""
+
+    api: Api
+
+    def cancel(self, order_id: str, saga_id: str, reason: str) -> bool:
+        saga = self.api.saga(saga_id)
+        is_new = saga["cancel"] is None and saga["cause"] is None and saga["status"] != SagaStatus.COMPLETED
+        answer = self.api.ask("POST", f"/v1/orders/{order_id}/cancel", json.dumps({"reason": reason, "actor": ACTOR}))
+        if answer.status_code not in (200, 202, 409):
+            raise UsageError(f"the cancel of {order_id} is refused: {_words(answer)}")
+        return is_new and answer.status_code != 409
+
+    def rest(self, saga_id: str) -> Rest | None:
+        saga = self.api.saga(saga_id)
+        status, halt, cause = SagaStatus(saga["status"]), saga["halt"], saga["cause"]
+        if status not in ENDED and not (halt and not halt["heals_itself"]):
+            return None
+        return Rest(status, cause["cause"] if cause else "")
+
+    def take_back(self, order_id: str, request: ReturnRequest, key: str) -> tuple[str, bool]:
+        path, headers = f"/v1/orders/{order_id}/returns", {"Idempotency-Key": key}
+        answer = self.api.ask("POST", path, request.model_dump_json(), headers)
+        if answer.status_code == 202:
+            return str(answer.json()["saga_id"]), answer.headers.get("Idempotency-Replayed") == "true"
+        code = answer.json().get("code") if answer.status_code == 422 else ""
+        if code == "exceeds_sold":
+            raise MoreThanLeft(order_id)
+        if code == "invalid":
+            raise WorthNothing(_words(answer))
+        raise UsageError(f"the return of {order_id} is refused: {_words(answer)}")
+
+
+def _words(answer: requests.Response) -> str:
+    try:
+        return str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {answer.status_code}"
 
 
 class Returning:
     """Takes the orders and cancellations of a file in its order; `finish` starts the returns of orders that completed."""
 
-    def __init__(self, store: Store, starter: Starter, publish: Callable[[list[Hint]], None], sold: Sold) -> None:
-        self._store, self._starter, self._publish, self._sold = store, starter, publish, sold
-        self._definitions = Definitions([fulfil_order])
+    def __init__(self, desk: Desk, sold: Sold) -> None:
+        self._desk, self._sold = desk, sold
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="returning")
         self._wanted: list[_Wanted] = []
         self._cancels: list[tuple[_Wanted, Future[bool]]] = []
@@ -102,53 +223,43 @@ class Returning:
             wanted = _Wanted(it.reference, match, saga_id)
             self._wanted.append(wanted)
             if match.is_whole:
-                self._cancels.append((wanted, self._pool.submit(self._cancel, wanted)))
+                cancel = self._pool.submit(self._desk.cancel, match.order_id, saga_id, wanted.reason)
+                self._cancels.append((wanted, cancel))
 
     def finish(self, *, bound_s: float | None = None) -> bool:
         """Start what is to be returned, as orders end; False when `bound_s` seconds were not enough for all of them."""
-        asked = {wanted.return_id: future.result() for wanted, future in self._cancels}
+        asked = {wanted.key: future.result() for wanted, future in self._cancels}
         give_up_at = None if bound_s is None else monotonic() + bound_s
         for wanted in self._wanted:
-            state = self._ended(wanted.saga_id, give_up_at)
-            if state is None:
+            rest = self._rest(wanted.saga_id, give_up_at)
+            if rest is None or rest.status not in ENDED:
                 self.tally.waiting += 1
-            elif state.status is SagaStatus.COMPLETED:
-                self._return(wanted, state)
-            elif state.cause is not None and state.cause.cause == "cancelled" and wanted.return_id in asked:
-                self.tally.cancelled += asked[wanted.return_id]
-                self.tally.already += not asked[wanted.return_id]
+            elif rest.status is SagaStatus.COMPLETED:
+                self._return(wanted)
+            elif rest.cause == "cancelled" and wanted.key in asked:
+                self.tally.cancelled += asked[wanted.key]
+                self.tally.already += not asked[wanted.key]
             else:
                 self.tally.nothing_held += 1
         self._pool.shutdown()
         return give_up_at is None or monotonic() <= give_up_at
 
-    def _cancel(self, wanted: _Wanted) -> bool:
-        """Whether this call asked for it; the machine decides whether it still could."""
-        event = CancelAsked(self._store.clock(), ACTOR, f"cancellation {wanted.reference}")
-        decision = tell(self._store, self._definitions, wanted.saga_id, event, actor=ACTOR)
-        return bool(decision.transitions)
-
-    def _ended(self, saga_id: str, give_up_at: float | None) -> SagaState | None:
-        """The saga once nobody but a person can move it; None when that is a person's, or not in time."""
-        while True:
-            row = self._store.row(saga_id)
-            if row is None:
-                raise SagaNotFound(saga_id)
-            if is_over(row):
-                break
+    def _rest(self, saga_id: str, give_up_at: float | None) -> Rest | None:
+        """Where the order stands once nobody but a person can move it; None when that is not in time."""
+        while (found := self._desk.rest(saga_id)) is None:
             if give_up_at is not None and monotonic() > give_up_at:
                 return None
             sleep(POLL_S)
-        state, _, _ = fold(self._store.load([saga_id])[saga_id])
-        return state if state.ended_at is not None else None
+        return found
 
-    def _return(self, wanted: _Wanted, order: SagaState) -> None:
-        definition: Saga[Any] = return_order
-        made = return_of(order, wanted.return_id, wanted.match.pieces, reason=f"cancellation {wanted.reference}")
-        started = self._starter.start(definition, made, request_key=f"orders-submit:return:{wanted.return_id}")
-        if started.is_replayed:
-            self.tally.already += 1
-        else:
-            self._publish(first_hints(definition, started.saga_id))
-            self.tally.returned += 1
-        self.tally.saga_ids.append(started.saga_id)
+    def _return(self, wanted: _Wanted) -> None:
+        lines = tuple(WantedLine(sku=sku, quantity=count) for sku, count in sorted(wanted.match.pieces.items()))
+        request = ReturnRequest(lines=lines, reason=wanted.reason)
+        try:
+            saga_id, is_replayed = self._desk.take_back(wanted.match.order_id, request, wanted.key)
+        except (MoreThanLeft, WorthNothing):
+            self.tally.not_left += 1
+            return
+        self.tally.already += is_replayed
+        self.tally.returned += not is_replayed
+        self.tally.saga_ids.append(saga_id)

@@ -15,10 +15,9 @@ Rules of this file
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any, Protocol
 
 import requests
@@ -29,6 +28,7 @@ from saga.core.states import SagaStatus
 from saga.errors import DataRefused, DuplicateOrder, KeyReused, StoreUnavailable, UsageError
 from saga.fulfilment.intake import Cancelled, Found, Refused, Repeated, Rounded, Skipped
 from saga.fulfilment.models import Order
+from saga.runtime.engine import fold
 from saga.runtime.starting import Starter, first_hints
 from saga.runtime.work import Hint
 from saga.store.port import Store
@@ -41,6 +41,8 @@ AHEAD = 64
 """Orders on their way at once."""
 CALL_S = 30.0
 POLL_S = 0.1
+HEAD = 16
+"""Sagas that are asked about in one round while their ends are awaited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,14 @@ class Intake(Protocol):
 
     def status(self, saga_id: str) -> tuple[SagaStatus, bool]:
         """Where the saga stands, and whether only a person could still move it."""
+        ...
+
+
+class Shelf(Protocol):
+    """Whoever puts stock there (`saga.surfaces.provisioning`)."""
+
+    def provide(self, order: Order) -> None:
+        """Put on stock what an order takes, once per order id."""
         ...
 
 
@@ -89,6 +99,14 @@ class DirectIntake:
         assert row is not None, f"{saga_id} was accepted and is not there"
         return row.status, is_over(row)
 
+    def why(self, saga_id: str) -> tuple[SagaStatus, str]:
+        """Where a saga stands that did not complete, and why."""
+        state = fold(self.store.load([saga_id])[saga_id])[0]
+        if state.halt is not None:
+            return state.status, state.halt.reason.value
+        cause = state.cause
+        return state.status, "" if cause is None else _reason(cause.step, cause.cause, cause.detail)
+
 
 class HttpIntake:
     """Over the order API."""
@@ -99,8 +117,8 @@ class HttpIntake:
 
     def submit(self, order: Order) -> Receipt:
         key = request_key(order.order_id)
-        answer = self._ask("POST", "/v1/orders", order.model_dump_json(), {"Idempotency-Key": key})
-        body = _object(answer)
+        answer = self.ask("POST", "/v1/orders", order.model_dump_json(), {"Idempotency-Key": key})
+        body = object_of(answer)
         if answer.status_code in (200, 202) and "saga_id" in body:
             return Receipt(str(body["saga_id"]), answer.headers.get("Idempotency-Replayed") == "true")
         if not self._is_refusal(answer.status_code, body):
@@ -118,15 +136,29 @@ class HttpIntake:
         return status == 413 or (status not in (404, 405) and str(body.get("type", "")).startswith(URN))
 
     def status(self, saga_id: str) -> tuple[SagaStatus, bool]:
-        answer = self._ask("GET", f"/v1/sagas/{saga_id}")
-        if answer.status_code != 200:
-            raise StoreUnavailable(f"{self._url}/v1/sagas/{saga_id} answers {answer.status_code}")
-        saga = answer.json()
+        saga = self.saga(saga_id)
         status, halt = SagaStatus(saga["status"]), saga.get("halt")
         is_ended = status in (SagaStatus.COMPLETED, SagaStatus.COMPENSATED)
         return status, is_ended or bool(halt and not halt["heals_itself"])
 
-    def _ask(self, method: str, path: str, body: str = "", headers: dict[str, str] | None = None) -> requests.Response:
+    def why(self, saga_id: str) -> tuple[SagaStatus, str]:
+        """Where a saga stands that did not complete, and why."""
+        saga = self.saga(saga_id)
+        status, halt, cause = SagaStatus(saga["status"]), saga["halt"], saga["cause"]
+        if halt:
+            return status, str(halt["reason"])
+        return status, _reason(cause["step"], cause["cause"], cause["detail"]) if cause else ""
+
+    def saga(self, saga_id: str) -> dict[str, Any]:
+        """A saga as the API shows it."""
+        answer = self.ask("GET", f"/v1/sagas/{saga_id}")
+        if answer.status_code != 200:
+            raise StoreUnavailable(f"{self._url}/v1/sagas/{saga_id} answers {answer.status_code}")
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def ask(self, method: str, path: str, body: str = "", headers: dict[str, str] | None = None) -> requests.Response:
+        """The answer, whatever it is; one that says to come back later, or none, is `StoreUnavailable`."""
         sent = {"Content-Type": "application/json", **(headers or {})}
         try:
             answer = self._session.request(method, self._url + path, data=body.encode(), headers=sent, timeout=CALL_S)
@@ -135,34 +167,6 @@ class HttpIntake:
         if answer.status_code >= 500 or answer.status_code in (408, 429):
             raise StoreUnavailable(f"{self._url}{path} answers {answer.status_code}; type the same command again")
         return answer
-
-
-class Provisioner:
-    """Puts on stock what an order takes, once per order id."""
-
-    def __init__(self, inventory_url: str) -> None:
-        self._url = inventory_url.rstrip("/") + "/v1/stock"
-        self._session = session()
-
-    def provide(self, order: Order) -> None:
-        self._put(order.order_id, order.stock)
-
-    def stock(self, pieces: Mapping[str, int]) -> None:
-        """Put these on stock, once for the same pieces."""
-        digest = sha256(repr(sorted(pieces.items())).encode()).hexdigest()[:32]
-        self._put(f"stock:{digest}", pieces)
-
-    def _put(self, what: str, pieces: Mapping[str, int]) -> None:
-        items = [{"sku": sku, "quantity": quantity} for sku, quantity in pieces.items()]
-        headers = {"Idempotency-Key": f"provision:{what}"}
-        try:
-            answer = self._session.post(self._url, json={"items": items}, headers=headers, timeout=CALL_S)
-        except requests.RequestException as error:
-            raise StoreUnavailable(f"no answer from inventory at {self._url}: {type(error).__name__}") from error
-        if answer.status_code == 422:
-            raise DataRefused(what, f"provision: {_object(answer).get('detail', 'refused')}")
-        if answer.status_code >= 400:
-            raise StoreUnavailable(f"inventory at {self._url} answers {answer.status_code} to a provision")
 
 
 def session() -> requests.Session:
@@ -175,7 +179,12 @@ def session() -> requests.Session:
     return made
 
 
-def _object(answer: requests.Response) -> dict[str, Any]:
+def _reason(step: str | None, cause: str, detail: str) -> str:
+    """Why a saga turned round: the step that was refused and its code, or who wanted it."""
+    return f"{step}: {detail}" if step else cause
+
+
+def object_of(answer: requests.Response) -> dict[str, Any]:
     """The JSON object in the body; empty when there is none."""
     try:
         body = answer.json()
@@ -200,6 +209,10 @@ class Tally:
     """Order id → its saga."""
     ended: Counter[str] = field(default_factory=Counter)
     """By status, filled by `await_ends`."""
+    not_completed: list[str] = field(default_factory=list)
+    """Sagas that ended or wait otherwise, filled by `await_ends`."""
+    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Of those by status and reason, filled by `explain_ends`."""
     open_count: int = 0
     repeats: list[Repeated] = field(default_factory=list)
     """Counted in `already` or `refused` once it is known what became of their orders."""
@@ -209,6 +222,9 @@ class Tally:
 
     def as_json(self, *, with_ends: bool) -> dict[str, Any]:
         ends = {status.value: self.ended[status.value] for status in SagaStatus} if with_ends else {}
+        reasons = [
+            {"status": status, "reason": why, "count": count} for (status, why), count in self.reasons.most_common()
+        ]
         return {
             "orders": self.orders,
             "submitted": self.submitted,
@@ -218,6 +234,7 @@ class Tally:
             "rounded": self.rounded,
             **({"returns": self.returns.as_json()} if self.returns is not None else {}),
             **ends,
+            **({"reasons": reasons} if with_ends else {}),
             "seconds": round(self.seconds, 3),
             "refusals": [{"reference": one.reference, "reason": one.reason} for one in self.refused],
         }
@@ -227,16 +244,18 @@ def hand_over(
     found: Iterable[Found],
     intake: Intake,
     *,
-    provisioner: Provisioner | None = None,
+    provisioner: Shelf | None = None,
     limit: int | None = None,
     returning: Returning | None = None,
     progress: Callable[[Tally], None] = lambda _tally: None,
+    tally: Tally | None = None,
 ) -> Tally:
-    """Submit up to `limit` orders of `found`. Raises `StoreUnavailable` when nobody takes them any more.
+    """Submit up to `limit` orders of `found`. Raises `StoreUnavailable` when nobody takes them any more, and what `found`
+    raises when it cannot be read to its end; orders that are on their way then are waited for, and stand in `tally`.
 
     Cancellations go to `returning`; without it they are skipped and counted.
     """
-    tally, began = Tally(), monotonic()
+    tally, began = tally if tally is not None else Tally(), monotonic()
     with ThreadPoolExecutor(THREADS, thread_name_prefix="submit") as pool:
         flying: dict[Future[Receipt], Order] = {}
         try:
@@ -246,23 +265,25 @@ def hand_over(
                     _land(flying, tally)
                 return tally.saga_of.get(order_id)
 
-            for it in _orders(found, tally, limit, returning):
-                if isinstance(it, Cancelled):
-                    assert returning is not None
-                    returning.cancelled(it, saga_of)
-                    continue
-                flying[pool.submit(_one, it, intake, provisioner)] = it
-                while len(flying) >= AHEAD:
+            try:
+                for it in _orders(found, tally, limit, returning):
+                    if isinstance(it, Cancelled):
+                        assert returning is not None
+                        returning.cancelled(it, saga_of)
+                        continue
+                    flying[pool.submit(_one, it, intake, provisioner)] = it
+                    while len(flying) >= AHEAD:
+                        _land(flying, tally)
+                    progress(tally)
+            finally:  # what was read is handed over, also when the file cannot be read to its end
+                while flying:
                     _land(flying, tally)
-                progress(tally)
-            while flying:
-                _land(flying, tally)
-                progress(tally)
-            _count_repeats(tally)
+                    progress(tally)
         finally:
             for future in flying:
                 future.cancel()
-    tally.seconds = monotonic() - began
+            _count_repeats(tally)
+            tally.seconds = monotonic() - began
     return tally
 
 
@@ -295,7 +316,7 @@ def _orders(
         rounded = it if isinstance(it, Rounded) else None
 
 
-def _one(order: Order, intake: Intake, provisioner: Provisioner | None) -> Receipt:
+def _one(order: Order, intake: Intake, provisioner: Shelf | None) -> Receipt:
     if provisioner is not None:
         provisioner.provide(order)
     return intake.submit(order)
@@ -341,26 +362,39 @@ def await_ends(
 ) -> bool:
     """Wait until nobody but a person can move any of the sagas; False when `bound_s` seconds were not enough.
 
-    Sagas end roughly in the order of their start, so each is asked about in turn: the reads are about as many as sagas.
+    Sagas end roughly in the order of their start, so a few at the head are asked about in turn: the reads are about as many as
+    sagas, and one that takes long hides no more than the others do.
     """
     give_up_at = monotonic() + bound_s if bound_s is not None else None
-    tally.open_count = len(tally.saga_ids)
-    for place, saga_id in enumerate(tally.saga_ids):
-        status, is_last = intake.status(saga_id)
-        while not is_last:
+    waiting = list(reversed(tally.saga_ids))
+    tally.open_count = len(waiting)
+    head: list[str] = []
+    while waiting or head:
+        head += [waiting.pop() for _ in range(min(HEAD - len(head), len(waiting)))]
+        still = [saga_id for saga_id in head if not _has_ended(intake, tally, saga_id)]
+        progress(tally)
+        if len(still) == len(head):
             if give_up_at is not None and monotonic() > give_up_at:
-                _count_rest(intake, tally, place)
+                for saga_id in (*head, *waiting):
+                    tally.ended[intake.status(saga_id)[0].value] += 1
                 return False
             sleep(POLL_S)
-            progress(tally)
-            status, is_last = intake.status(saga_id)
-        tally.ended[status.value] += 1
-        tally.open_count -= 1
-        progress(tally)
+        head = still
     return True
 
 
-def _count_rest(intake: Intake, tally: Tally, place: int) -> None:
-    for saga_id in tally.saga_ids[place:]:
-        status, _ = intake.status(saga_id)
+def _has_ended(intake: Intake, tally: Tally, saga_id: str) -> bool:
+    status, is_last = intake.status(saga_id)
+    if is_last:
         tally.ended[status.value] += 1
+        tally.open_count -= 1
+        if status is not SagaStatus.COMPLETED:
+            tally.not_completed.append(saga_id)
+    return is_last
+
+
+def explain_ends(intake: DirectIntake | HttpIntake, tally: Tally) -> None:
+    """Count why sagas did not complete."""
+    for saga_id in tally.not_completed:
+        status, why = intake.why(saga_id)
+        tally.reasons[status.value, why] += 1

@@ -182,3 +182,49 @@ def test_submitting_goes_on_after_a_kill(dev: Place) -> None:
     value = json.loads(done.out)
     assert (done.code, value["submitted"] + value["already"], value["completed"]) == (0, 120, 120), done.err
     assert dev.run("audit").code == 0
+
+
+def test_a_file_that_ends_in_the_middle_is_counted_as_far_as_it_goes(dev: Place) -> None:
+    """A gzip that was cut off: what was read is handed over and counted, the error says where it stopped, exit code 2. The whole
+    file then goes on where that one stopped."""
+    text = json_lines([order(f"SO-{n}", customer_id=f"C-{n * 7919 % 1000}") for n in range(3000)])
+    packed = gzip.compress(text.encode())
+    (dev.directory / "cut.gz").write_bytes(packed[: len(packed) // 30])
+    cut = dev.run("orders", "submit", "cut.gz", "-o", "json")
+    value = json.loads(cut.out)
+    assert (cut.code, value["submitted"] > 0, value["submitted"]) == (2, True, value["orders"]), cut.err
+    assert "cut.gz: cannot be read after line" in cut.last_line
+    assert "handed over" in cut.err
+    (dev.directory / "first.jsonl").write_text("".join(text.splitlines(keepends=True)[: value["submitted"] + 1]))
+    whole = json.loads(dev.run("orders", "submit", "first.jsonl", "-o", "json").out)
+    assert (whole["submitted"], whole["already"]) == (1, value["submitted"])
+
+
+def test_a_bound_for_waiting_without_waiting_is_a_usage_error(place: Place) -> None:
+    """Nothing is handed over; the message says what to add."""
+    done = place.run("orders", "submit", "-", "--timeout", "5", given=json_lines([order("SO-1")]))
+    assert (done.code, done.last_line) == (
+        2,
+        "saga: --timeout: says how long --wait or --returns waits; add one of them",
+    ), done.err
+
+
+def test_pieces_of_an_order_come_back_by_hand(dev: Place) -> None:
+    """`saga return`: some, then all that is left, then nothing; an order that is not completed is refused with what to do; the
+    order list made again from the journal was right, and the books agree."""
+    given = json_lines([order("SO-1"), order("SO-2", payment_method="pm_declined")])
+    assert dev.run("orders", "submit", "-", "--provision", "--wait", given=given).code == 0
+    some = dev.run("return", "SO-1", "--line", "MUG=1", "--reason", "chipped", "--wait", "--timeout", "60")
+    assert (some.code, some.out.split("   ")[:3]) == (0, ["R1.SO-1", "completed", "1 of MUG"]), some.err
+    rest = dev.run("return", "SO-1", "--key", "RMA-7", "--wait", "--timeout", "60", "-o", "json")
+    assert (rest.code, json.loads(rest.out)["lines"]) == (0, [{"sku": "MUG", "quantity": 1}]), rest.err
+    again = dev.run("return", "SO-1", "--key", "RMA-7", "-o", "json")
+    assert (again.code, json.loads(again.out)["is_replayed"]) == (0, True)
+    nothing = dev.run("return", "SO-1")
+    assert (nothing.code, "nothing of SO-1 is left" in nothing.last_line) == (2, True), nothing.err
+    rolled = dev.run("return", "SO-2")
+    assert (rolled.code, "SO-2 is compensated: it is rolled back" in rolled.last_line) == (1, True), rolled.err
+    assert dev.run("return", "SO-9").code == 3
+    assert dev.run("return", "SO-1", "--line", "MUG").code == 2
+    assert json.loads(dev.run("orders", "rebuild", "-o", "json").out)["right"] == 2
+    assert dev.run("audit").code == 0

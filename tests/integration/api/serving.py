@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 
 from saga.core.outcomes import EffectChange, Outcome, OutcomeCode, Payload
 from saga.fulfilment.fulfil_order import fulfil_order
+from saga.fulfilment.return_order import return_order
 from saga.runtime.engine import Definitions
 from saga.runtime.starting import Starter
 from saga.runtime.work import Call, Hint
@@ -39,6 +40,11 @@ RESULTS: dict[str, dict[str, Any]] = {
     "commit_inventory": {"reservation_id": "r1", "committed": True},
     "dispatch_shipment": {"shipment_id": "s1", "dispatched": True},
     "confirm_order": {"message_id": "<m1@shop.invalid>"},
+    "price_return": {"goods": 255, "tax": 20, "total": 275, "currency": "GBP"},
+    "book_return_label": {"return_label_id": "l1", "tracking": "0099"},
+    "refund_payment": {"refund_id": "f1", "amount": 275, "currency": "GBP"},
+    "restock_inventory": {"restock_id": "t1"},
+    "confirm_return": {"message_id": "<m2@shop.invalid>"},
 }
 LABEL = EffectChange("label", "DHL", 1, 1)
 
@@ -75,6 +81,16 @@ class Shop:
         """Ask for the cancel of an order."""
         return self.client.post(f"/v1/orders/{order_id}/cancel", json={"reason": reason}, headers=headers)
 
+    def give_back(
+        self, lines: dict[str, int] | None = None, key: str = "r-1", *, order_id: str = "SO-1", **headers: str
+    ) -> httpx2.Response:
+        """Ask for the return of these pieces, or of all that is left."""
+        wanted = [{"sku": sku, "quantity": quantity} for sku, quantity in (lines or {}).items()]
+        body = {"lines": wanted, "reason": "broken handle"}
+        return self.client.post(
+            f"/v1/orders/{order_id}/returns", json=body, headers={"Idempotency-Key": key, **headers}
+        )
+
     def kinds(self, saga_id: str) -> list[str]:
         """The kinds of all transitions of a journal, in order."""
         return list(kinds(self.store, saga_id))
@@ -97,7 +113,7 @@ class Shop:
 
     def move(self, saga_id: str, outcomes: dict[str, Outcome] | None = None, *, until: str | None = None) -> None:
         """Run the saga with answers of participants, to its end or until the node `until` is called."""
-        process = Process(self.store, Definitions([fulfil_order]), f"worker-of-{saga_id}")
+        process = Process(self.store, Definitions([fulfil_order, return_order]), f"worker-of-{saga_id}")
         process.wake(saga_id)
         process.settle()
         while process.calls:
@@ -129,7 +145,7 @@ def opened(
     """An API in this process, called without a socket; hints go into `published` unless `publish` says otherwise."""
     published: list[Hint] = []
     starter = Starter(store, environment="test", tenant="shop")
-    definitions = Definitions([fulfil_order])
+    definitions = Definitions([fulfil_order, return_order])
     api = build_api(
         store,
         definitions,
@@ -155,7 +171,7 @@ def served(
 ) -> Iterator[Shop]:
     """The same behind a real server on a socket, for what happens at once."""
     starter = Starter(store, environment="test", tenant="shop")
-    api = build_api(store, Definitions([fulfil_order]), starter, publish, bounds=bounds)
+    api = build_api(store, Definitions([fulfil_order, return_order]), starter, publish, bounds=bounds)
     server = uvicorn.Server(uvicorn.Config(api, log_level="critical", lifespan="off"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

@@ -53,6 +53,8 @@ def test_an_accepted_order_is_durable_and_says_where_to_look(shop: Shop) -> None
             "order": "/v1/orders/SO-1",
             "saga": f"/v1/sagas/{row.saga_id}",
             "journal": f"/v1/sagas/{row.saga_id}/journal",
+            "cancel": "/v1/orders/SO-1/cancel",
+            "returns": "/v1/orders/SO-1/returns",
         },
     }
     assert row.due_at is not None

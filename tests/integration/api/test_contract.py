@@ -21,6 +21,7 @@ from schemathesis.schemas import APIOperation, BaseSchema
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from saga.fulfilment.fulfil_order import fulfil_order
+from saga.fulfilment.return_order import return_order
 from saga.runtime.engine import Definitions
 from saga.runtime.starting import Starter
 from saga.store.memory import MemoryStore
@@ -35,7 +36,7 @@ CASES_MAX = {GenerationMode.POSITIVE: 6, GenerationMode.NEGATIVE: 3}
 CONFIG = {"generation": {"allow-x00": False}}
 OPERATIONS = (
     "POST /v1/orders", "GET /v1/orders", "GET /v1/orders/{order_id}", "POST /v1/orders/{order_id}/cancel",
-    "GET /v1/orders/{order_id}/events", "GET /v1/sagas", "GET /v1/sagas/{saga_id}", "GET /v1/sagas/{saga_id}/journal",
+    "POST /v1/orders/{order_id}/returns", "GET /v1/orders/{order_id}/events", "GET /v1/sagas", "GET /v1/sagas/{saga_id}", "GET /v1/sagas/{saga_id}/journal",
     "GET /healthz", "GET /readyz",
 )  # fmt: skip
 ASKING = tuple(name for name in OPERATIONS if name.startswith(("GET /v1", "POST")))
@@ -53,7 +54,11 @@ def schema() -> Iterator[BaseSchema]:
         shop.move(saga_id)
     starter = Starter(store, environment="test", tenant="shop")
     app = build_api(
-        store, Definitions([fulfil_order]), starter, lambda _hints: None, bounds=Bounds(wait_s=0, stream_s=0.01)
+        store,
+        Definitions([fulfil_order, return_order]),
+        starter,
+        lambda _hints: None,
+        bounds=Bounds(wait_s=0, stream_s=0.01),
     )
     yield schemathesis.openapi.from_asgi("/openapi.json", app, config=SchemathesisConfig.from_dict(CONFIG))
     app.state.follower.stop()
@@ -121,8 +126,12 @@ def test_examples_of_the_document_hold(schema: BaseSchema) -> None:
                     assert all(it["value"]["status"] == int(status) for it in examples.values())
                     assert int(status) < 400 or examples or path == "/readyz", f"{method} {path} {status}"
                 bodies = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
-                for example in bodies.get("examples", {}).values():
+                if path.endswith("/returns"):
+                    shop.post(EXAMPLE, key="again")  # the cancel that was tried before has rolled it back
+                    [live] = [row for row in shop.rows() if row.run == 2]
+                    shop.move(live.saga_id)
+                for number, example in enumerate(bodies.get("examples", {}).values()):
                     where = path.format(order_id=EXAMPLE["order_id"])
-                    headers = {"Idempotency-Key": "k", "Content-Type": "application/json"}
+                    headers = {"Idempotency-Key": f"{path}{number}", "Content-Type": "application/json"}
                     answer = shop.client.post(where, content=json.dumps(example["value"]), headers=headers)
                     assert answer.status_code in (200, 202), answer.text

@@ -47,7 +47,8 @@ def _follow(session: sqlite3.Connection, saga_id: str) -> None:
             session.execute("INSERT INTO effect VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
         for it in transitions:
             if isinstance(it, SagaCompleted | SagaCompensated):
-                session.execute("UPDATE saga SET ended_at = ? WHERE saga_id = ?", (to_micros(it.at), saga_id))
+                for table in ("saga", "orders"):
+                    session.execute(f"UPDATE {table} SET ended_at = ? WHERE saga_id = ?", (to_micros(it.at), saga_id))
 
 
 def execute(database: Path, statement: str, *values: object) -> None:

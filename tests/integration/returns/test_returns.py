@@ -20,7 +20,7 @@ from saga.settings import Settings
 from saga.surfaces.audit import audit
 from saga.surfaces.audit_report import AuditReport
 from saga.surfaces.embedded import Stack, embedded
-from saga.surfaces.returning import Returning
+from saga.surfaces.returning import DirectDesk, Returning
 from saga.surfaces.submit import DirectIntake, hand_over
 from tests.waiting import wait_until
 
@@ -139,7 +139,7 @@ def test_cancellations_of_a_file_become_returns_once(shop: Shop) -> None:
     tallies = []
     for _ in range(2):
         intake = DirectIntake(shop.stack.store, shop.stack.starter, fulfil_order, shop.stack.publish)
-        returning = Returning(shop.stack.store, shop.stack.starter, shop.stack.publish, Sold())
+        returning = Returning(DirectDesk(shop.stack.store, shop.stack.starter, shop.stack.publish), Sold())
         hand_over(found, intake, returning=returning)
         assert returning.finish(bound_s=END_S)
         for saga_id in returning.tally.saga_ids:
@@ -161,7 +161,7 @@ def test_an_order_that_comes_back_whole_is_cancelled_while_it_can_be(shop: Shop)
     assert requests.put(f"{shop.stack.urls['payment']}/v1/faults", json=script, timeout=10).ok
     found: list[Found] = [shop.order("SO-7", pieces={"tin": 2}), Cancelled("C-2", "C7", {"tin": 2})]
     intake = DirectIntake(shop.stack.store, shop.stack.starter, fulfil_order, shop.stack.publish)
-    returning = Returning(shop.stack.store, shop.stack.starter, shop.stack.publish, Sold())
+    returning = Returning(DirectDesk(shop.stack.store, shop.stack.starter, shop.stack.publish), Sold())
     hand_over(found, intake, returning=returning)
     assert returning.finish(bound_s=END_S)
     assert (returning.tally.cancelled, returning.tally.returned) == (1, 0)

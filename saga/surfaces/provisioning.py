@@ -1,0 +1,38 @@
+"""Puts stock on the shelf for orders that are handed over: what they take, or what a folder of orders says it has."""
+
+from collections.abc import Mapping
+from hashlib import sha256
+
+import requests
+
+from saga.errors import DataRefused, StoreUnavailable
+from saga.fulfilment.models import Order
+from saga.surfaces.submit import CALL_S, object_of, session
+
+
+class Provisioner:
+    """Puts on stock what an order takes, once per order id."""
+
+    def __init__(self, inventory_url: str) -> None:
+        self._url = inventory_url.rstrip("/") + "/v1/stock"
+        self._session = session()
+
+    def provide(self, order: Order) -> None:
+        self._put(order.order_id, order.stock)
+
+    def stock(self, pieces: Mapping[str, int]) -> None:
+        """Put these on stock, once for the same pieces."""
+        digest = sha256(repr(sorted(pieces.items())).encode()).hexdigest()[:32]
+        self._put(f"stock:{digest}", pieces)
+
+    def _put(self, what: str, pieces: Mapping[str, int]) -> None:
+        items = [{"sku": sku, "quantity": quantity} for sku, quantity in pieces.items()]
+        headers = {"Idempotency-Key": f"provision:{what}"}
+        try:
+            answer = self._session.post(self._url, json={"items": items}, headers=headers, timeout=CALL_S)
+        except requests.RequestException as error:
+            raise StoreUnavailable(f"no answer from inventory at {self._url}: {type(error).__name__}") from error
+        if answer.status_code == 422:
+            raise DataRefused(what, f"provision: {object_of(answer).get('detail', 'refused')}")
+        if answer.status_code >= 400:
+            raise StoreUnavailable(f"inventory at {self._url} answers {answer.status_code} to a provision")

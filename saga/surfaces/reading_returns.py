@@ -1,0 +1,68 @@
+"""What a return looks like as JSON: one shape for the HTTP API and for `-o json`.
+
+Rules of this file: those of `saga.surfaces.reading`. Of a refund it holds what the return's own journal says, so a return that
+has not got its tax yet has no sum.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+from pydantic import BaseModel, Field
+
+from saga.core.fold import SagaState
+from saga.core.states import SagaStatus
+from saga.fulfilment.returns import ReturnOrder
+
+
+class ReturnLinks(BaseModel):
+    order: str
+    saga: str
+    journal: str
+
+
+class ReturnLineReading(BaseModel):
+    sku: str
+    quantity: int
+
+
+class ReturnReading(BaseModel):
+    """One return of an order."""
+
+    return_id: str
+    order_id: str
+    saga_id: str
+    saga_status: SagaStatus
+    reason: str
+    currency: str
+    goods: int = Field(description="minor units: the pieces alone")
+    refund: int | None = Field(description="minor units, with tax; null until it is priced")
+    lines: list[ReturnLineReading]
+    accepted_at: datetime
+    ended_at: datetime | None
+    links: ReturnLinks
+
+
+def read_return(wanted: ReturnOrder, state: SagaState) -> ReturnReading:
+    """The return that a saga of `return_order` is about."""
+    price = state.node("price_return:a").result
+    saga = f"/v1/sagas/{state.saga_id}"
+    return ReturnReading(
+        return_id=wanted.return_id,
+        order_id=wanted.order_id,
+        saga_id=state.saga_id,
+        saga_status=state.status,
+        reason=wanted.reason,
+        currency=wanted.currency,
+        goods=wanted.goods,
+        refund=None if price is None else json.loads(price.data)["total"],
+        lines=[ReturnLineReading(sku=sku, quantity=quantity) for sku, quantity in wanted.pieces.items()],
+        accepted_at=state.accepted_at,
+        ended_at=state.ended_at,
+        links=ReturnLinks(order=f"/v1/orders/{wanted.order_id}", saga=saga, journal=f"{saga}/journal"),
+    )
+
+
+def statuses_of(returns: Sequence[ReturnReading]) -> str:
+    """All of what is shown of them that can change, as one text."""
+    return ",".join(f"{one.saga_id}:{one.saga_status}:{one.refund}" for one in returns)
