@@ -6,6 +6,7 @@ from typing import Any
 
 from saga.fulfilment.money import shown
 from saga.surfaces.invariants import MERCHANT, Invariant, Violation
+from saga.surfaces.render import typed
 from saga.testing.oracle import looked_hard_enough
 
 RULES = {
@@ -13,13 +14,14 @@ RULES = {
     Invariant.STOCK: ("stock", "initial = available + reserved + shipped, per SKU and order"),
     Invariant.ONCE: ("once", "one key per effect, every effect after its intent"),
     Invariant.PLAN: ("plan", "compensations = frozen plan, in its order"),
-    Invariant.JOURNAL: ("journal", "no gap, one end; saga, effect, request rows = the journal"),
+    Invariant.JOURNAL: ("journal", "no gap, one end; saga, effect, request, order rows = journal"),
     Invariant.TOLD: ("told", 'no "confirmed" to an order that did not complete'),
     Invariant.ORACLE: ("oracle", "every order ended where script and order say it must"),
     Invariant.LABELS: ("labels", "one dispatched if completed, each voided if compensated"),
 }
 SHOWN_WAITING = 20
 SHOWN_VIOLATIONS = 100
+SHOWN_COMMANDS = 2
 WIDTH = 100
 
 
@@ -199,8 +201,13 @@ def _violation_lines(violations: Sequence[Violation]) -> list[str]:
         who = it.order_id or "-"
         saga = f"  (saga {it.saga_id})" if it.saga_id else ""
         lines.append(f"     ✗ {who}  {it.detail}{saga}")
-    if more := len(violations) - SHOWN_VIOLATIONS:
-        lines += [f"     ✗ and {more:,} more: saga audit -o json"] if more > 0 else []
+    if (more := len(violations) - SHOWN_VIOLATIONS) > 0:
+        lines.append(f"     ✗ and {more:,} more: saga audit -o json")
+    names = list(dict.fromkeys(typed(it.order_id, it.saga_id) for it in violations if it.saga_id))
+    if names:
+        rest = f"   and {len(names) - SHOWN_COMMANDS:,} more" if len(names) > SHOWN_COMMANDS else ""
+        commands = " · ".join(f"saga show {name} --attempts" for name in names[:SHOWN_COMMANDS])
+        lines.append(f"       → {commands}{rest}")
     return lines
 
 

@@ -1,6 +1,7 @@
 """Finds sagas by what a person has at hand: an order id, a saga id, or the beginning of either."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from saga.errors import SagaNotFound, UsageError
 from saga.store.port import SagaFilter, SagaRow, Store
@@ -34,17 +35,7 @@ def pages(store: Store, saga_filter: SagaFilter) -> Iterator[SagaRow]:
     """Every row that passes, newest first, a page at a time."""
     before = saga_filter.before
     while True:
-        page = store.find(
-            SagaFilter(
-                definition=saga_filter.definition,
-                statuses=saga_filter.statuses,
-                halt_reason=saga_filter.halt_reason,
-                entity=saga_filter.entity,
-                id_prefix=saga_filter.id_prefix,
-                before=before,
-            ),
-            PAGE,
-        )
+        page = store.find(replace(saga_filter, before=before), PAGE)
         yield from page
         if len(page) < PAGE:
             return

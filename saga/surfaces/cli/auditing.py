@@ -1,5 +1,7 @@
 """`saga audit`: do the books of the services agree with the journals?"""
 
+import resource
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +9,7 @@ from typing import Annotated
 import requests
 import typer
 
+from saga.clock import monotonic
 from saga.errors import UsageError
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.return_order import return_order
@@ -28,6 +31,7 @@ from saga.surfaces.cli.options import (
 )
 from saga.surfaces.embedded import addresses
 from saga.surfaces.ledgers import SERVICES
+from saga.surfaces.render import duration
 from saga.surfaces.submit import session
 
 ASK_S = 5.0
@@ -60,12 +64,21 @@ def audit(
     urls = {name: url for name, url in addresses(settings).items() if name in SERVICES}
     mails = settings.mail_folder if settings.smtp_url is None and settings.mail_folder.is_dir() else None
     others = [saga for saga in definitions_named(definition) if saga not in (fulfil_order, return_order)]
+    began = monotonic()
     with reading_store() as store:
         report = _audited(store, Definitions([fulfil_order, return_order, *others]), urls, mails)
-    put_one(output, report.to_json(), render(report))
+    # On the page alone: two audits of the same books print the same JSON.
+    cost = f"{duration(monotonic() - began)}, {peak_memory_bytes() / 1e6:,.0f} MB"
+    put_one(output, report.to_json(), f"{render(report)}   {cost}")
     if report.without_address and not partial:
         say(f"saga: {unread(report.without_address)}")
     raise typer.Exit(0 if partial and report.exit_code == USAGE else report.exit_code)
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has held so far, as its system counts it."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def unread(services: Sequence[str]) -> str:

@@ -6,14 +6,19 @@ import typer
 
 from saga import __version__
 from saga.surfaces.cli import (
+    asking,
     auditing,
     cancelling,
     database,
     demonstrating,
     draining,
     looking,
+    mailing,
     ordering,
+    rebuilding,
+    returning,
     running,
+    submitting,
     watching,
 )
 from saga.surfaces.cli.options import put
@@ -29,7 +34,7 @@ Begin with
   saga show SO-1                             what happened to it
 
 \b
-Exit codes  0 done   1 a saga did not complete, or a violation   2 usage   3 not found   4 unavailable
+Exit codes  0 done   1 a saga did not complete, or a violation   2 usage   3 not found   4 unavailable   130 ctrl-C
 Settings    SAGA_* in the environment, see docs; SAGA_HOME (.saga) holds the files of embedded mode
 """
 
@@ -37,12 +42,26 @@ app = typer.Typer(
     name="saga",
     help=HELP,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for _group in (demonstrating, running, draining, ordering, looking, watching, cancelling, auditing, database):
+for _group in (
+    demonstrating,
+    running,
+    draining,
+    ordering,
+    submitting,
+    looking,
+    watching,
+    cancelling,
+    returning,
+    rebuilding,
+    auditing,
+    database,
+    mailing,
+    asking,
+):
     _group.add_to(app)
 
 

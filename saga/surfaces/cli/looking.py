@@ -10,11 +10,12 @@ import typer
 
 from saga.core.definition import Saga
 from saga.core.states import HaltReason, SagaStatus
-from saga.errors import CodecError, IllegalTransition, SagaNotFound
-from saga.runtime.engine import Definitions, fold
+from saga.errors import DefinitionError, UsageError
+from saga.runtime.engine import Definitions
 from saga.settings import Settings, read_settings
 from saga.store.port import SagaFilter, Store
 from saga.surfaces import render
+from saga.surfaces.cli.completing import references
 from saga.surfaces.cli.options import (
     NOT_FOUND,
     DefinitionOption,
@@ -27,14 +28,19 @@ from saga.surfaces.cli.options import (
     settings_and_log,
 )
 from saga.surfaces.embedded import missing_file, opened_store
+from saga.surfaces.finding import DEFAULT, find_definition
 from saga.surfaces.lookup import look_up, pages
-from saga.surfaces.reading import SagaReading, read_journal, read_row, read_saga, read_worker
+from saga.surfaces.reading import read_journal, read_row
+from saga.surfaces.saga_page import saga_page
+from saga.surfaces.showing import look_at
+from saga.surfaces.standing import LOOKED_AT, standing
+from saga.surfaces.status_page import status_page
 
-HALTED_SHOWN = 500
 DEFINITIONS_SOUGHT = 2_000
 """So many sagas are looked through for the names of definitions that a journal holds: ten pages."""
 ReferenceArgument = Annotated[
-    str, typer.Argument(metavar="REF", help="An order id, a saga id, or the beginning of one.")
+    str,
+    typer.Argument(metavar="REF", help="An order id, a saga id, or the beginning of one.", autocompletion=references),
 ]
 
 
@@ -73,7 +79,7 @@ def list_sagas(
         typer.Option("--definition", "-d", metavar="NAME|MODULE:SAGA", help="Only sagas of this definition."),
     ] = None,
     reason: Annotated[HaltReason | None, typer.Option(help="Why it is halted.")] = None,
-    entity: Annotated[str | None, typer.Option(help="The order id: all its runs.")] = None,
+    entity: Annotated[str | None, typer.Option(help="The order id: all its runs.", autocompletion=references)] = None,
     limit: Annotated[int, typer.Option(min=1, max=1_000_000)] = 50,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -116,33 +122,28 @@ def _name_of(definition: str | None) -> str | None:
     return definitions_named([definition])[0].name
 
 
-def show(ref: ReferenceArgument, definition: DefinitionOption = None, output: OutputOption = Output.TABLE) -> None:
-    """Show one saga: its steps, how each ended, what was undone, what is left in the world.
+def show(
+    ref: ReferenceArgument,
+    definition: DefinitionOption = None,
+    attempts: Annotated[bool, typer.Option("--attempts", help="A row for each attempt of each step.")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show one saga: its steps, how each ended, what was undone, what is left in the world, what the customer was told.
+
+    Steps are numbered as deep as they stand in the definition, ∥ may run beside another; * marks one that needed more than one
+    try. A saga that waits says for whom, and what can be typed.
 
     \b
     Examples
       saga show SO-10412
+      saga show SO-10412 --attempts
       saga show 0193f2c4 -o json
       saga show SO-1 -d shop:place_order
     """
-    with reading_store(settings_and_log()) as store:
-        row = look_up(store, ref)
-        saga = _read(store, row.saga_id, definitions_named(definition))
-        effects = store.effects(row.saga_id)
-    put_one(output, saga, render.saga_page(saga, effects))
-
-
-def _read(store: Store, saga_id: str, sagas: list[Saga[Any]]) -> SagaReading:
-    entries = store.load([saga_id]).get(saga_id)
-    if not entries:
-        raise SagaNotFound(saga_id)
-    try:
-        state, seq, _ = fold(entries)
-    except IllegalTransition as error:
-        raise CodecError(f"{error}; the journal of {saga_id} is not sound: saga audit") from error
-    definition = Definitions(sagas).get(state.definition, state.version)
-    is_its_own = definition is not None and definition.fingerprint == state.fingerprint
-    return read_saga(state, seq, definition if is_its_own else None)
+    settings = settings_and_log()
+    with reading_store(settings) as store:
+        shown = look_at(store, look_up(store, ref), definitions_named(definition), settings.mail_folder)
+    put_one(output, shown.to_json(with_attempts=attempts), saga_page(shown, with_attempts=attempts))
 
 
 def journal(ref: ReferenceArgument, output: OutputOption = Output.TABLE) -> None:
@@ -164,26 +165,33 @@ def journal(ref: ReferenceArgument, output: OutputOption = Output.TABLE) -> None
         put_one(output, found, render.journal_page(found))
 
 
-def status(output: OutputOption = Output.TABLE) -> None:
-    """Show what is live, what is halted and why, what is due, and which workers are there.
+def status(
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help=f"Look through every saga for halted ones, not the latest {LOOKED_AT:,} alone."),
+    ] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show what is live and for whom it waits, what is halted and why, today, what is due, and which workers are there.
 
-    There is no -d: it counts every saga of the journal, whatever its definition.
+    There is no -d: it counts every saga of the journal, whatever its definition. Participants are named where the definition
+    is at hand (pyproject.toml, else the product's own).
 
     \b
     Examples
       saga status
       saga status -o json
+      saga status --all
     """
     with reading_store(settings_and_log()) as store:
-        counts, due = store.counts(), store.due_counts()
-        now, known = store.now(), store.workers()
-        halted = [read_row(row) for row in store.find(SagaFilter(statuses=(SagaStatus.HALTED,)), HALTED_SHOWN)]
-    workers = [read_worker(row, lease_until, now) for row, lease_until in known]
-    value = {
-        "counts": {one.value: counts.get(one, 0) for one in SagaStatus},
-        "due_count": due[0],
-        "oldest_due_s": round(due[1], 3),
-        "halted": [row.model_dump(mode="json") for row in halted],
-        "workers": [worker.model_dump(mode="json") for worker in workers],
-    }
-    put_one(output, value, render.status_page(counts, due, halted, workers))
+        definitions = Definitions(_definitions_at_hand())
+        now = standing(store, definitions, looked_at=None if everything else LOOKED_AT)
+    put_one(output, now, status_page(now))
+
+
+def _definitions_at_hand() -> list[Saga[Any]]:
+    """Those of the project, if they can be imported: a screen for trouble does not fail over a name that it lacks."""
+    try:
+        return definitions_named(None)
+    except (UsageError, DefinitionError):
+        return [find_definition(name) for name in DEFAULT]

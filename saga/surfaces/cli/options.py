@@ -26,6 +26,7 @@ from pydantic import BaseModel
 
 from saga.core.definition import Saga
 from saga.errors import (
+    BrokerRefuses,
     CodecError,
     DataRefused,
     DefinitionError,
@@ -38,6 +39,7 @@ from saga.errors import (
     UsageError,
 )
 from saga.settings import Settings, read_settings, unknown_settings
+from saga.surfaces import colour
 from saga.surfaces.finding import find_definitions
 
 FAILED, USAGE, NOT_FOUND, UNAVAILABLE = 1, 2, 3, 4
@@ -89,6 +91,7 @@ _CODES: dict[type[SagaError], int] = {
     DuplicateOrder: USAGE,
     SagaNotFound: NOT_FOUND,
     StoreUnavailable: UNAVAILABLE,
+    BrokerRefuses: UNAVAILABLE,
 }
 
 
@@ -125,7 +128,8 @@ def put(text: str) -> None:
 
 def put_page(text: str) -> None:
     """Text for people. What somebody put into an id or a message must not move the cursor of whoever reads it."""
-    put(CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text))
+    page = CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    put(colour.painted(page) if colour.is_wanted() else page)
 
 
 def plain(value: BaseModel | Mapping[str, Any]) -> Any:

@@ -13,7 +13,7 @@ from saga.core.states import ENDED, Direction, NodePhase, SagaStatus
 from saga.store.port import Store
 from saga.surfaces.changes import Change, Narration, StepChange
 from saga.surfaces.cli.looking import ReferenceArgument, reading_store
-from saga.surfaces.cli.options import FAILED, Output, OutputOption, TimeoutOption, put, say, settings_and_log
+from saga.surfaces.cli.options import FAILED, Output, OutputOption, TimeoutOption, put, put_page, say, settings_and_log
 from saga.surfaces.lookup import look_up
 from saga.surfaces.render import clock_time, duration
 
@@ -46,7 +46,7 @@ def watch(ref: ReferenceArgument, timeout_s: TimeoutOption = None, output: Outpu
             elif output is Output.JSONL:
                 put(change.model_dump_json())
             else:
-                put("\n".join(lines(change, row.entity)))
+                put_page("\n".join(lines(change, row.entity)))
     if output is Output.JSON:
         put(json.dumps(kept, indent=2, ensure_ascii=False))
     state = narration.state

@@ -9,7 +9,8 @@ from saga.surfaces.cli.commands import app
 
 COMMANDS = (
     "demo", "dev", "start", "api", "worker", "drain", "status", "services", "db upgrade", "db current", "db grants",
-    "orders submit", "list", "show", "journal", "audit", "watch", "cancel",
+    "orders submit", "list", "show", "journal", "audit", "watch", "cancel", "mailbox", "fault", "ledger",
+    "return", "orders rebuild",
 )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ HUGE = str(2**63)
         ("list", "--limit", ["0", "-1", "nan", "1000001"]),
         ("demo", "--orders", ["0", "-1", "nan", "100001"]),
         ("demo", "--seed", ["-1", "nan", HUGE]),
+        ("demo", "--rate", ["0", "-1", "nan", "inf"]),
         ("dev", "--port", ["-1", "65536", "nan"]),
         ("api", "--port", ["-1", "65536", "nan"]),
         ("services", "--port", ["-1", "65536", "nan"]),

@@ -1,7 +1,9 @@
 """Pages for a terminal and the look-up of sagas, over a real store in memory and sagas that really ran."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -14,11 +16,14 @@ from saga.runtime.executor import Executor
 from saga.runtime.starting import Starter
 from saga.runtime.worker import Worker
 from saga.store.memory import MemoryStore
-from saga.store.port import EffectRow, SagaFilter, Store, WorkerRow
+from saga.store.port import EffectRow, SagaFilter, SagaRow, Store
 from saga.surfaces import render
 from saga.surfaces.draining import left_of, stops_by
+from saga.surfaces.effects import effects_table, read_effects
 from saga.surfaces.lookup import look_up, pages
-from saga.surfaces.reading import read_journal, read_row, read_saga, read_worker
+from saga.surfaces.reading import read_journal, read_row
+from saga.surfaces.saga_page import saga_page
+from saga.surfaces.showing import Shown, look_at
 from tests.waiting import wait_until
 
 
@@ -76,10 +81,13 @@ def store() -> Iterator[Store]:
     made.close()
 
 
+def look(store: Store, order_id: str, *, with_definition: bool = True) -> Shown:
+    row = look_up(store, order_id)
+    return look_at(store, row, [PLACE] if with_definition else [], Path("nowhere"))
+
+
 def page(store: Store, order_id: str, *, with_definition: bool = True) -> str:
-    saga_id = look_up(store, order_id).saga_id
-    state, seq, _ = fold(store.load([saga_id])[saga_id])
-    return render.saga_page(read_saga(state, seq, PLACE if with_definition else None), store.effects(saga_id))
+    return saga_page(look(store, order_id, with_definition=with_definition))
 
 
 def test_look_up(store: Store) -> None:
@@ -126,7 +134,7 @@ def test_a_compensated_saga(store: Store) -> None:
     """Why it turned, what was undone in which place, and what it was called."""
     text = page(store, "SO-2-declined")
     assert "SO-2-declined   COMPENSATED   pay rejected: declined   place v3" in text
-    assert "1st  compensated" in text
+    assert "1st compensated" in text
     assert "REJECTED" in text
 
 
@@ -136,13 +144,57 @@ def test_a_halted_saga_says_that_a_person_must_come(store: Store) -> None:
     assert "HALTED   defect at hold: ValueError: no such shelf" in text
     assert "waits for a person (defect); nothing is moving and nothing is lost" in text
     assert "not started" in text
+    assert "no command of this release resumes or resolves" in text
+
+
+def test_a_long_reason_is_printed_whole(store: Store) -> None:
+    """The head has room for the beginning of a detail; a person who must decide reads all of it, in lines that fit."""
+    found = look(store, "XY-broken")
+    reason = "no such shelf " * 20
+    assert found.saga.halt is not None
+    halt = found.saga.halt.model_copy(update={"detail": reason})
+    text = saga_page(replace(found, saga=found.saga.model_copy(update={"halt": halt})))
+    assert " ".join(text.split()).count("no such shelf") >= 20
+    assert max(map(len, text.splitlines())) <= 100
 
 
 def test_pages_fit_and_need_no_definition(store: Store) -> None:
-    """At most 110 columns; without the definition kinds are dashes and the page still stands."""
+    """At most 100 columns; without the definition kinds are dashes and the page still stands."""
     for order_id in ORDERS:
-        assert max(map(len, page(store, order_id).splitlines())) <= 110
+        assert max(map(len, page(store, order_id).splitlines())) <= 100
     assert "compensatable" not in page(store, "SO-1", with_definition=False)
+
+
+def test_what_can_be_typed_now(store: Store) -> None:
+    """A cancel is named where it would roll the saga back, and nowhere else; a halted saga names those that are alike."""
+    assert "saga cancel XY-broken --reason" in page(store, "XY-broken")
+    assert "saga list --status halted --reason defect" in page(store, "XY-broken")
+    assert "saga cancel" not in page(store, "SO-1") + page(store, "SO-2-declined")
+    assert look(store, "XY-broken", with_definition=False).can_cancel is None
+    assert "saga cancel" not in page(store, "XY-broken", with_definition=False)
+
+
+def test_the_fold_is_held_against_the_row(store: Store) -> None:
+    """ "fold = state" is a finding: a row that says otherwise than the journal is told with what to type."""
+    row = look_up(store, "SO-1")
+    wrong = _Wrong(store, replace(row, status=SagaStatus.RUNNING))
+    assert "fold = state" in page(store, "SO-1")
+    text = saga_page(look_at(wrong, wrong.wrong, [PLACE], Path("nowhere")))
+    assert "fold ≠ state" in text
+    assert "✗ the saga row says running, and the fold of the journal completed: saga audit" in text
+
+
+class _Wrong:
+    """A store one of whose rows was written by somebody else."""
+
+    def __init__(self, store: Store, wrong: SagaRow) -> None:
+        self.store, self.wrong = store, wrong
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    def row(self, _saga_id: str) -> SagaRow:
+        return self.wrong
 
 
 def test_journal_and_list(store: Store) -> None:
@@ -158,37 +210,20 @@ def test_journal_and_list(store: Store) -> None:
     assert render.saga_list([]) == "no sagas"
 
 
-def test_status(store: Store) -> None:
-    """Halted ones by reason with where to look; a live fleet without a worker says what to type."""
-    halted = [read_row(row) for row in store.find(SagaFilter(statuses=(SagaStatus.HALTED,)), 10)]
-    text = render.status_page(store.counts(), (0, 0.0), halted, [])
-    assert "halted 1 defect: XY-broken → saga show XY-broken" in text
-    assert "no worker" in text
-    live = render.status_page({SagaStatus.RUNNING: 2}, (2, 700_000.0), [], [])
-    assert "type  saga worker  or  saga drain" in live
-    assert "8 d 02 h" in live
-    now = store.now()
-    worker = read_worker(WorkerRow("w", "host", 7, ("a", "b")), now + timedelta(seconds=5), now)
-    assert "✓ worker host pid 7, queues a, b" in render.status_page({}, (0, 0.0), [], [worker])
-
-
-def test_a_worker_whose_lease_ran_out_is_gone(store: Store) -> None:
-    """A kill -9 leaves its row open: the page says since when it is gone, and that a live fleet has no worker."""
-    now = store.now()
-    killed = read_worker(WorkerRow("w", "host", 7, ("a",)), now - timedelta(seconds=12), now)
-    assert (killed.is_alive, killed.gone_s) == (False, 12.0)
-    text = render.status_page({SagaStatus.RUNNING: 1}, (0, 0.0), [], [killed])
-    assert "✗ worker host pid 7, gone since 12.0 s, not yet closed" in text
-    assert "✗ no worker: type  saga worker" in text
-
-
 def test_effects_are_netted_by_kind_and_unit(store: Store) -> None:
-    """What was done, what was undone, and what is left."""
-    saga_id = look_up(store, "SO-1").saga_id
-    state, seq, _ = fold(store.load([saga_id])[saga_id])
-    effects = [EffectRow("hold:a", "stock", "MUG", 3, 1), EffectRow("hold:c", "stock", "MUG", 3, -1)]
-    lines = render.saga_page(read_saga(state, seq, PLACE), effects).splitlines()
-    assert next(line for line in lines if "MUG" in line).split() == ["stock", "MUG", "+3", "-3", "0"]
+    """What was done, what was undone, what is left, in the units of a person; a rollback that leaves something says so."""
+    row = look_up(store, "SO-2-declined")
+    state, _, _ = fold(store.load([row.saga_id])[row.saga_id])
+    stock = [EffectRow("hold:a", "stock", "MUG", 3, 1), EffectRow("hold:c", "stock", "MUG", 3, -1)]
+    money = EffectRow("pay:a", "money", "JPY", 8240, 1)
+    even = effects_table(read_effects(stock, state), SagaStatus.COMPENSATED)
+    assert next(line for line in even.splitlines() if "MUG" in line).split()[:5] == ["stock", "MUG", "+3", "-3", "0"]
+    assert even.endswith("✓ nets to zero")
+    left = effects_table(read_effects([*stock, money], state), SagaStatus.COMPENSATED)
+    assert "¥8,240" in left
+    assert left.endswith("✗ does not net to zero")
+    assert "nets" not in effects_table(read_effects([money], state), SagaStatus.COMPLETED)
+    assert effects_table([], SagaStatus.COMPENSATED) == ""
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,110 @@
+"""Everything that one screen says of one saga, read once: `look_at` reads, `Shown` is what was found.
+
+Rules of this file: reads only, each bounded, no text for people. The rows around the journal are compared with it as the
+audit does it, so "fold = state" on the screen is a finding and no decoration.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from saga.core.definition import Saga
+from saga.core.plan import may_be_past_return
+from saga.core.states import SagaStatus
+from saga.errors import CodecError, IllegalTransition, SagaNotFound
+from saga.fulfilment.view import OrderView
+from saga.runtime.engine import Definitions
+from saga.store.port import SagaRow, Store
+from saga.surfaces import audit_rows
+from saga.surfaces.attempts import AttemptReading, read_attempts
+from saga.surfaces.belongings import Kin, Told, kin, told, view_of
+from saga.surfaces.effects import EffectReading, read_effects
+from saga.surfaces.reading import SagaReading, read_saga
+
+CANCELLABLE = frozenset({SagaStatus.RUNNING, SagaStatus.HALTED})
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One saga as of one look at it."""
+
+    saga: SagaReading
+    definition: Saga[Any] | None
+    attempts: list[AttemptReading]
+    effects: list[EffectReading]
+    told: Told | None
+    view: OrderView | None
+    kin: list[Kin]
+    faults: tuple[str, ...]
+    """What its row and its effect rows say otherwise than the journal."""
+    is_moving: bool
+    """Something was appended during each look, so they could not be compared."""
+    can_cancel: bool | None
+    """Whether a cancel would still roll it back; None when this process does not have the definition."""
+    at: datetime
+    """The database's clock at the look."""
+
+    def to_json(self, *, with_attempts: bool) -> dict[str, Any]:
+        """The saga as the HTTP API shows it, and the rest beside it."""
+        value = self.saga.model_dump(mode="json")
+        value["effects"] = [one.model_dump(mode="json") for one in self.effects]
+        value["order_status"] = self.view.value if self.view else None
+        value["told"] = self.told.model_dump(mode="json") if self.told else None
+        value["belongs"] = [one.model_dump(mode="json") for one in self.kin]
+        value["row_faults"] = None if self.is_moving else list(self.faults)
+        value["can_cancel"] = self.can_cancel
+        if with_attempts:
+            value["attempts"] = [one.model_dump(mode="json") for one in self.attempts]
+        return value
+
+
+def look_at(store: Store, row: SagaRow, sagas: list[Saga[Any]], mail_folder: Path) -> Shown:
+    """Read one saga. Raises `SagaNotFound` without a journal, `CodecError` for one that cannot be folded."""
+    definitions = Definitions(sagas)
+    entries = store.load([row.saga_id]).get(row.saga_id)
+    if not entries:
+        raise SagaNotFound(row.saga_id)
+    try:
+        seen = audit_rows.settled(store, definitions, row, entries, store.effects(row.saga_id))
+    except IllegalTransition as error:
+        raise CodecError(f"{error}; the journal of {row.saga_id} is not sound: saga audit") from error
+    state, definition = seen.state, audit_rows.known(definitions, seen.state)
+    return Shown(
+        saga=read_saga(state, seen.entries[-1].seq, definition),
+        definition=definition,
+        attempts=read_attempts(seen.journal),
+        effects=read_effects(seen.effects, state),
+        told=told(state, mail_folder),
+        view=view_of(state),
+        kin=kin(store, seen.row, state),
+        faults=seen.faults,
+        is_moving=seen.is_moving,
+        can_cancel=_can_cancel(definition, state),
+        at=store.now(),
+    )
+
+
+def _can_cancel(definition: Saga[Any] | None, state: Any) -> bool | None:
+    if state.status not in CANCELLABLE or state.cancel is not None or state.cause is not None:
+        return False
+    return None if definition is None else not may_be_past_return(definition, state)
+
+
+def levels(definition: Saga[Any]) -> Mapping[str, tuple[int, bool]]:
+    """Step → how many steps deep it stands in the definition, from 1, and whether another may run beside it."""
+    depth: dict[str, int] = {}
+    for step in definition.order:
+        depth[step.name] = 1 + max((depth[name] for name in step.after), default=0)
+    return {
+        one.name: (
+            depth[one.name],
+            any(
+                one.name not in other.ancestors and other.name not in one.ancestors
+                for other in definition.order
+                if other is not one
+            ),
+        )
+        for one in definition.order
+    }

@@ -1,0 +1,129 @@
+"""The screen for three in the morning, `saga status`: what lives, what waits for whom, what halted, what one can type.
+
+Rules of this file: a function from `saga.surfaces.standing.Standing` to text; no store, no clock. A line that begins with ✗
+is one that somebody should read; without one there is nothing to do.
+"""
+
+from collections.abc import Mapping
+
+from saga.core.states import Direction, SagaStatus
+from saga.core.steps import ROLLBACK
+from saga.fulfilment.money import is_known_currency, shown
+from saga.surfaces.attempts import in_words
+from saga.surfaces.reading import WorkerReading
+from saga.surfaces.render import DASH, clock_time, duration, one_line, typed
+from saga.surfaces.standing import FOLDED, HALTED_SHOWN, NAMED, Day, HaltedGroup, Standing, WaitingGroup
+
+WORKERS_SHOWN = 8
+GROUPS_SHOWN = 10
+QUEUES_SHOWN = 6
+
+
+def status_page(now: Standing) -> str:
+    """The whole screen."""
+    since = f", oldest due {duration(now.oldest_due_s)}" if now.due_count else ""
+    lines = [_live(now), _today(now.today), f"due now {now.due_count:,}{since}"]
+    lines += _workers(now)
+    for group in now.waiting[:GROUPS_SHOWN]:
+        lines += _waiting(group)
+    if now.folded_count >= FOLDED:
+        lines.append(f"  (waiting: looked for in the {FOLDED:,} live sagas that were accepted first)")
+    if now.unreadable_count:
+        sagas = "saga" if now.unreadable_count == 1 else "sagas"
+        lines.append(f"✗ {now.unreadable_count:,} live {sagas} whose journal cannot be read → saga audit")
+    for halted in now.halted_groups:
+        lines += _halted(halted, now)
+    if now.looked_since is not None:
+        since = now.looked_since.strftime("%Y-%m-%d %H:%M:%S")
+        lines.append(f"  (halted: looked for among sagas accepted since {since}; all: saga status --all)")
+    return "\n".join(lines)
+
+
+def _live(now: Standing) -> str:
+    number = now.counts
+    parts = [f"live {now.live_count:,}"]
+    parts += [f"{one} {number[one]:,}" for one in (SagaStatus.RUNNING, SagaStatus.COMPENSATING, SagaStatus.HALTED)]
+    if (oldest := now.oldest) is not None:
+        place = f" ({oldest.waits_at})" if oldest.waits_at else ""
+        parts.append(f"  oldest {duration(oldest.age_s)}  {one_line(oldest.entity)}{place}")
+    return "   ".join(parts)
+
+
+def _today(day: Day) -> str:
+    least = "" if day.is_whole else "at least "
+    share = f" ({_percent(day.compensated_percent)}, usual {_percent(day.usual_percent)})"
+    return f"today   {least}{day.accepted:,} accepted   {day.completed:,} completed   {day.compensated:,} compensated{share}"
+
+
+def _percent(value: float | None) -> str:
+    return DASH if value is None else f"{value:.1f} %"
+
+
+def _workers(now: Standing) -> list[str]:
+    alive = [worker for worker in now.workers if worker.is_alive]
+    gone = [worker for worker in now.workers if not worker.is_alive]
+    lines = [_worker(worker) for worker in [*gone, *alive[:WORKERS_SHOWN]]]
+    if (more := len(alive) - WORKERS_SHOWN) > 0:
+        lines.append(f"✓ and {more:,} more workers")
+    if not alive:
+        is_wanted = now.live_count > sum(group.count for group in now.halted_groups if not group.heals_itself)
+        lines.append("✗ no worker: type  saga worker  or  saga drain" if is_wanted else "no worker")
+    return lines
+
+
+def _worker(worker: WorkerReading) -> str:
+    where = f"worker {one_line(worker.host)} pid {worker.pid}"
+    if not worker.is_alive:
+        return f"✗ {where}, gone since {duration(worker.gone_s)}, not yet closed"
+    return f"✓ {where}, queues {_queues(worker.queues)}"
+
+
+def _queues(queues: list[str]) -> str:
+    """The queues, those of rollbacks in a word, and as many as a line holds."""
+    forward = [one_line(queue) for queue in queues if not queue.endswith(ROLLBACK)]
+    shown = forward or [one_line(queue) for queue in queues]
+    rest = " and their rollbacks" if 0 < len(forward) < len(queues) else ""
+    text = ", ".join(shown[:QUEUES_SHOWN]) or "all"
+    more = f" and {len(shown) - QUEUES_SHOWN:,} more" if len(shown) > QUEUES_SHOWN else ""
+    return f"{text}{more}{rest}"
+
+
+def _waiting(group: WaitingGroup) -> list[str]:
+    who = f"{group.participant}: " if group.participant else ""
+    things = "order" if group.order_count == group.count else "saga"
+    name = group.step if group.direction is Direction.ACTION else f"undo {group.step}"
+    wait = "waits" if group.count == 1 else "wait"
+    many = f"{group.count:,} {things}{'' if group.count == 1 else 's'}"
+    said = in_words(group.last_detail) if group.last_detail else str(group.last_outcome or DASH)
+    mark = "✗" if group.halted_count else "…"
+    is_now = group.next_in_s is not None and group.next_in_s <= 0
+    then = "now" if is_now else f"in {duration(group.next_in_s)}" if group.next_in_s is not None else DASH
+    return [
+        f"{mark} {who}{many} {wait} at {name}, last answer {said}, next try {then}",
+        f"    {_named(group.entities, group.count)}",
+    ]
+
+
+def _named(entities: list[str], count: int) -> str:
+    more = f" and {count - len(entities):,} more" if count > len(entities) else ""
+    return f"{', '.join(map(one_line, entities[:NAMED]))}{more}"
+
+
+def _halted(group: HaltedGroup, now: Standing) -> list[str]:
+    money = f"   {_money(group.money_minor)}" if group.money_minor else ""
+    least = "at least " if not group.heals_itself and len(now.halted) >= HALTED_SHOWN else ""
+    look = f", looked at again by itself at {clock_time(group.next_look_at)}" if group.next_look_at else ""
+    lines = [f"✗ halted {least}{group.count:,} {group.reason}{look}: {_named(group.entities, group.count)}{money}"]
+    if group.entities:
+        first = group.entities[0]
+        saga_id = next((one.saga_id for one in now.halted if one.entity == first), first)
+        show = f"saga show {typed(first, saga_id)}"
+        lines.append(f"    you: {show} · saga list --status halted --reason {group.reason}")
+    return lines
+
+
+def _money(sums: Mapping[str, int]) -> str:
+    return ", ".join(
+        shown(amount, currency) if is_known_currency(currency) else f"{amount:,} {currency}"
+        for currency, amount in sorted(sums.items())
+    )
