@@ -5,19 +5,19 @@ Rules of this file
 - A seed gives the same orders and the same fault script on every machine, so the oracle knows each order's one legal end.
 - A run has a home of its own, `<home>/demo-<seed>`, removed before it starts: nothing of an earlier run can colour the
   books, and they can be looked at afterwards.
-- The services run in one process of their own, so that they answer from a second core.
+- What a person does meanwhile (`saga.surfaces.demo_desk`) changes the end of no order but of those that are cancelled, and theirs
+  is known as well. Orders that were not handed over, because the person wanted no more, are not judged.
 - The audit comes when every order has ended; one that has not within `BOUND_S` is told, and the run fails.
 """
 
-import shutil
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
-from saga.clock import monotonic, sleep
+from saga.clock import monotonic
 from saga.core.states import SagaStatus
 from saga.errors import StoreUnavailable
 from saga.fulfilment.fulfil_order import fulfil_order
@@ -26,18 +26,17 @@ from saga.runtime.engine import fold
 from saga.settings import Settings, read_settings
 from saga.store.port import SagaFilter, Store
 from saga.surfaces.audit import AuditReport, Floor, audit
-from saga.surfaces.embedded import Stack, embedded
+from saga.surfaces.demo_following import cause_of
+from saga.surfaces.demo_stack import DemoStack, demo_stack
 from saga.surfaces.lookup import pages
-from saga.surfaces.submit import CALL_S, DirectIntake, await_ends, hand_over, session
+from saga.surfaces.submit import CALL_S, DirectIntake, Receipt, await_ends, hand_over, session
 from saga.testing.oracle import FaultScript, legal_ends
 
 BUSINESS_SHARE, TECHNICAL_SHARE = 0.2, 0.03
 BOUND_S = 180.0
-TICK_S = 0.25
+CANCELLED = "cancelled"
 STOCK_GROUP = 100
 CATALOGUE = tuple((f"SKU-{number:03d}", 250 + 175 * (number % 17)) for number in range(1, 41))
-_UNSET = dict.fromkeys(("database_url", "inventory_url", "tax_url", "shipping_url", "payment_url", "smtp_url"))
-"""What the environment may name and a demonstration never uses."""
 PLACES = (
     ("United Kingdom", "London", "EC1A 1BB"),
     ("Germany", "Berlin", "10115"),
@@ -48,24 +47,27 @@ PLACES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """How far the run is."""
+class Asked:
+    """What is to be shown."""
 
-    accepted: int
-    counts: dict[SagaStatus, int]
-    seconds: float
+    orders: int
+    seed: int
+    rate: float | None = None
+    """Orders a second; None: all at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demonstrated:
     """What came of it; `is_right` decides the exit code."""
 
+    asked: Asked
     orders: int
-    seed: int
+    """How many were handed over."""
     counts: dict[SagaStatus, int]
     causes: dict[str, int]
     seconds: float
     report: AuditReport
+    by_you: tuple[str, ...] = ()
 
     @property
     def ended(self) -> int:
@@ -83,9 +85,10 @@ class Demonstrated:
             "halted": self.counts[SagaStatus.HALTED],
             "seconds": round(self.seconds, 3),
             "violations": len(self.report.violations),
-            "seed": self.seed,
+            "seed": self.asked.seed,
             "not_ended": self.orders - self.ended,
             "causes": self.causes,
+            "by_you": list(self.by_you),
             "faults": dict(self.report.fired),
             "audit": self.report.to_json(),
         }
@@ -111,29 +114,83 @@ def _order(seed: int, number: int) -> Order:
     )
 
 
-def demonstrate(settings: Settings, count: int, seed: int, watch: Callable[[Snapshot, Store], None]) -> Demonstrated:
-    """Run it; `watch` is told how far it is about four times a second. Raises `StoreUnavailable` when a part does not
-    start."""
-    home = settings.home / f"demo-{seed}"
-    shutil.rmtree(home, ignore_errors=True)
-    own = settings.model_copy(update={**_UNSET, "home": home, "broker_url": "memory://"})
-    script = FaultScript(seed, business_share=BUSINESS_SHARE, technical_share=TECHNICAL_SHARE)
-    orders = [script.prepare(order) for order in orders_of(count, seed)]
-    with embedded(own, [fulfil_order], port=None) as stack:
+class Screen(Protocol):
+    """Whoever watches. `look` waits a quarter of a second by itself, so that a key is answered at once."""
+
+    def begin(self, run: "Run") -> None: ...
+
+    def look(self, run: "Run") -> None: ...
+
+    def end(self, run: "Run") -> None: ...
+
+
+@dataclass
+class Run:
+    """A demonstration that is under way."""
+
+    stack: DemoStack
+    asked: Asked
+    script: FaultScript
+    orders: Sequence[Order]
+    began: float
+    handed: list[Order] = field(default_factory=list)
+    """Those that were handed over: all of them, unless a person wanted no more."""
+    accepted: list[tuple[str, str]] = field(default_factory=list)
+    """Saga id and order id, in the order of acceptance."""
+    finishing: threading.Event = field(default_factory=threading.Event)
+    """Set: no more orders are accepted."""
+    cancelled: set[str] = field(default_factory=set)
+    """Order ids that a person cancelled before their point of no return."""
+    fired: Counter[str] = field(default_factory=Counter)
+    """What fired beside what the services count now: faults of replaced scripts, kills."""
+    by_you: list[str] = field(default_factory=list)
+    """What a person did, and what came of it."""
+
+    @property
+    def seconds(self) -> float:
+        return monotonic() - self.began
+
+    def counts(self) -> dict[SagaStatus, int]:
+        counts = self.stack.store.counts()
+        return {status: counts.get(status, 0) for status in SagaStatus}
+
+    def tell_faults(self, service: str, before: Sequence[Mapping[str, object]] = ()) -> None:
+        """Give a service its part of the script, behind the rules of `before`."""
+        order_ids = [order.order_id for order in self.orders]
+        rules = [*before, *self.script.rules(service, order_ids)]
+        url = f"{self.stack.urls[service]}/v1/faults"
+        answer = session().put(url, json={"seed": self.script.seed, "rules": rules}, timeout=CALL_S)
+        if answer.status_code >= 300:
+            raise StoreUnavailable(f"{service} answers {answer.status_code} to a fault script: {answer.text[:200]}")
+
+
+def demonstrate(settings: Settings, asked: Asked, screen: Screen) -> Demonstrated:
+    """Run it. Raises `StoreUnavailable` when a part does not start, or ends."""
+    script = FaultScript(asked.seed, business_share=BUSINESS_SHARE, technical_share=TECHNICAL_SHARE)
+    orders = [script.prepare(order) for order in orders_of(asked.orders, asked.seed)]
+    with demo_stack(settings, settings.home / f"demo-{asked.seed}") as stack:
         stock = script.stock_for(orders)
-        provide(stack.urls["inventory"], stock, seed)
-        tell_faults(stack.urls, script, [order.order_id for order in orders])
-        began = monotonic()
-        _run(stack, orders, began, watch)
-        seconds = monotonic() - began
-        causes = causes_of(stack.store)
-        floor = Floor({"*": count // 10})
-        ends = {order_id: (end.status, end.cause) for order_id, end in legal_ends(orders, script, stock).items()}
-        mails = read_settings().mail_folder
-        report = audit(stack.store, stack.definitions, stack.urls, mails, oracle=ends, floor=floor)
-        counts = stack.store.counts()
-    known = {status: counts.get(status, 0) for status in SagaStatus}
-    return Demonstrated(count, seed, known, causes, seconds, report)
+        provide(stack.urls["inventory"], stock, asked.seed)
+        run = Run(stack, asked, script, orders, monotonic())
+        for service in stack.urls:
+            run.tell_faults(service)
+        run.began = monotonic()
+        screen.begin(run)
+        _run(run, screen)
+        seconds = run.seconds
+        screen.end(run)
+        return _audited(run, stock, seconds)
+
+
+def _audited(run: Run, stock: Mapping[str, int], seconds: float) -> Demonstrated:
+    """Hold everything against what must have come of the orders that were handed over."""
+    legal, count = legal_ends(run.handed, run.script, stock), len(run.handed)
+    ends = {order_id: (end.status, end.cause) for order_id, end in legal.items()}
+    ends |= dict.fromkeys(run.cancelled, (SagaStatus.COMPENSATED, CANCELLED))
+    stack, floor = run.stack, Floor({"*": count // 10}, run.fired)
+    report = audit(stack.store, stack.definitions, stack.urls, read_settings().mail_folder, oracle=ends, floor=floor)
+    causes = causes_of(stack.store)
+    return Demonstrated(run.asked, count, run.counts(), causes, seconds, report, tuple(run.by_you))
 
 
 def provide(inventory_url: str, stock: dict[str, int], seed: int) -> None:
@@ -151,31 +208,48 @@ def provide(inventory_url: str, stock: dict[str, int], seed: int) -> None:
             raise StoreUnavailable(f"inventory answers {answer.status_code} to a provision: {answer.text[:200]}")
 
 
-def tell_faults(urls: Mapping[str, str], script: FaultScript, order_ids: Sequence[str]) -> None:
-    """Give each service its part of the script."""
-    for service, url in urls.items():
-        rules = script.rules(service, order_ids)
-        answer = session().put(f"{url}/v1/faults", json={"seed": script.seed, "rules": rules}, timeout=CALL_S)
-        if answer.status_code >= 300:
-            raise StoreUnavailable(f"{service} answers {answer.status_code} to a fault script: {answer.text[:200]}")
+@dataclass(frozen=True, slots=True)
+class _Noting:
+    """The intake, which notes what it took."""
+
+    intake: DirectIntake
+    accepted: list[tuple[str, str]]
+
+    def submit(self, order: Order) -> Receipt:
+        receipt = self.intake.submit(order)
+        self.accepted.append((receipt.saga_id, order.order_id))
+        return receipt
+
+    def status(self, saga_id: str) -> tuple[SagaStatus, bool]:
+        return self.intake.status(saga_id)
 
 
-def _run(stack: Stack, orders: list[Order], began: float, watch: Callable[[Snapshot, Store], None]) -> None:
-    intake = DirectIntake(stack.store, stack.starter, fulfil_order, stack.publish)
+def _paced(run: Run) -> Iterator[Order]:
+    """The orders, so many a second, until no more are accepted."""
+    rate = run.asked.rate
+    for number, order in enumerate(run.orders):
+        if run.finishing.wait(0 if rate is None else max(0.0, number / rate - run.seconds)):
+            return
+        run.handed.append(order)
+        yield order
+
+
+def _run(run: Run, screen: Screen) -> None:
+    stack = run.stack
+    intake = _Noting(DirectIntake(stack.store, stack.starter, fulfil_order, stack.publisher.publish), run.accepted)
     errors: list[StoreUnavailable] = []
 
     def submit() -> None:
         try:
-            await_ends(intake, hand_over(orders, intake), bound_s=BOUND_S)
+            await_ends(intake, hand_over(_paced(run), intake), bound_s=BOUND_S)
         except StoreUnavailable as error:
             errors.append(error)
 
     submitting = threading.Thread(target=submit, name="saga-demo-orders", daemon=True)
     submitting.start()
     while submitting.is_alive():
-        sleep(TICK_S)
-        counts = dict(stack.store.counts())
-        watch(Snapshot(sum(counts.values()), counts, monotonic() - began), stack.store)
+        screen.look(run)
+        stack.worker.check()
     if errors:
         raise errors[0]
 
@@ -186,5 +260,5 @@ def causes_of(store: Store) -> dict[str, int]:
     for row in pages(store, SagaFilter(statuses=(SagaStatus.COMPENSATED,))):
         state, _, _ = fold(store.load([row.saga_id])[row.saga_id])
         if state.cause is not None:
-            causes[state.cause.detail or state.cause.cause] += 1
+            causes[cause_of(state.cause)] += 1
     return dict(sorted(causes.items()))

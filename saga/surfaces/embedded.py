@@ -1,4 +1,4 @@
-"""Everything in one process: the one assembly behind `saga dev`, `saga demo`, `saga api`, `saga drain` and the tests.
+"""Everything in one process: the one assembly behind `saga dev`, `saga api`, `saga drain` and the tests.
 
 Rules of this file
 ------------------
@@ -40,6 +40,7 @@ from saga.store import schema
 from saga.store.connecting import sqlite_path
 from saga.store.opening import open_store
 from saga.store.port import Store
+from saga.surfaces.database_named import database_named
 from saga.surfaces.folders import made_home, made_journal_folder, refuse_unwritable_journal
 from saga.surfaces.mocks import mocks_for, serve_mock
 from saga.surfaces.participants import running_services
@@ -87,10 +88,13 @@ def opened_store(settings: Settings, *, pool_size: int = 4) -> Store:
         schema.upgrade(url)
         return open_store(url, pool_size=pool_size)
     refuse_unwritable_journal(settings)
-    if (revision := schema.current(url)) != schema.head():
+    with database_named(settings):
+        revision = schema.current(url)
+    if revision != schema.head():
         state = f"is at revision {revision}" if revision else "has no tables of saga"
         raise UsageError(f"the database {state}, this release needs {schema.head()}: type  saga db upgrade")
-    return open_store(url, pool_size=pool_size)
+    with database_named(settings):
+        return open_store(url, pool_size=pool_size)
 
 
 def missing_file(settings: Settings) -> Path | None:

@@ -9,7 +9,7 @@ must reach it last), is ended by its own id, and ends by itself when this proces
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from saga.bundled import place_of
@@ -25,15 +25,17 @@ def services_command(*words: str) -> list[str]:
 
 
 @contextmanager
-def running_services(names: Sequence[str], folder: Path) -> Iterator[dict[str, str]]:
-    """Name to address while the block runs."""
+def running_services(names: Sequence[str], folder: Path, log: Path | None = None) -> Iterator[dict[str, str]]:
+    """Name to address while the block runs. What they have to say goes to the file `log`, else to this process's stderr."""
     folder.mkdir(parents=True, exist_ok=True)
-    process = subprocess.Popen(
-        services_command("all", "--data", str(folder), "--end-with-parent"),
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    with log.open("ab") if log is not None else nullcontext() as errors:
+        process = subprocess.Popen(
+            services_command("all", "--data", str(folder), "--end-with-parent"),
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
     try:
         urls = _addresses(process)
         yield {name: url for name, url in urls.items() if name in names}
