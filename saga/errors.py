@@ -95,6 +95,10 @@ class StoreUnavailable(SagaError):
     """The database did not answer; nothing is known to be stored. The same call may be repeated: it is idempotent."""
 
 
+class BrokerRefuses(SagaError):
+    """The broker answers and does not let us in: user, password, virtual host or database are for a person to mend."""
+
+
 class DataRefused(SagaError):
     """The database refused the value itself (a NUL byte, a number out of range): repeating cannot help."""
 

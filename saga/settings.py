@@ -120,7 +120,7 @@ HttpUrl = Annotated[str, AfterValidator(_checked_address)]
 DatabaseUrl = Annotated[
     str,
     _fits(
-        r"(?s:(postgres|postgresql|postgresql\+psycopg|sqlite|sqlite\+pysqlite|memory)://.*)",
+        r"(?s:(postgres|postgresql|postgresql\+psycopg|memory)://.*|sqlite(\+pysqlite)?:///(?!:memory:$).+)",
         "a database is postgresql://user@host/database, sqlite:///path/to/file or memory://",
     ),
     AfterValidator(_checked_url),
@@ -181,6 +181,11 @@ class Settings(BaseSettings):
         return self.mailbox or self.home / "mailbox"
 
     @property
+    def mail_setting(self) -> str:
+        """The variable that names that folder."""
+        return f"{PREFIX}MAILBOX" if self.mailbox else f"{PREFIX}HOME"
+
+    @property
     def participant_urls(self) -> dict[str, str]:
         """Connector name to address without a slash at the end, for the participants whose address is set: any
         connector's is `SAGA_<NAME>_URL`, its name in capitals."""
@@ -192,6 +197,19 @@ class Settings(BaseSettings):
             "payment": self.payment_url,
         }
         return {name: url.rstrip("/") for name, url in urls.items() if url}
+
+
+def masked(url: str) -> str:
+    """The URL of a database or broker for people: without its password, and without what stands behind `?`.
+
+    A password with a '/', '?' or '#' in clear is cut in the middle by every reader of URLs; then only the scheme is shown.
+    """
+    parts = urlsplit(url)
+    if "@" in url and "@" not in parts.netloc:
+        return f"{parts.scheme}://..."
+    login, at, place = parts.netloc.rpartition("@")
+    user, colon, _ = login.partition(":")
+    return f"{parts.scheme}://{user}{':***' if colon else ''}{at}{place}{parts.path}"
 
 
 OWN = frozenset(f"{PREFIX}{name.upper()}" for name in Settings.model_fields if name != "connector_urls")

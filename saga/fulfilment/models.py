@@ -51,30 +51,43 @@ def _text(length: int) -> StringConstraints:
     return StringConstraints(min_length=1, max_length=length)
 
 
+ID = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"
+CURRENCY = r"^[A-Z]{3}$"
+EMAIL = r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$"
+IN_WORDS = {
+    ID: "must be 1 to 64 letters, digits, '.', '_' and '-', with a letter, a digit or '_' first, as in SO-1001",
+    CURRENCY: "must be a currency of ISO 4217, three capitals, as in GBP",
+    EMAIL: "must be an address of letters, digits and the usual signs, with one '@', as in ada@example.org",
+}
+"""The rules of an order that a person cannot read from the pattern."""
+_PATTERN_RULES = {f"String should match pattern '{pattern}'": words for pattern, words in IN_WORDS.items()}
+
 Printable = AfterValidator(_printable)
-Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$")]
+Id = Annotated[str, StringConstraints(pattern=ID)]
 """It becomes part of paths, file names and command lines, so it begins with neither a dot nor a dash."""
 Reference = Annotated[str, _text(128), Printable]
 """An id that a participant gave."""
 Text = Annotated[str, _text(200), Printable]
 Country = Annotated[str, _text(64), Printable]
-Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), AfterValidator(_currency)]
+Currency = Annotated[str, StringConstraints(pattern=CURRENCY), AfterValidator(_currency)]
 Email = Annotated[
     str,
-    StringConstraints(
-        max_length=254,
-        pattern=r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$",
-    ),
+    StringConstraints(max_length=254, pattern=EMAIL),
 ]
 Yes = Annotated[bool, AfterValidator(_true)]
 Amount = Annotated[int, Field(ge=0, le=AMOUNT_MAX)]
+
+
+def in_words(message: str) -> str:
+    """A rule as a validation error says it, for a person: a pattern in words, and no word on how it was found out."""
+    return _PATTERN_RULES.get(message) or message.removeprefix("Value error, ")
 
 
 def broken_rules(error: ValidationError, *, whole: str = "the order") -> str:
     """What a person needs of a validation error: each field and the rule it breaks, at most five. A rule that is broken by
     no field, such as that of being JSON, stands under the name of the `whole`."""
     rules = [
-        ": ".join(filter(None, (".".join(map(str, one["loc"])) or whole, one["msg"])))
+        ": ".join(filter(None, (".".join(map(str, one["loc"])) or whole, in_words(one["msg"]))))
         for one in error.errors(include_url=False)
     ]
     more = f"; and {len(rules) - 5} more" if len(rules) > 5 else ""

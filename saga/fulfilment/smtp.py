@@ -80,8 +80,13 @@ class MailServer:
         user, password = unquote(parts.username or ""), unquote(parts.password or "")
         return cls(security, parts.hostname or "", parts.port or PORTS[security], user, password)
 
+    @property
+    def place(self) -> str:
+        """Where it is, for people: without user and password."""
+        return f"{self.security}://{self.host}:{self.port}"
+
     def __repr__(self) -> str:
-        return f"MailServer({self.security}://{self.host}:{self.port})"
+        return f"MailServer({self.place})"
 
 
 def send(server: MailServer, message: EmailMessage, recipient: str, *, bound_s: float = SEND_S) -> None:

@@ -2,9 +2,9 @@
 
 from email.message import EmailMessage
 
-from saga.errors import Rejected
+from saga.errors import NotSent, Rejected
 from saga.fulfilment import mailbox, smtp
-from saga.settings import read_settings
+from saga.settings import Settings, read_settings
 
 
 def sender() -> str:
@@ -16,11 +16,20 @@ def tell(message: EmailMessage, address: str | None, key: str) -> None:
     """At least once: a repeat is the same mail by its Message-ID, which is made of the key.
 
     Raises what `saga.fulfilment.smtp.send` raises, and `Rejected` `no_address` when a server is set and there is no address.
+    A mailbox that cannot be written (a full disk, a folder that is none) is `NotSent`, with the setting that names it.
     """
     settings = read_settings()
     if settings.smtp_url is None:
-        mailbox.put(settings.mail_folder, key, message)
+        _keep(settings, key, message)
     elif address is None:
         raise Rejected("no_address")
     else:
         smtp.send(smtp.MailServer.of(settings.smtp_url), message, address)
+
+
+def _keep(settings: Settings, key: str, message: EmailMessage) -> None:
+    try:
+        mailbox.put(settings.mail_folder, key, message)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise NotSent(f"{settings.mail_setting}: no mail can be put into {settings.mail_folder}: {why}") from error

@@ -1,12 +1,18 @@
 """The folder of a SQLite journal: made where it is missing, and refused by name before a database meets what it cannot write."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
+from saga.core.definition import Saga
 from saga.errors import UsageError
 from saga.settings import Settings
 from saga.store.connecting import sqlite_path
+
+TELLING = {"fulfil_order": "confirm_order", "return_order": "confirm_return"}
+"""The sagas of the product that send mails, and the step of each that does."""
 
 
 def made_home(settings: Settings) -> None:
@@ -23,6 +29,22 @@ def made_journal_folder(settings: Settings) -> None:
         _make_writable(path.parent, setting)
         if path.exists() and not os.access(path, os.W_OK):
             raise UsageError(f"{setting}: the file {path.absolute()} cannot be written")
+
+
+def refuse_unwritable_mailbox(
+    settings: Settings, sagas: Iterable[Saga[Any]], queues: frozenset[str] | None = None
+) -> None:
+    """Whoever tells customers (one of `sagas`, on one of `queues`; None: on all) and has no mail server puts mails into a
+    folder. Raises `UsageError` when that cannot be. Nothing is made: the first mail does that."""
+    told_on = {step.queue for saga in sagas for step in saga.order if step.name == TELLING.get(saga.name)}
+    if settings.smtp_url is not None or not (told_on if queues is None else told_on & queues):
+        return
+    folder = (settings.mailbox or settings.home).absolute()
+    existing = next(it for it in (folder, *folder.parents) if os.path.lexists(it))
+    if not existing.is_dir():
+        raise UsageError(f"{settings.mail_setting}: {folder} cannot be a folder: {existing} is none")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UsageError(f"{settings.mail_setting}: the folder {folder} cannot be written: permission denied")
 
 
 def refuse_unwritable_journal(settings: Settings) -> None:

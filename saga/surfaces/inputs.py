@@ -1,7 +1,8 @@
-"""Text in the JSON of an input that no journal can hold, found before anything is stored.
+"""What is wrong with the JSON of an input beyond the rules of its model, found before anything is stored.
 
 PostgreSQL stores neither a NUL character nor half of a surrogate pair; what one database refuses is refused for all, and
-with the name of the field, which the database does not know.
+with the name of the field, which the database does not know. A name that stands twice in one object is refused, because a
+parser takes the last in silence.
 """
 
 import json
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from saga.errors import UsageError
+from saga.fulfilment.json_text import DOUBLED, doubled_names
 
 SURROGATES = range(0xD800, 0xE000)
 
@@ -22,6 +24,13 @@ def refuse_unstorable(text: str, what: str) -> None:
         value = text if any(ord(letter) in SURROGATES for letter in text) else None
     if faults := [fault for place, word in _words(value) for fault in _faults(place, word)]:
         raise UsageError(f"{what}: {'; '.join(faults[:5])}")
+
+
+def refuse_doubled(text: str, what: str) -> None:
+    """Raises `UsageError` naming what stands twice in one object of the JSON in `text`."""
+    if places := doubled_names(text):
+        shown = (place if place.isprintable() else repr(place)[1:-1] for place in places)
+        raise UsageError(f"{what}: {'; '.join(f'{place}: {DOUBLED}' for place in shown)}")
 
 
 def _words(value: Any) -> Iterator[tuple[str, str]]:

@@ -28,6 +28,7 @@ from saga.errors import (
     SagaNotFound,
     StoreUnavailable,
 )
+from saga.fulfilment.models import in_words
 from saga.log import logger
 from saga.surfaces.contract import URN
 
@@ -46,10 +47,14 @@ CODES: dict[str, tuple[int, str]] = {
     "method_not_allowed": (405, "This method is not offered here"),
     "duplicate_order": (409, "The order has a saga already"),
     "past_no_return": (409, "The order is past the point of no return"),
+    "cancel_instead": (409, "The order has not come to its point of no return: it can be cancelled"),
+    "not_completed": (409, "The order has not completed yet"),
+    "rolled_back": (409, "The order is rolled back: nothing of it can come back"),
     "changed": (412, "The order is no longer as the caller has seen it"),
     "too_large": (413, "The body is too large"),
     "not_offered_type": (415, "The body is of a type that is not accepted"),
     "invalid": (422, "The request breaks a rule"),
+    "exceeds_sold": (422, "More is to come back than was sold and is left"),
     "key_reused": (422, "The Idempotency-Key belongs to another request"),
     "internal": (500, "The request could not be answered"),
     "journal_unreadable": (500, "The journal of this saga cannot be read by this release"),
@@ -97,6 +102,7 @@ class Problem(BaseModel):
     detail: str
     errors: list[FieldError] | None = None
     saga_id: str | None = Field(default=None, description="the saga that stands in the way")
+    links: dict[str, str] | None = Field(default=None, description="what can be asked for instead, by name")
 
 
 class Refusal(Exception):
@@ -109,17 +115,19 @@ class Refusal(Exception):
         errors: Sequence[FieldError] = (),
         *,
         saga_id: str | None = None,
+        links: Mapping[str, str] | None = None,
         retry_after_s: int | None = None,
     ) -> None:
         super().__init__(code, detail)
         self.code, self.detail, self.errors, self.saga_id = code, detail, list(errors), saga_id
+        self.links = dict(links or {})
         self.headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
 
 
 def field_errors(found: Sequence[Mapping[str, Any]], *, whole: str) -> list[FieldError]:
     """Pydantic's errors as fields and rules, the first `ERRORS_SHOWN` of them; `whole` names the field of no path."""
     return [
-        FieldError(field=_shown(".".join(map(str, one["loc"])) or whole), rule=str(one["msg"]))
+        FieldError(field=shown_name(".".join(map(str, one["loc"])) or whole), rule=in_words(str(one["msg"])))
         for one in found[:ERRORS_SHOWN]
     ]
 
@@ -147,7 +155,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _internal)
 
 
-def _shown(name: str) -> str:
+def shown_name(name: str) -> str:
+    """The name of a field, which may come from outside: cut, and without what is not printable."""
     cut = name if len(name) <= FIELD_LENGTH_SHOWN else f"{name[:FIELD_LENGTH_SHOWN]}…"
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in cut)
 
@@ -158,6 +167,7 @@ def _problem(
     *,
     errors: Sequence[FieldError] = (),
     saga_id: str | None = None,
+    links: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     status, title = CODES[code]
@@ -169,6 +179,7 @@ def _problem(
         detail=detail,
         errors=list(errors) or None,
         saga_id=saga_id,
+        links=dict(links or {}) or None,
     )
     # A refused body may still be on its way: this connection is not used again.
     closing = {"Connection": "close"} if status == 413 else {}
@@ -183,7 +194,12 @@ def _problem(
 def _refused(_: Request, refusal: Exception) -> JSONResponse:
     assert isinstance(refusal, Refusal)
     return _problem(
-        refusal.code, refusal.detail, errors=refusal.errors, saga_id=refusal.saga_id, headers=refusal.headers
+        refusal.code,
+        refusal.detail,
+        errors=refusal.errors,
+        saga_id=refusal.saga_id,
+        links=refusal.links,
+        headers=refusal.headers,
     )
 
 

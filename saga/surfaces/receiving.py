@@ -10,9 +10,10 @@ from typing import TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
+from saga.fulfilment.json_text import DOUBLED, doubled_names
 from saga.surfaces.contract import BODY_MAX
 from saga.surfaces.describing import KEY_HEADER
-from saga.surfaces.problems import FieldError, Refusal, broken, field_errors
+from saga.surfaces.problems import FieldError, Refusal, broken, field_errors, shown_name
 
 KEY = re.compile(r"[!-~]{1,255}")
 Wanted = TypeVar("Wanted", bound=BaseModel)
@@ -43,7 +44,9 @@ def request_key(request: Request) -> str:
     """The Idempotency-Key of a request that needs one."""
     key = optional_key(request)
     if key is None:
-        raise Refusal("key_missing", f"send {KEY_HEADER}: a new one for each order, the same one for each repeat")
+        raise Refusal(
+            "key_missing", f"send {KEY_HEADER}: a new one for each order or return, the same one for each repeat"
+        )
     return key
 
 
@@ -59,7 +62,10 @@ def optional_key(request: Request) -> str | None:
 
 
 def parsed(body: bytes, model: type[Wanted]) -> Wanted:
-    """The body as a model, strictly."""
+    """The body as a model, strictly. Of two equal names in one object a parser would take the last in silence."""
+    if doubled := doubled_names(body):
+        shown = [FieldError(field=shown_name(place), rule=DOUBLED) for place in doubled]
+        raise Refusal("invalid", broken(len(doubled)), shown)
     try:
         return model.model_validate_json(body)
     except ValidationError as error:

@@ -6,16 +6,19 @@ from typing import Any
 from saga.core.definition import Saga
 from saga.settings import Settings
 from saga.surfaces.embedded import addresses, limits_of, opened_store, registered, url_of
+from saga.surfaces.publishing import refuse_bad_broker
 
 
 def work(settings: Settings, sagas: Sequence[Saga[Any]], queues: frozenset[str] | None) -> int:
     """Run until SIGTERM or ctrl-C, steps in flight ending first; the exit code.
 
     Definitions are compared with the stored ones before anything starts. Raises `FingerprintChanged` when none is left,
-    `UsageError` or `StoreUnavailable` when the database cannot be worked on.
+    `UsageError` or `StoreUnavailable` when the database cannot be worked on, `UsageError` or `BrokerRefuses` for a broker
+    that somebody has to mend.
     """
     from saga.runtime.celery import attach, make_app, run_worker
 
+    refuse_bad_broker(settings)
     store = opened_store(settings, pool_size=1)
     try:
         definitions, _ = registered(store, sagas)

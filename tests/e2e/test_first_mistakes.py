@@ -176,3 +176,56 @@ def test_a_definition_without_a_saga_is_not_found(tmp_path: Path, output: str, o
     assert done.err == "saga: no saga of a definition place_ordr; there are: place_order\n"
     none_halted = place.run("list", "-d", "place_order", "--status", "halted", "-o", output)
     assert (none_halted.code, none_halted.err) == (0, "")
+
+
+@pytest.mark.parametrize("command", [["dev"], ["worker"], ["drain"]])
+def test_a_mailbox_that_cannot_be_written(tmp_path: Path, command: list[str]) -> None:
+    """Said by whoever would put mails there, before an order is paid; a saga of one's own sends none."""
+    shutil.copy(EXAMPLES / "shop.py", tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "closed").mkdir(mode=0o500)
+    for mailbox, says in (
+        (tmp_path / "file", f"{tmp_path / 'file'} cannot be a folder: {tmp_path / 'file'} is none"),
+        (tmp_path / "file" / "mails", f"{tmp_path / 'file' / 'mails'} cannot be a folder: {tmp_path / 'file'} is none"),
+        (tmp_path / "closed", f"the folder {tmp_path / 'closed'} cannot be written: permission denied"),
+        (tmp_path / "closed" / "mails", f"the folder {tmp_path / 'closed' / 'mails'} cannot be written: permission"),
+    ):
+        done = unprivileged(Place(tmp_path, tmp_path / "home", {"SAGA_MAILBOX": str(mailbox)}), *command)
+        assert (done.code, done.out) == (2, ""), done.err
+        assert done.err.startswith(f"saga: SAGA_MAILBOX: {says}")
+    own = Place(tmp_path, tmp_path / "home", {"SAGA_MAILBOX": str(tmp_path / "file")})
+    assert own.run("drain", SHOP).code == 0
+
+
+def test_a_name_that_stands_twice(tmp_path: Path) -> None:
+    """A parser takes the last in silence: of a file the order is refused, of `start` the input, both by the field."""
+    place = Place(EXAMPLES, tmp_path / "home")
+    twice = json.dumps(order("SO-1")).replace('"quantity": 2', '"quantity": 2, "quantity": 20')
+    done = place.run("orders", "submit", "-", "-o", "json", given=twice)
+    assert (done.code, json.loads(done.out)["submitted"]) == (2, 0), done.err
+    assert "lines.0.quantity: stands twice in its object" in done.out
+    started = place.run("start", SHOP, INPUT.replace('"sku"', '"card": "declined", "sku"'))
+    assert (started.code, started.out) == (2, "")
+    assert started.last_line == "saga: input of place_order: card: stands twice in its object; write it once"
+
+
+def test_an_order_that_goes_over_several_lines(tmp_path: Path) -> None:
+    """One line says so; it is not refused once for each of its lines."""
+    (tmp_path / "orders.json").write_text(json.dumps(order("SO-1"), indent=2))
+    done = Place(tmp_path, tmp_path / "home").run("orders", "submit", "orders.json")
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert (
+        done.last_line
+        == "saga: orders.json: looks like JSON over several lines; write one order a line, as jq -c . does"
+    )
+
+
+def test_a_rule_is_said_in_words(tmp_path: Path) -> None:
+    """No regular expression: the field, the rule and an example."""
+    place = Place(tmp_path, tmp_path / "home", {"COLUMNS": "200"})
+    given = json_lines([order("SO 1", currency="gbp", email="nobody")])
+    done = place.run("orders", "submit", "-", given=given)
+    words = " ".join(done.out.split())
+    assert "order_id: must be 1 to 64 letters, digits, '.', '_' and '-'" in words
+    assert "as in SO-1001; currency: must be a currency of ISO 4217, three capitals, as in GBP; email: must be" in words
+    assert "^" not in words

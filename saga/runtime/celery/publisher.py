@@ -38,10 +38,12 @@ class Publisher:
     """Sends hints for one process; `publish` and `close` may be called from any thread.
 
     `ids_per_message` is 32 for a fleet of process drivers; with 1 each task body of the task driver has one node.
+    `broker` is what the log calls it when it is away, if it has a name that a person knows.
     """
 
-    def __init__(self, app: Celery, *, ids_per_message: int = IDS_PER_MESSAGE) -> None:
+    def __init__(self, app: Celery, *, ids_per_message: int = IDS_PER_MESSAGE, broker: str = "") -> None:
         self._app = app
+        self._broker = {"url": broker} if broker else {}
         self._ids_per_message = ids_per_message
         self._lock = threading.Lock()
         self._begin()
@@ -119,7 +121,7 @@ class Publisher:
 
     def _went_away(self, error: Exception) -> None:
         if not self._is_away:
-            logger.warning("broker_away", error=f"{type(error).__name__}: {error}")
+            logger.warning("broker_away", **self._broker, error=f"{type(error).__name__}: {error}")
         self._is_away = True
         while not self._queue.empty():
             if self._queue.get() is None:

@@ -8,6 +8,7 @@ from saga.errors import UsageError
 from saga.settings import Settings
 from saga.store import schema
 from saga.surfaces.cli.options import Output, OutputOption, put, put_one, settings_and_log
+from saga.surfaces.database_named import database_named
 from saga.surfaces.embedded import missing_file
 from saga.surfaces.folders import made_journal_folder, refuse_unwritable_journal
 
@@ -30,7 +31,8 @@ def upgrade(output: OutputOption = Output.TABLE) -> None:
     settings = settings_and_log()
     url = _url(settings)
     made_journal_folder(settings)
-    revision = schema.upgrade(url)
+    with database_named(settings):
+        revision = schema.upgrade(url)
     put_one(output, {"revision": revision}, f"the database is at {revision}")
 
 
@@ -45,7 +47,8 @@ def current(output: OutputOption = Output.TABLE) -> None:
     settings = settings_and_log()
     url, head = _url(settings), schema.head()
     refuse_unwritable_journal(settings)
-    found = None if missing_file(settings) else schema.current(url)
+    with database_named(settings):
+        found = None if missing_file(settings) else schema.current(url)
     text = f"at {found or 'nothing'}, this release needs {head}" + ("" if found == head else ": saga db upgrade")
     put_one(output, {"revision": found, "head": head}, text)
 

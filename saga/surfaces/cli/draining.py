@@ -26,6 +26,7 @@ from saga.surfaces.cli.options import (
 from saga.surfaces.cli.running import GAVE_UP, giving_up, until_stopped
 from saga.surfaces.draining import Left, left_of, stops_by
 from saga.surfaces.embedded import Stack, embedded
+from saga.surfaces.folders import refuse_unwritable_mailbox
 
 LONG_WAIT = timedelta(seconds=5)
 STOPS = (SagaStatus.COMPLETED, SagaStatus.COMPENSATED, SagaStatus.HALTED)
@@ -85,6 +86,7 @@ def drain(
     """
     with until_stopped() as stopped:
         settings, sagas = settings_and_log(), definitions_named(definitions, more)
+        refuse_unwritable_mailbox(settings, sagas)
         gave_up = threading.Event()
         broken = giving_up(gave_up, stopped)
         with embedded(settings, sagas, port=None, with_broker=False, broken=broken) as stack:

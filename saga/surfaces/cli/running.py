@@ -27,8 +27,9 @@ from saga.surfaces.cli.options import (
     settings_and_log,
 )
 from saga.surfaces.embedded import HOST, Stack, embedded, opened_store, registered, serving_api, stocked_sku_count
+from saga.surfaces.folders import refuse_unwritable_mailbox
 from saga.surfaces.participants import services_command
-from saga.surfaces.publishing import publisher
+from saga.surfaces.publishing import publisher, refuse_bad_broker
 
 GAVE_UP = "saga: every thread hangs in a step beyond its deadline; its sagas are given back, start this again"
 SERVICES = ("inventory", "tax", "shipping", "payment")
@@ -79,8 +80,10 @@ def dev(
     """
     with until_stopped() as stopped:
         sagas = definitions_named(definitions, more)
-        gave_up = threading.Event()
-        with embedded(settings_and_log(), sagas, port=port, broken=giving_up(gave_up, stopped)) as stack:
+        settings, gave_up = settings_and_log(), threading.Event()
+        refuse_unwritable_mailbox(settings, sagas)
+        refuse_bad_broker(settings)
+        with embedded(settings, sagas, port=port, broken=giving_up(gave_up, stopped)) as stack:
             stocked = stocked_sku_count(stack)
             put_one(output, _facts(stack, stocked), _introduction(stack, stocked))
             stopped.wait()
@@ -139,6 +142,7 @@ def api(
     """
     with until_stopped() as stopped, ExitStack() as parts:
         settings, sagas = settings_and_log(), definitions_named(definitions, more)
+        refuse_bad_broker(settings)
         store = opened_store(settings)
         parts.callback(store.close)
         known, _ = registered(store, sagas)
@@ -178,6 +182,7 @@ def worker(
         has |= {f"{name}.rollback" for name in has}
         if not wanted or wanted - has:
             raise UsageError(f"--queues {queues!r}: the definitions have {', '.join(sorted(has))}")
+    refuse_unwritable_mailbox(settings, sagas, wanted)
     with stopping() as stop:
         code = work(settings, sagas, wanted)
     # Celery calls an end by ctrl-C a failure; here it is the way to end.

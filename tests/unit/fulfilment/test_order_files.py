@@ -34,7 +34,7 @@ def test_json_lines_are_orders_or_refusals(tmp_path: Path) -> None:
     assert isinstance(first, Order)
     assert isinstance(second, Refused)
     assert second.reference == "line 3"
-    assert second.reason.startswith("order_id: String should match pattern")
+    assert second.reason.startswith("order_id: must be 1 to 64 letters, digits")
     assert isinstance(third, Refused)
     assert third.reason.startswith("the line: Invalid JSON")
     assert isinstance(fourth, Order)

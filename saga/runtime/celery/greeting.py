@@ -1,0 +1,49 @@
+"""One look at a broker before anything relies on it: a URL that means nothing, and a broker that refuses who we are.
+
+Rules of this file: a broker that is away is none of its affair, since everything goes on without one; what a person has to
+mend is. Who was refused is told by the name of the error's class, because the libraries of the brokers are installed only
+where they are used. A password never gets into a message.
+"""
+
+from kombu import Connection
+
+from saga.errors import BrokerRefuses, UsageError
+
+GREETING_S = 2.0
+REFUSALS = frozenset({"AccessRefused", "NotAllowed", "AuthenticationError", "NoPermissionError", "ResponseError"})
+"""Of amqp: login, virtual host. Of redis: password, rights, number of the database."""
+GREETED = frozenset({"amqp", "amqps", "pyamqp", "redis", "rediss"})
+"""The schemes whose brokers are asked; of the others only the URL is read."""
+
+
+def checked_broker(broker_url: str, setting: str) -> None:
+    """Raises `UsageError` naming `setting` for a URL that no library here can read. Connects to nothing."""
+    scheme = broker_url.partition(":")[0]
+    try:
+        with Connection(broker_url) as connection:
+            _ = connection.transport
+            database = connection.virtual_host.strip("/")
+    except ImportError as error:
+        raise UsageError(f"{setting}: {scheme}:// needs a package that is not installed: {error.name}") from error
+    except (ValueError, KeyError) as error:
+        raise UsageError(f"{setting}: {error}") from error
+    if scheme in {"redis", "rediss"} and database and not database.isdecimal():
+        raise UsageError(f"{setting}: a database of Redis is a number, as in redis://host:6379/0")
+
+
+def greeted_broker(broker_url: str, setting: str) -> None:
+    """Connect once. Raises `UsageError` as `checked_broker` does, `BrokerRefuses` when it answers and refuses us. Takes `GREETING_S` at most where nobody answers, a slow name server aside."""
+    checked_broker(broker_url, setting)
+    if broker_url.partition(":")[0] not in GREETED:
+        return
+    kind = "redis" if broker_url.startswith("redis") else "amqp"
+    names = ("socket_timeout", "socket_connect_timeout") if kind == "redis" else ("read_timeout", "write_timeout")
+    options = dict.fromkeys(names, GREETING_S)
+    with Connection(broker_url, connect_timeout=GREETING_S, transport_options=options, heartbeat=0) as connection:
+        try:
+            transport = connection.transport
+            transport.close_connection(transport.establish_connection())  # `connect` would try twice, with a pause
+        except (*connection.connection_errors, *connection.channel_errors) as error:
+            if any(cause.__name__ in REFUSALS for cause in type(error).__mro__):
+                reason = getattr(error, "reply_text", None) or str(error)
+                raise BrokerRefuses(f"{setting}: {connection.as_uri()} refuses: {reason}") from error
