@@ -72,6 +72,7 @@ BROAD_EXCEPT_ALLOWED: dict[tuple[str, str], str] = {
     ("saga/runtime/executor.py", "_run_function"): "the user's function step is called",
     ("saga/runtime/executor.py", "_raised"): "the user's classifier is called",
     ("saga/surfaces/finding.py", "_import"): "the user's module is imported",
+    ("saga/surfaces/cli/completing.py", "references"): "a shell asks in the middle of a line: no candidate, no report",
     ("saga/runtime/engine.py", "row_of"): "the user's projection is called",
     ("saga/store/refusing.py", "keeping_decisions"): "a table of the user's is written, with whatever triggers it has",
     ("saga/store/refusing.py", "_apart"): "the same, for one saga",
