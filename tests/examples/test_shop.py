@@ -31,7 +31,7 @@ def test_shop_completes_and_compensates(tmp_path: Path) -> None:
     assert (bad.code, json.loads(bad.out)["status"]) == (1, "compensated"), bad.err
     assert "COMPENSATED" in page.out
     assert "declined" in page.out
-    assert "1st  compensated" in page.out
+    assert "1st compensated" in page.out
     assert books(place, "stock") == ["applied", "applied", "undone"]
     assert books(place, "bank") == ["applied", "rejected"]
 

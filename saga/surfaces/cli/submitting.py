@@ -108,7 +108,8 @@ def submit(
             if wait:
                 is_over &= _await(intake, tally, timeout_s)
         except SagaError:
-            _put_tally(output, tally, with_ends=False)  # of what went before; the error says why it is no more
+            if _is_told(tally):
+                _put_tally(output, tally, with_ends=False)  # of what went before; the error says why it is no more
             raise
     _put_tally(output, tally, with_ends=wait)
     if not tally.saga_ids:
@@ -145,7 +146,13 @@ def _hand_over(
             )
             meter.place = meter.size
         finally:
-            tell(tally, is_last=True)
+            if _is_told(tally):
+                tell(tally, is_last=True)
+
+
+def _is_told(tally: Tally) -> bool:
+    """Whether anything came of the file, so that an error has to say what stands and what does not."""
+    return bool(tally.saga_ids or tally.refused or tally.skipped)
 
 
 def _await(intake: DirectIntake | HttpIntake, tally: Tally, bound_s: float | None) -> bool:
