@@ -211,9 +211,16 @@ class TaxRequest(Given):
     lines: tuple[TaxedLine, ...]
 
 
+class LineTax(Answer):
+    sku: Id
+    tax_amount: Amount
+
+
 class TaxQuote(Answer):
     tax_amount: Amount
     currency: Currency
+    lines: tuple[LineTax, ...] = ()
+    """In the order of the request's lines; none from a service that says only the sum."""
 
 
 # Shipping.

@@ -1,5 +1,6 @@
 """How a return goes: the steps in their order, at the end of this file; above it, what each step asks for.
 
+Nobody is asked for a tax: what goes back is a share of what the order paid, and stands in the input (`return_of`).
 Before the refund everything can be undone: a return that the payment service refuses (more than was captured and not yet
 refunded) leaves no label behind. From the refund on it goes forward only: the pieces go back on the shelf, and the customer
 is told.
@@ -10,7 +11,7 @@ from saga.core.connector import Call
 from saga.core.definition import Saga, compensatable, pivot, readonly, retriable
 from saga.fulfilment import models as m
 from saga.fulfilment import telling
-from saga.fulfilment.connectors import buy_return_label, quote_tax, refund, restock, void_return_label
+from saga.fulfilment.connectors import buy_return_label, refund, restock, void_return_label
 from saga.fulfilment.return_mail import refund_notice
 from saga.fulfilment.returns import (
     Refund,
@@ -25,15 +26,8 @@ from saga.fulfilment.returns import (
 )
 
 
-def calculate_tax(wanted: ReturnOrder) -> Call[m.TaxQuote]:
-    lines = tuple(m.TaxedLine(sku=line.sku, amount=line.amount) for line in wanted.lines)
-    return quote_tax(
-        m.TaxRequest(order_id=wanted.order_id, country=wanted.country, currency=wanted.currency, lines=lines)
-    )
-
-
-def price_return(wanted: ReturnOrder, tax: m.TaxQuote) -> ReturnPrice:
-    return ReturnPrice.of(wanted, tax)
+def price_return(wanted: ReturnOrder) -> ReturnPrice:
+    return ReturnPrice.of(wanted)
 
 
 def book_return_label(wanted: ReturnOrder) -> Call[ReturnLabel]:
@@ -72,7 +66,6 @@ return_order = Saga(
     input=ReturnOrder,
     entity=lambda wanted: wanted.return_id,
     steps=[
-        readonly(calculate_tax, queue="tax"),
         readonly(price_return),
         compensatable(book_return_label, compensation=void_return_label, queue="shipping"),
         pivot(refund_payment, queue="payment"),

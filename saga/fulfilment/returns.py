@@ -1,11 +1,12 @@
 """What a return is, and what its participants are asked and answer (docs/participants.md).
 
 A return is about one order that completed: some of its pieces come back, their price and their tax go back to whoever paid,
-and the pieces go on the shelf again. It stands on facts of the order's own journal (what was captured, which parcel), which
-`return_of` takes from there, so that nobody types an amount. Freight is not refunded.
+and the pieces go on the shelf again. It stands on facts of the order's own journal (what was captured, which tax was paid, which
+parcel), which `return_of` takes from there, so that nobody types an amount. Freight is not refunded.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field
@@ -14,7 +15,20 @@ from saga.core.fold import SagaState
 from saga.core.states import SagaStatus
 from saga.errors import UsageError
 from saga.fulfilment import models as m
-from saga.fulfilment.models import LINES_MAX, Amount, Answer, Country, Currency, Email, Given, Id, OrderLine, Reference
+from saga.fulfilment.models import (
+    LINES_MAX,
+    QUANTITY_MAX,
+    Amount,
+    Answer,
+    Country,
+    Currency,
+    Email,
+    Given,
+    Id,
+    OrderLine,
+    Reference,
+)
+from saga.fulfilment.tax_back import pieces_of, tax_due
 
 
 def _not_empty(lines: tuple[OrderLine, ...]) -> tuple[OrderLine, ...]:
@@ -38,12 +52,18 @@ class ReturnOrder(Given):
         Field(max_length=LINES_MAX, strict=False, json_schema_extra={"minItems": 1}),
         AfterValidator(_not_empty),
     ]
+    tax: Amount = Field(description="minor units: what of the order's tax goes back with these lines")
     reason: m.Text
     email: Email | None = None
 
     @property
     def goods(self) -> int:
         return sum(line.amount for line in self.lines)
+
+    @property
+    def total(self) -> int:
+        """What is refunded."""
+        return self.goods + self.tax
 
     @property
     def pieces(self) -> dict[str, int]:
@@ -55,7 +75,7 @@ class ReturnOrder(Given):
 
 
 class ReturnPrice(Given):
-    """What goes back: the goods and their tax, as tax is reckoned for these lines alone."""
+    """What goes back: the goods and their share of the tax that was paid."""
 
     goods: Amount
     tax: Amount
@@ -63,12 +83,8 @@ class ReturnPrice(Given):
     currency: Currency
 
     @classmethod
-    def of(cls, wanted: ReturnOrder, tax: m.TaxQuote) -> Self:
-        """`ValueError` when the tax is in another currency: adding those up refunds a wrong sum."""
-        if tax.currency != wanted.currency:
-            raise ValueError(f"return in {wanted.currency}, tax in {tax.currency}")
-        total = wanted.goods + tax.tax_amount
-        return cls(goods=wanted.goods, tax=tax.tax_amount, total=total, currency=wanted.currency)
+    def of(cls, wanted: ReturnOrder) -> Self:
+        return cls(goods=wanted.goods, tax=wanted.tax, total=wanted.total, currency=wanted.currency)
 
 
 class ReturnLabelRequest(Given):
@@ -137,19 +153,39 @@ class MoreThanLeft(UsageError):
         return f"lines: {self.wanted} of {self.sku} come back, and {self.order_id} has {self.left}"
 
 
+class TooManyReturns(UsageError):
+    """The order had as many returns as an order may have, those that were rolled back among them."""
+
+
+class NotStorable(UsageError):
+    """The database cannot hold the return."""
+
+
 class WorthNothing(UsageError):
     """What is to come back was given away, so there is nothing to refund."""
 
 
-def lines_left(bought: m.Order, returned: Iterable[ReturnOrder]) -> list[OrderLine]:
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What is left of a SKU at one price, perhaps more than one line may hold."""
+
+    sku: str
+    unit_price: int
+    quantity: int
+
+    def lines(self, quantity: int) -> list[OrderLine]:
+        """So many of it, in as many lines as that takes."""
+        whole, rest = divmod(quantity, QUANTITY_MAX)
+        counts = [QUANTITY_MAX] * whole + [rest] * (rest > 0)
+        return [OrderLine(sku=self.sku, quantity=count, unit_price=self.unit_price) for count in counts]
+
+
+def what_is_left(bought: m.Order, returned: Iterable[ReturnOrder]) -> list[Left]:
     """What was bought and has not come back, by SKU and of a SKU the dearest first."""
-    left: dict[tuple[str, int], int] = {}
-    for line in bought.lines:
-        left[line.sku, line.unit_price] = left.get((line.sku, line.unit_price), 0) + line.quantity
-    for line in (it for one in returned for it in one.lines):
-        left[line.sku, line.unit_price] = left.get((line.sku, line.unit_price), 0) - line.quantity
+    back = pieces_of(line for one in returned for line in one.lines)
+    left = {group: quantity - back.get(group, 0) for group, quantity in pieces_of(bought.lines).items()}
     return [
-        OrderLine(sku=sku, quantity=quantity, unit_price=price)
+        Left(sku, price, quantity)
         for (sku, price), quantity in sorted(left.items(), key=lambda it: (it[0][0], -it[0][1]))
         if quantity > 0
     ]
@@ -158,18 +194,23 @@ def lines_left(bought: m.Order, returned: Iterable[ReturnOrder]) -> list[OrderLi
 def return_of(
     order: SagaState, return_id: str, pieces: Mapping[str, int], *, reason: str, returned: Iterable[ReturnOrder] = ()
 ) -> ReturnOrder:
-    """The return of these pieces of a completed order, at the prices of its lines: of a SKU that stands on several lines
-    the dearest pieces first, and none that is among the `returned`. No pieces mean all that is left.
+    """The return of these pieces of a completed order, at the prices of its lines and with the tax that was paid for them: of
+    a SKU that stands on several lines the dearest pieces first, and none that is among the `returned`, which are those that
+    were refunded or still may be. No pieces mean all that is left.
 
     Raises `NotCompleted`, `MoreThanLeft` or `WorthNothing`; each names what cannot be returned.
     """
-    capture, shipment = order.node("capture_payment:a").result, order.node("book_shipment:a").result
-    if order.status is not SagaStatus.COMPLETED or capture is None or shipment is None:
+    tax, capture = order.node("calculate_tax:a").result, order.node("capture_payment:a").result
+    shipment = order.node("book_shipment:a").result
+    if order.status is not SagaStatus.COMPLETED or tax is None or capture is None or shipment is None:
         raise NotCompleted(order.entity, order.status)
-    bought = m.Order.model_validate_json(order.input.data)
-    lines = _taken(bought.order_id, lines_left(bought, returned), pieces)
+    bought, earlier = m.Order.model_validate_json(order.input.data), list(returned)
+    lines = _taken(bought.order_id, what_is_left(bought, earlier), pieces)
     if not any(line.amount for line in lines):
         raise WorthNothing(f"lines: what comes back of {bought.order_id} cost nothing, so there is nothing to refund")
+    due = tax_due(
+        bought, m.TaxQuote.model_validate_json(tax.data), [*(it for one in earlier for it in one.lines), *lines]
+    )
     return ReturnOrder(
         return_id=return_id,
         order_id=bought.order_id,
@@ -179,22 +220,26 @@ def return_of(
         capture_id=m.Capture.model_validate_json(capture.data).capture_id,
         shipment_id=m.Shipment.model_validate_json(shipment.data).shipment_id,
         lines=tuple(lines),
+        # Below zero when a return was rolled back after a later one had its share rounded up: then that one has it already.
+        tax=max(0, due - sum(one.tax for one in earlier)),
         reason=reason,
         email=bought.email,
     )
 
 
-def _taken(order_id: str, left: list[OrderLine], pieces: Mapping[str, int]) -> list[OrderLine]:
+def _taken(order_id: str, left: list[Left], pieces: Mapping[str, int]) -> list[OrderLine]:
     if not left:
         raise MoreThanLeft(order_id)
+    if not pieces:
+        return [line for one in left for line in one.lines(one.quantity)]
     lines: list[OrderLine] = []
     for sku, wanted in sorted(pieces.items()):
-        of_sku = [line for line in left if line.sku == sku]
-        if not 1 <= wanted <= sum(line.quantity for line in of_sku):
-            raise MoreThanLeft(order_id, sku, wanted, sum(line.quantity for line in of_sku))
+        of_sku = [one for one in left if one.sku == sku]
+        if not 1 <= wanted <= sum(one.quantity for one in of_sku):
+            raise MoreThanLeft(order_id, sku, wanted, sum(one.quantity for one in of_sku))
         missing = wanted
-        for line in of_sku:
-            if taken := min(missing, line.quantity):
-                lines.append(line.model_copy(update={"quantity": taken}))
-                missing -= taken
-    return lines or left
+        for one in of_sku:
+            taken = min(missing, one.quantity)
+            lines += one.lines(taken)
+            missing -= taken
+    return lines

@@ -2,8 +2,9 @@
 
 Rules of this file: an order is judged together with its returns. What a completed return refunded and put back on the shelf is
 taken off what the order must have paid and shipped; while a return is under way its order counts as in flight. Each return is
-judged by its own keys as well, so that two that are wrong by the same sum do not make up for each other. A return that was
-rolled back has moved nothing.
+judged by its own keys as well, so that two that are wrong by the same sum do not make up for each other. What a return must have
+refunded is what its input says; and what all of them refunded is held against the order's own journal, which alone says what
+was paid. A return that was rolled back has moved nothing.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,14 +16,14 @@ from pydantic import ValidationError
 from saga.core import transitions as t
 from saga.core.fold import SagaState
 from saga.core.outcomes import OutcomeCode
-from saga.fulfilment.models import TaxQuote
+from saga.fulfilment.models import Order
 from saga.fulfilment.money import shown
 from saga.fulfilment.return_order import return_order
 from saga.fulfilment.returns import ReturnOrder
-from saga.surfaces.ledgers import PAYMENT, SHIPPING, STOCK, TAX, Ledgers, Movement
+from saga.surfaces.ledgers import PAYMENT, SHIPPING, STOCK, Ledgers, Movement
 
 BOUGHT, VOIDED = "return_bought", "return_voided"
-CUSTOMER, SHIPPED, AVAILABLE = "customer:", "shipped", "available"
+MERCHANT, CUSTOMER, SHIPPED, AVAILABLE = "merchant", "customer:", "shipped", "available"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +35,15 @@ class ReturnRecord:
     order_id: str
     is_completed: bool
     is_in_flight: bool
-    goods: int
-    tax: int
+    refund: int
+    """Goods and tax, as its input says."""
     currency: str
     pieces: Mapping[str, int]
-    tax_key: str = ""
     label_key: str = ""
     refund_key: str = ""
     restock_key: str = ""
     confirm_key: str = ""
     is_told_optional: bool = False
-
-    def refunded(self, ledgers: Ledgers) -> int:
-        """Goods and tax, the tax as the ledger of the tax service has it."""
-        quoted = {it.quantity for it in ledgers.by_key.get(self.tax_key, ()) if it.service == TAX}
-        return self.goods + (quoted.pop() if len(quoted) == 1 else self.tax)
 
 
 def order_id_of(state: SagaState) -> str:
@@ -62,7 +57,6 @@ def order_id_of(state: SagaState) -> str:
 def return_record(state: SagaState, started: Mapping[str, t.AttemptStarted], *, is_in_flight: bool) -> ReturnRecord:
     """Raises pydantic's `ValidationError` for an input or an answer that is none of `return_order`'s."""
     wanted = ReturnOrder.model_validate_json(state.input.data)
-    tax = state.node("calculate_tax:a").result
     keys = {node: it.wire_key or "" for node, it in started.items()}
     return ReturnRecord(
         return_id=wanted.return_id,
@@ -70,11 +64,9 @@ def return_record(state: SagaState, started: Mapping[str, t.AttemptStarted], *, 
         order_id=wanted.order_id,
         is_completed=state.status == "completed",
         is_in_flight=is_in_flight,
-        goods=wanted.goods,
-        tax=TaxQuote.model_validate_json(tax.data).tax_amount if tax else 0,
+        refund=wanted.total,
         currency=wanted.currency,
         pieces=wanted.pieces,
-        tax_key=keys.get("calculate_tax:a", ""),
         label_key=keys.get("book_return_label:a", ""),
         refund_key=keys.get("refund_payment:a", ""),
         restock_key=keys.get("restock_inventory:a", ""),
@@ -96,14 +88,27 @@ def label_faults(record: ReturnRecord, movements: Iterable[Movement]) -> Iterato
 
 
 def refund_fault(record: ReturnRecord, ledgers: Ledgers) -> str:
-    """What went back under the key of its refund is its goods and their tax, and nothing when it was rolled back."""
+    """What went back under the key of its refund is what its input says, and nothing when it was rolled back."""
     paid = [it for it in ledgers.by_key.get(record.refund_key, ()) if it.service == PAYMENT]
     refunded = sum(it.quantity for it in paid if it.target.startswith(CUSTOMER))
-    must = record.refunded(ledgers) if record.is_completed else 0
+    must = record.refund if record.is_completed else 0
     if refunded == must:
         return ""
     has, wants = shown(refunded, record.currency), shown(must, record.currency)
     return f"return {record.return_id} refunded {has} and must have refunded {wants}"
+
+
+def refunds_fault(order: Order, tax: int, kept: Mapping[str, int], movements: Iterable[Movement]) -> str:
+    """All refunds of a completed order are at most its goods and its tax, and just that once nothing of it is `kept`."""
+    target = f"{CUSTOMER}{order.order_id}"
+    back = [it for it in movements if it.service == PAYMENT and (it.source, it.target) == (MERCHANT, target)]
+    refunded, paid = sum(it.quantity for it in back), order.goods + tax
+    has, wants = shown(refunded, order.currency), shown(paid, order.currency)
+    if refunded > paid:
+        return f"{has} were refunded, and its goods and tax are {wants}"
+    if refunded < paid and not any(kept.values()):
+        return f"all of it came back and {has} were refunded; its goods and tax are {wants}"
+    return ""
 
 
 def restock_faults(record: ReturnRecord, ledgers: Ledgers) -> Iterator[str]:

@@ -22,9 +22,8 @@ from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.return_order import return_order
 from saga.fulfilment.view import OrderView, order_view
 from saga.store.port import SagaFilter, SagaRow, Store
-from saga.surfaces.taking_back import returns_of
+from saga.surfaces.taking_back import SHOWN_MAX, return_rows
 
-SHOWN_MAX = 20
 TOLD_BY = {fulfil_order.name: "confirm_order:a", return_order.name: "confirm_return:a"}
 """The node that tells the customer, in the product's definitions."""
 
@@ -82,24 +81,20 @@ def _subject(folder: Path, key: str, message_id: str) -> str | None:
     return str(message["Subject"]) if message["Message-ID"] == message_id and message["Subject"] else None
 
 
-def kin(store: Store, row: SagaRow, state: SagaState) -> list[Kin]:
-    """The other runs of the entity; the returns of an order; the order of a return."""
+def kin(store: Store, row: SagaRow, state: SagaState) -> tuple[list[Kin], int]:
+    """The other runs of the entity; the latest numbered returns of an order; the order of a return. And how many returns there
+    were before those."""
     ours = SagaFilter(environment=row.environment, tenant=row.tenant)
     runs = store.find(replace(ours, definition=row.definition, entity=row.entity), SHOWN_MAX)
     found = [("run", one) for one in runs if one.saga_id != row.saga_id]
-    if row.definition == fulfil_order.name:
-        found += [("return", one) for one in _returns(store, row)]
+    returns = return_rows(store, row.environment, row.tenant, row.entity) if row.definition == fulfil_order.name else []
+    found += [("return", one) for one in returns[-SHOWN_MAX:]]
     if row.definition == return_order.name:
         order_id = str(json.loads(state.input.data)["order_id"])
         orders = store.find(replace(ours, definition=fulfil_order.name, entity=order_id), 1)
         found += [("order", one) for one in orders]
-    return [
+    kindred = [
         Kin(relation=relation, saga_id=one.saga_id, entity=one.entity, run=one.run, status=one.status)
         for relation, one in found
     ]
-
-
-def _returns(store: Store, row: SagaRow) -> list[SagaRow]:
-    """The numbered returns of an order; one that somebody started by another way is not among them."""
-    rows = (store.row(one.state.saga_id) for one in returns_of(store, row.environment, row.tenant, row.entity))
-    return [one for one in rows if one is not None]
+    return kindred, max(0, len(returns) - SHOWN_MAX)

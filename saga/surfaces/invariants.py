@@ -22,7 +22,7 @@ from saga.fulfilment.models import Order
 from saga.fulfilment.money import shown
 from saga.surfaces.audit_returns import BOUGHT as BOUGHT_BACK
 from saga.surfaces.audit_returns import VOIDED as VOIDED_BACK
-from saga.surfaces.audit_returns import ReturnRecord, refund_fault, restock_faults
+from saga.surfaces.audit_returns import ReturnRecord, refund_fault, refunds_fault, restock_faults
 from saga.surfaces.audit_returns import label_faults as return_label_faults
 from saga.surfaces.ledgers import (
     OUTSIDE,
@@ -140,7 +140,9 @@ def money_faults(record: OrderRecord, ledgers: Ledgers) -> Iterator[Violation]:
         tax, why = _tax_of(record, ledgers)
         if why:
             yield record.fault(Invariant.MONEY, why)
-        refunded = sum(one.refunded(ledgers) for one in record.came_back)
+        if why := refunds_fault(record.order, record.tax, record.kept, movements):
+            yield record.fault(Invariant.MONEY, why)
+        refunded = sum(one.refund for one in record.came_back)
         expected[record.order.currency] = record.order.goods + tax + record.freight - refunded
     for why in filter(None, (refund_fault(one, ledgers) for one in record.returns)):
         yield record.fault(Invariant.MONEY, why)
@@ -329,7 +331,7 @@ def money_balance(records: Iterable[OrderRecord], ledgers: Ledgers) -> dict[str,
     for record in records:
         if record.ending is Ending.COMPLETED and record.order is not None:
             total = record.order.goods + _tax_of(record, ledgers)[0] + record.freight
-            total -= sum(one.refunded(ledgers) for one in record.came_back)
+            total -= sum(one.refund for one in record.came_back)
             wanted[record.order.currency] = wanted.get(record.order.currency, 0) + total
     captured: dict[str, int] = {}
     for movements in ledgers.by_order.values():

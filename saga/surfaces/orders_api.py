@@ -56,7 +56,7 @@ from saga.surfaces.problems import Refusal
 from saga.surfaces.reading_returns import ReturnReading, read_return, statuses_of
 from saga.surfaces.receiving import optional_key, parsed, read_body, request_key
 from saga.surfaces.streaming import ChangeStream, last_event_id
-from saga.surfaces.taking_back import returns_of
+from saga.surfaces.taking_back import latest_returns
 
 TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 POLL_AFTER_S, BACKLOG_AFTER_S, STREAM_AFTER_S = 1, 5, 10
@@ -169,12 +169,12 @@ class Orders:
         headers: dict[str, str] = {}
         if await self._waited(request, order_id, state.saga_id, headers, is_moving=_is_moving(state)):
             state, seq = await run_in_threadpool(self._latest, order_id)
-        returns = await run_in_threadpool(self._returns, state)
+        returns, returns_before = await run_in_threadpool(self._returns, state)
         headers["ETag"] = _tag(state, seq, returns)
         if names_tag(request.headers.getlist("if-none-match"), headers["ETag"], weakly=True):
             return Response(status_code=304, headers=headers)
         response.headers.update(headers)
-        return reading.read_order(state, returns)
+        return reading.read_order(state, returns, returns_before)
 
     def cancel(self, request: Request, response: Response, order_id: OrderId, body: Body) -> CancelledOrder:
         """Cancel an order: it is rolled back, unless its point of no return has succeeded. A second cancel is the same."""
@@ -241,7 +241,7 @@ class Orders:
         given = request.headers.getlist("if-match")
         if not given or [value.strip() for value in given] == ["*"]:
             return None
-        if not names_tag(given, _tag(state, seq, self._returns(state)), weakly=False):
+        if not names_tag(given, _tag(state, seq, self._returns(state)[0]), weakly=False):
             raise _changed()
         return seq
 
@@ -258,12 +258,13 @@ class Orders:
             raise SagaNotFound(order_id)
         return journal_of(self.store, runs[0])
 
-    def _returns(self, state: SagaState) -> list[ReturnReading]:
-        """What comes back of the order; only of a completed one anything can."""
+    def _returns(self, state: SagaState) -> tuple[list[ReturnReading], int]:
+        """What comes back of the order, the latest, and how many returns were before; only of a completed one anything can."""
         if state.status is not SagaStatus.COMPLETED:
-            return []
+            return [], 0
         scope = self.starter.environment, self.starter.tenant
-        return [read_return(one.wanted, one.state) for one in returns_of(self.store, *scope, state.entity)]
+        latest, before = latest_returns(self.store, *scope, state.entity)
+        return [read_return(one.wanted, one.state) for one in latest], before
 
     def _narrated(self, order_id: str) -> tuple[Narration, list[Change], int]:
         narration, entries = Narration(), self._latest_entries(order_id)

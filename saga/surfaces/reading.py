@@ -189,7 +189,8 @@ class OrderReading(BaseModel):
     accepted_at: datetime
     ended_at: datetime | None
     cause: CauseReading | None
-    returns: list[ReturnReading] = Field(default_factory=list, description="in the order in which they were asked for")
+    returns: list[ReturnReading] = Field(default_factory=list, description="the latest 20, as they were asked for")
+    returns_before: int = Field(default=0, description="so many earlier returns are not shown")
     links: OrderLinks
 
 
@@ -252,7 +253,7 @@ def read_journal(saga_id: str, entries: Sequence[JournalEntry]) -> JournalReadin
     return JournalReading(saga_id=saga_id, entries=[_entry(entry) for entry in entries])
 
 
-def read_order(state: SagaState, returns: Sequence[ReturnReading] = ()) -> OrderReading:
+def read_order(state: SagaState, returns: Sequence[ReturnReading] = (), returns_before: int = 0) -> OrderReading:
     """The order that a saga of `fulfil_order` is about, with what comes back of it."""
     return OrderReading(
         order_id=state.entity,
@@ -264,6 +265,7 @@ def read_order(state: SagaState, returns: Sequence[ReturnReading] = ()) -> Order
         ended_at=state.ended_at,
         cause=_cause(state),
         returns=list(returns),
+        returns_before=returns_before,
         links=order_links(state.entity, state.saga_id),
     )
 

@@ -1,7 +1,7 @@
 """What a return looks like as JSON: one shape for the HTTP API and for `-o json`.
 
 Rules of this file: those of `saga.surfaces.reading`. Of a refund it holds what the return's own journal says, so a return that
-has not got its tax yet has no sum.
+is not priced yet has no sum.
 """
 
 import json

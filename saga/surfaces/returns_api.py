@@ -12,16 +12,16 @@ from typing import Annotated
 from fastapi import Depends, Request, Response
 from pydantic import BaseModel, Field
 
-from saga.errors import CodecError, DataRefused, DefinitionError
+from saga.errors import DefinitionError
 from saga.fulfilment.return_order import return_order
-from saga.fulfilment.returns import MoreThanLeft, NotCompleted, WorthNothing
+from saga.fulfilment.returns import MoreThanLeft, NotCompleted, NotStorable, TooManyReturns, WorthNothing
 from saga.fulfilment.view import order_view
 from saga.runtime.engine import Definitions
 from saga.runtime.starting import Starter
 from saga.runtime.work import Hint
 from saga.store.port import Store
 from saga.surfaces.orders_api import POLL_AFTER_S, OrderId
-from saga.surfaces.problems import FieldError, Refusal, broken
+from saga.surfaces.problems import FieldError, Refusal
 from saga.surfaces.reading import order_links
 from saga.surfaces.reading_returns import ReturnLineReading, ReturnLinks, read_return
 from saga.surfaces.receiving import parsed, read_body, request_key
@@ -62,9 +62,11 @@ class Returns:
         except MoreThanLeft as error:
             raise Refusal("exceeds_sold", str(error), _lines_of(wanted, error.sku)) from None
         except WorthNothing as error:
-            raise Refusal("invalid", broken(1), [FieldError(field="lines", rule=str(error))]) from None
-        except (CodecError, DataRefused) as error:
-            raise Refusal("invalid", "the database cannot hold this return; nothing was stored") from error
+            raise Refusal("worth_nothing", str(error), [FieldError(field="lines", rule=str(error))]) from None
+        except TooManyReturns as error:
+            raise Refusal("too_many_returns", str(error)) from None
+        except NotStorable as error:
+            raise Refusal("invalid", str(error)) from error
         self.publish(taken.hints)
         shown = read_return(taken.returned.wanted, taken.returned.state)
         response.headers.update({"Location": shown.links.saga, "Retry-After": str(POLL_AFTER_S)})

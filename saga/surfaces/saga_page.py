@@ -242,6 +242,8 @@ def _around(shown: Shown) -> str:
         name = one_line(one.entity)
         what = f"run {one.run}" if one.relation == "run" else f"{one.relation} {name}"
         lines.append(f"{'' if place else 'belongs to it':<20}{what}   {one.status}   saga {one.saga_id}")
+    if shown.returns_before:
+        lines.append(f"{'':20}{shown.returns_before} returns before those, not shown")
     return "\n".join(lines)
 
 

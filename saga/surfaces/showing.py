@@ -37,6 +37,8 @@ class Shown:
     told: Told | None
     view: OrderView | None
     kin: list[Kin]
+    returns_before: int
+    """So many returns before those that are among `kin`."""
     faults: tuple[str, ...]
     """What its row and its effect rows say otherwise than the journal."""
     is_moving: bool
@@ -53,6 +55,7 @@ class Shown:
         value["order_status"] = self.view.value if self.view else None
         value["told"] = self.told.model_dump(mode="json") if self.told else None
         value["belongs"] = [one.model_dump(mode="json") for one in self.kin]
+        value["returns_before"] = self.returns_before
         value["row_faults"] = None if self.is_moving else list(self.faults)
         value["can_cancel"] = self.can_cancel
         if with_attempts:
@@ -71,6 +74,7 @@ def look_at(store: Store, row: SagaRow, sagas: list[Saga[Any]], mail_folder: Pat
     except IllegalTransition as error:
         raise CodecError(f"{error}; the journal of {row.saga_id} is not sound: saga audit") from error
     state, definition = seen.state, audit_rows.known(definitions, seen.state)
+    kindred, returns_before = kin(store, seen.row, state)
     return Shown(
         saga=read_saga(state, seen.entries[-1].seq, definition),
         definition=definition,
@@ -78,7 +82,8 @@ def look_at(store: Store, row: SagaRow, sagas: list[Saga[Any]], mail_folder: Pat
         effects=read_effects(seen.effects, state),
         told=told(state, mail_folder),
         view=view_of(state),
-        kin=kin(store, seen.row, state),
+        kin=kindred,
+        returns_before=returns_before,
         faults=seen.faults,
         is_moving=seen.is_moving,
         can_cancel=_can_cancel(definition, state),

@@ -7,17 +7,19 @@ Protocol
 3. The returns of an order are numbered without a gap: number n is the entity `Rn.<order>` of `return_order`, accepted once for
    good. All of them are read, those under way too, and the next number is asked for with what is left. Of two callers who read
    the same the database takes one (the unique key over the entity and its run); the other reads again. A number that is
-   taken stays taken after a rollback, or a caller who has slept since could take it with a sum of long ago.
+   taken stays taken after a rollback, or a caller who has slept since could take it with a sum of long ago. An order has at most
+   `RETURNS_MAX` numbers.
+4. What is refused is refused only after a second look under the key: an equal request may have been accepted meanwhile.
 
 So what comes back is never more than was sold, and no lock is held anywhere. A return that somebody starts by another way
 (`saga start` with an id of his own) is not numbered and not counted here; the payment service still refunds no more than was
 captured.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from hashlib import sha256
-from itertools import count
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -26,18 +28,29 @@ from saga.core.definition import Saga
 from saga.core.fold import SagaState
 from saga.core.plan import has_reached_no_return
 from saga.core.states import SagaStatus
-from saga.errors import ConcurrencyError, DuplicateOrder, KeyReused, SagaNotFound
+from saga.errors import CodecError, ConcurrencyError, DataRefused, DuplicateOrder, KeyReused, SagaNotFound
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.models import LINES_MAX, QUANTITY_MAX, Given, Id, Text
 from saga.fulfilment.return_order import return_order
-from saga.fulfilment.returns import NotCompleted, ReturnOrder, return_of
-from saga.runtime.engine import fold
+from saga.fulfilment.returns import (
+    MoreThanLeft,
+    NotCompleted,
+    NotStorable,
+    ReturnOrder,
+    TooManyReturns,
+    WorthNothing,
+    return_of,
+)
+from saga.runtime.engine import fold, is_readable
 from saga.runtime.starting import Starter, first_hints, hash_of
 from saga.runtime.work import Hint
-from saga.store.port import SagaFilter, Store
+from saga.store.port import JournalEntry, SagaFilter, SagaRow, Store
 
 ROUNDS = 64
 RUNS_SEEN = 100
+RETURNS_MAX = 200
+SHOWN_MAX = 20
+BATCH, PAGE = 50, 200
 ID_MAX = 64
 
 
@@ -82,6 +95,8 @@ class Returned:
 
     wanted: ReturnOrder
     state: SagaState
+    is_readable: bool
+    """Whether this release may decide by its journal."""
 
     @property
     def is_counted(self) -> bool:
@@ -106,7 +121,46 @@ def return_id_of(order_id: str, number: int) -> str:
 
 def returns_of(store: Store, environment: str, tenant: str, order_id: str) -> list[Returned]:
     """Every return of an order, in the order of their numbers."""
-    found = _numbered(store, environment, tenant, order_id)
+    return _of_order(store, order_id, return_rows(store, environment, tenant, order_id))
+
+
+def latest_returns(store: Store, environment: str, tenant: str, order_id: str) -> tuple[list[Returned], int]:
+    """The latest returns of an order in the order of their numbers, and how many came before them."""
+    rows = return_rows(store, environment, tenant, order_id)
+    return _of_order(store, order_id, rows[-SHOWN_MAX:]), max(0, len(rows) - SHOWN_MAX)
+
+
+def return_rows(store: Store, environment: str, tenant: str, order_id: str) -> list[SagaRow]:
+    """Numbers 1, 2, … up to the first that nobody has, `BATCH` with one look; of a number that was started again the latest run."""
+    rows: list[SagaRow] = []
+    while True:
+        ids = [return_id_of(order_id, number) for number in range(len(rows) + 1, len(rows) + BATCH + 1)]
+        found = _latest_runs(
+            store, SagaFilter(return_order.name, entities=tuple(ids), environment=environment, tenant=tenant)
+        )
+        for return_id in ids:
+            if return_id not in found:
+                return rows
+            rows.append(found[return_id])
+
+
+def _latest_runs(store: Store, wanted: SagaFilter) -> dict[str, SagaRow]:
+    """Entity → its latest run, of all pages of `wanted`."""
+    found: dict[str, SagaRow] = {}
+    while page := store.find(wanted, PAGE):
+        for row in page:
+            if row.entity not in found or row.run > found[row.entity].run:
+                found[row.entity] = row
+        if len(page) < PAGE:
+            break
+        wanted = replace(wanted, before=(page[-1].accepted_at, page[-1].saga_id))
+    return found
+
+
+def _of_order(store: Store, order_id: str, rows: Sequence[SagaRow]) -> list[Returned]:
+    """With their journals, all of them read at once. Two orders may share numbers when both ids are too long for one."""
+    journals = store.load([row.saga_id for row in rows]) if rows else {}
+    found = [_returned_from(row.saga_id, journals.get(row.saga_id, ())) for row in rows]
     return [one for one in found if one.wanted.order_id == order_id]
 
 
@@ -118,13 +172,17 @@ def standing_of(definition: Saga[Any], state: SagaState) -> Standing:
 
 
 def latest_order(store: Store, environment: str, tenant: str, order_id: str) -> SagaState:
-    """The latest run of an order. Raises `SagaNotFound`."""
+    """The latest run of an order. Raises `SagaNotFound`, or `CodecError` when this release must leave its journal alone."""
     wanted = SagaFilter(fulfil_order.name, entity=order_id, environment=environment, tenant=tenant)
     rows = store.find(wanted, RUNS_SEEN)
     if not rows:
         raise SagaNotFound(order_id)
     saga_id = max(rows, key=lambda row: row.run).saga_id
-    return fold(store.load([saga_id])[saga_id])[0]
+    entries = store.load([saga_id]).get(saga_id, ())
+    if not entries:
+        raise SagaNotFound(saga_id)
+    _check_readable(saga_id, is_readable(entries))
+    return fold(entries)[0]
 
 
 def take_back(
@@ -132,53 +190,77 @@ def take_back(
 ) -> TakenBack:
     """Start the return of pieces of an order; durable on return. `definition` is the `return_order` to run.
 
-    Raises `SagaNotFound`, `NotCompleted`, `MoreThanLeft`, `WorthNothing` or `KeyReused` (nothing stored), `ConcurrencyError`
-    after a crowd on one order, or what `Starter.start` raises.
+    Raises `SagaNotFound`, `NotCompleted`, `MoreThanLeft`, `WorthNothing`, `TooManyReturns`, `NotStorable` or `KeyReused`
+    (nothing stored), `ConcurrencyError` after a crowd on one order, `CodecError` or `IllegalTransition` for a journal that
+    cannot be read, or what `Starter.start` raises.
     """
-    scope = starter.environment, starter.tenant
     asked = f"{order_id}\n{request.model_dump_json()}"
-    if key is not None and (kept := store.request(*scope, key)) is not None:
-        if kept.request_hash != hash_of(definition, asked):
-            raise KeyReused(key, kept.saga_id)
-        return TakenBack(_returned(store, kept.saga_id), True, ())
+
+    def kept() -> TakenBack | None:
+        """What was answered under the key."""
+        found = None if key is None else store.request(starter.environment, starter.tenant, key)
+        if key is None or found is None:
+            return None
+        if found.request_hash != hash_of(definition, asked):
+            raise KeyReused(key, found.saga_id)
+        return TakenBack(_returned(store, found.saga_id), True, ())
+
+    if (answer := kept()) is not None:
+        return answer
+    try:
+        return _started(store, starter, definition, order_id, request, key, asked)
+    except (NotCompleted, MoreThanLeft, WorthNothing, TooManyReturns):
+        # An equal request may have been accepted since, and have taken what this one was refused.
+        if (answer := kept()) is not None:
+            return answer
+        raise
+
+
+def _started(
+    store: Store,
+    starter: Starter,
+    definition: Saga[Any],
+    order_id: str,
+    request: ReturnRequest,
+    key: str | None,
+    asked: str,
+) -> TakenBack:
+    scope = starter.environment, starter.tenant
     order = latest_order(store, *scope, order_id)
     if order.status is not SagaStatus.COMPLETED:
         raise NotCompleted(order_id, order.status)
     for _ in range(ROUNDS):
-        numbered = _numbered(store, *scope, order_id)
-        earlier = [one.wanted for one in numbered if one.is_counted and one.wanted.order_id == order_id]
+        numbered = return_rows(store, *scope, order_id)
+        if len(numbered) >= RETURNS_MAX:
+            raise TooManyReturns(f"{order_id} has had {len(numbered)} returns; an order has at most {RETURNS_MAX}")
+        earlier = _of_order(store, order_id, numbered)
+        for one in earlier:
+            _check_readable(one.state.saga_id, one.is_readable)
+        counted = [one.wanted for one in earlier if one.is_counted]
         return_id = return_id_of(order_id, len(numbered) + 1)
-        wanted = return_of(order, return_id, request.pieces, reason=request.reason, returned=earlier)
+        wanted = return_of(order, return_id, request.pieces, reason=request.reason, returned=counted)
         try:
             started = starter.start(definition, wanted, request_key=key, asked=asked, is_once=True)
         except DuplicateOrder:
             continue  # somebody took this number, and perhaps what was left
+        except (CodecError, DataRefused) as error:
+            raise NotStorable("the database cannot hold this return; nothing was stored") from error
         hints = () if started.is_replayed else tuple(first_hints(definition, started.saga_id))
         return TakenBack(_returned(store, started.saga_id), started.is_replayed, hints)
     raise ConcurrencyError(order.saga_id, 0)
 
 
-def _numbered(store: Store, environment: str, tenant: str, order_id: str) -> list[Returned]:
-    """Numbers 1, 2, … up to the first that nobody has. Two orders may share numbers when both ids are too long for one."""
-    saga_ids: list[str] = []
-    for number in count(1):
-        wanted = SagaFilter(
-            return_order.name, entity=return_id_of(order_id, number), environment=environment, tenant=tenant
-        )
-        rows = store.find(wanted, 1)
-        if not rows:
-            break
-        saga_ids.append(rows[0].saga_id)
-    return [_returned(store, saga_id) for saga_id in saga_ids]
+def _check_readable(saga_id: str, is_readable_here: bool) -> None:
+    if not is_readable_here:
+        raise CodecError(f"saga {saga_id}: a newer release wrote an entry; this one leaves the saga alone")
 
 
 def _returned(store: Store, saga_id: str) -> Returned:
-    entries = store.load([saga_id]).get(saga_id)
+    return _returned_from(saga_id, store.load([saga_id]).get(saga_id, ()))
+
+
+def _returned_from(saga_id: str, entries: Sequence[JournalEntry]) -> Returned:
     if not entries:
         raise SagaNotFound(saga_id)
     state = fold(entries)[0]
-    return Returned(_wanted(state), state)
-
-
-def _wanted(state: SagaState) -> ReturnOrder:
-    return ReturnOrder.model_validate_json(state.input.data)
+    return Returned(ReturnOrder.model_validate_json(state.input.data), state, is_readable(entries))

@@ -1,5 +1,7 @@
 """POST /v1/orders/{id}/returns: what comes back is what was sold and has not come back, whoever else asks at that moment."""
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from threading import Barrier, Thread
 from typing import Any
 
@@ -12,10 +14,13 @@ from saga.core.states import SagaStatus
 from saga.errors import SagaError
 from saga.fulfilment.return_order import return_order
 from saga.fulfilment.returns import MoreThanLeft
+from saga.runtime.engine import fold
 from saga.runtime.starting import Started, Starter
+from saga.store.memory import MemoryStore
 from saga.store.opening import open_store
-from saga.store.port import SagaFilter, Store
-from saga.surfaces.taking_back import ReturnRequest, WantedLine, return_id_of, returns_of, take_back
+from saga.store.port import AcceptResult, AcceptStatus, JournalEntry, KeptRequest, NewSaga, SagaFilter, SagaRow, Store
+from saga.surfaces.belongings import kin
+from saga.surfaces.taking_back import RETURNS_MAX, ReturnRequest, WantedLine, return_id_of, returns_of, take_back
 from tests.integration.api.serving import Shop, opened, order_values, problem
 
 SKU = "85123A"
@@ -113,7 +118,7 @@ def test_pieces_that_cost_nothing_are_not_refunded(small_shop: Shop) -> None:
     """A gift can come back with something that was paid, and not alone."""
     lines = [{"sku": "gift", "quantity": 1, "unit_price": 0}, {"sku": "mug", "quantity": 1, "unit_price": 300}]
     completed(small_shop, lines=lines)
-    found = problem(small_shop.give_back({"gift": 1}, key="r-1"), 422, "invalid")
+    found = problem(small_shop.give_back({"gift": 1}, key="r-1"), 422, "worth_nothing")
     assert found["errors"][0]["field"] == "lines"
     assert small_shop.give_back(key="r-2").status_code == 202
 
@@ -228,3 +233,108 @@ def test_two_at_one_moment_do_not_both_take_the_last_piece(request: pytest.Fixtu
         part.stop()
     for store in stores:
         store.close()
+
+
+class TouchedStore(MemoryStore):
+    """A store at which a test steps between, refuses, or changes what was written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.twins: list[Callable[[], object]] = []
+        self.changed: dict[str, dict[str, Any]] = {}
+        self.refuses = False
+        self.reads: list[str] = []
+
+    def request(self, environment: str, tenant: str, request_key: str) -> KeptRequest | None:
+        """What is kept; then the twin comes, if there is one."""
+        found = super().request(environment, tenant, request_key)
+        if self.twins:
+            self.twins.pop()()
+        return found
+
+    def load(self, saga_ids: Sequence[str]) -> Mapping[str, list[JournalEntry]]:
+        self.reads.append("load")
+        found = dict(super().load(saga_ids))
+        for saga_id in found.keys() & self.changed:
+            *before, last = found[saga_id]
+            found[saga_id] = [*before, replace(last, **self.changed[saga_id])]
+        return found
+
+    def find(self, saga_filter: SagaFilter, limit: int) -> list[SagaRow]:
+        self.reads.append("find")
+        return super().find(saga_filter, limit)
+
+    def accept(self, group: Sequence[NewSaga]) -> list[AcceptResult]:
+        if self.refuses:
+            return [AcceptResult(AcceptStatus.REFUSED, "", 0, "no") for _ in group]
+        return super().accept(group)
+
+
+@pytest.fixture
+def touched() -> Iterator[tuple[Shop, TouchedStore]]:
+    """An API over such a store, with an order of 255 pieces that completed."""
+    store = TouchedStore()
+    with opened(store) as shop:
+        completed(shop, lines=[{"sku": SKU, "quantity": 255, "unit_price": 100}])
+        yield shop, store
+
+
+def test_a_twin_that_was_faster_is_no_refusal(touched: tuple[Shop, TouchedStore]) -> None:
+    """Nothing is kept under the key when it is looked at; then the twin, an equal request under the same key, takes all pieces.
+    Both get the one return. Another request under the key is told that the key is used, and one under its own key that nothing
+    is left."""
+    shop, store = touched
+    store.twins.append(lambda: shop.give_back(key="r-1"))
+    answer = shop.give_back(key="r-1")
+    assert (answer.status_code, answer.headers.get("idempotency-replayed")) == (202, "true")
+    assert answer.json()["return_id"] == "R1.SO-1"
+    assert returns(store) == ["R1.SO-1"]
+    problem(shop.give_back({SKU: 1}, key="r-1"), 422, "key_reused")
+    problem(shop.give_back(key="r-2"), 422, "exceeds_sold")
+
+
+@pytest.mark.parametrize("of", ["order", "return"])
+@pytest.mark.parametrize("change", [{"body": "{"}, {"min_reader_version": 99}], ids=["damaged", "newer"])
+def test_a_journal_that_cannot_be_read_is_told_and_not_decided_by(
+    touched: tuple[Shop, TouchedStore], of: str, change: dict[str, Any]
+) -> None:
+    """Damaged, or written by a newer release, of the order or of an earlier return: 500, as for GET, and no refund begins."""
+    shop, store = touched
+    first = shop.give_back({SKU: 1}, key="r-0").json()["saga_id"]
+    [order] = [row.saga_id for row in shop.rows() if row.entity == "SO-1"]
+    store.changed[{"order": order, "return": first}[of]] = change
+    problem(shop.give_back({SKU: 1}), 500, "journal_unreadable")
+    assert returns(store) == ["R1.SO-1"]
+
+
+def test_a_return_that_the_database_cannot_hold_is_refused(touched: tuple[Shop, TouchedStore]) -> None:
+    """422 for what the start itself refused, and nothing else."""
+    shop, store = touched
+    store.refuses = True
+    found = problem(shop.give_back(), 422, "invalid")
+    assert found["detail"] == "the database cannot hold this return; nothing was stored"
+
+
+def test_many_returns_are_read_together_and_the_latest_are_shown(touched: tuple[Shop, TouchedStore]) -> None:
+    """Of 55 returns the order shows 20 and says that 35 were before; the next is decided with two looks at their rows and one
+    load of them all. At 200 it ends, also under new keys; a repeat gets its kept answer."""
+    shop, store = touched
+    for number in range(1, 56):
+        assert shop.give_back({SKU: 1}, key=f"r-{number}").status_code == 202
+    shown = shop.client.get("/v1/orders/SO-1").json()
+    assert [one["return_id"] for one in shown["returns"]] == [f"R{number}.SO-1" for number in range(36, 56)]
+    assert shown["returns_before"] == 35
+    [row] = [row for row in shop.rows() if row.entity == "SO-1"]
+    found, before = kin(store, row, fold(store.load([row.saga_id])[row.saga_id])[0])
+    assert ([one.entity for one in found], before) == ([one["return_id"] for one in shown["returns"]], 35)
+    store.reads.clear()
+    assert shop.give_back({SKU: 1}, key="r-56").status_code == 202
+    assert store.reads == ["find", "load", "find", "find", "load", "load"]  # order, returns, and the one that began
+    [last] = returns_of(store, "test", "shop", "SO-1")[-1:]
+    starter = Starter(store, environment="test", tenant="shop")
+    for number in range(57, RETURNS_MAX):
+        starter.start(return_order, last.wanted.model_copy(update={"return_id": return_id_of("SO-1", number)}))
+    starter.stop()
+    assert shop.give_back({SKU: 1}, key="r-200").json()["return_id"] == "R200.SO-1"
+    assert shop.give_back({SKU: 1}, key="r-200").headers["idempotency-replayed"] == "true"
+    problem(shop.give_back({SKU: 1}, key="r-201"), 409, "too_many_returns")

@@ -21,8 +21,8 @@ from saga.surfaces.audit import audit
 from saga.surfaces.audit_report import AuditReport
 from saga.surfaces.audit_returns import ReturnRecord
 from saga.surfaces.embedded import embedded
-from saga.surfaces.invariants import Ending, OrderRecord, order_stock_faults
-from saga.surfaces.ledgers import SERVICES, STOCK, WITH_BARRIER, Ledgers, Movement
+from saga.surfaces.invariants import Ending, OrderRecord, money_faults, order_stock_faults
+from saga.surfaces.ledgers import PAYMENT, SERVICES, STOCK, WITH_BARRIER, Ledgers, Movement
 from saga.surfaces.taking_back import ReturnRequest, WantedLine, take_back
 from tests.integration.audit.books import Books, serving
 from tests.integration.audit.conftest import order
@@ -177,7 +177,7 @@ def test_more_that_came_back_than_was_sold_is_told() -> None:
     """Also when the shelf agrees with the returns: a mug was sold, and two came back."""
     sold = order(ORDER, mug_count=1)
     sold = sold.model_copy(update={"lines": sold.lines[:1]})
-    one = ReturnRecord("R1", "s1", ORDER, True, False, 250, 0, "GBP", {"mug": 1}, restock_key="r1")
+    one = ReturnRecord("R1", "s1", ORDER, True, False, 250, "GBP", {"mug": 1}, restock_key="r1")
     back = (one, replace(one, return_id="R2", restock_key="r2"))
     record = OrderRecord(ORDER, "s", 1, Ending.COMPLETED, SagaStatus.COMPLETED, order=sold, returns=back)
     ledgers = Ledgers()
@@ -187,3 +187,43 @@ def test_more_that_came_back_than_was_sold_is_told() -> None:
         ledgers.add(Movement(STOCK, number, NOON, "POST", key, ORDER, "mug", source, target, 1))
     details = [it.detail for it in order_stock_faults(record, ledgers)]
     assert details == ["completed, 1 of mug came back more than were sold"]
+
+
+def refunded_of(*returns: tuple[int, int, int], tax: int) -> list[str]:
+    """What I1 says of an order of two mugs for £5.00 and this tax, of which returns came back: pieces, what the input says is
+    refunded, what the ledger says."""
+    sold = order(ORDER)
+    sold = sold.model_copy(update={"lines": sold.lines[:1]})
+    kept = [
+        ReturnRecord(f"R{n}", f"s{n}", ORDER, True, False, promised, "GBP", {"mug": pieces}, refund_key=f"r{n}")
+        for n, (pieces, promised, _) in enumerate(returns, 1)
+    ]
+    record = OrderRecord(
+        ORDER, "s", 1, Ending.COMPLETED, SagaStatus.COMPLETED, order=sold, tax=tax, returns=tuple(kept)
+    )
+    ledgers = Ledgers()
+    customer = f"customer:{ORDER}"
+    moves = [("hold", customer, "holds", 500 + tax), ("capture", "holds", "merchant", 500 + tax)]
+    moves += [(f"r{n}", "merchant", customer, amount) for n, (*_, amount) in enumerate(returns, 1)]
+    for number, (key, source, target, amount) in enumerate(moves):
+        ledgers.add(Movement(PAYMENT, number, NOON, "POST", key, ORDER, "GBP", source, target, amount))
+    return [it.detail for it in money_faults(record, ledgers)]
+
+
+def test_refunds_are_held_against_what_the_order_paid() -> None:
+    """Returns and ledger agree with each other in every case; only the order's own journal knows that the tax of all of it went
+    back, that a piece of it stayed with the shop, or that a penny too much went."""
+    assert refunded_of((1, 300, 300), (1, 300, 300), tax=100) == []
+    assert refunded_of((1, 250, 250), tax=100) == []
+    assert refunded_of((1, 250, 250), (1, 250, 250), tax=100) == [
+        "completed, all of it came back and £5.00 were refunded; its goods and tax are £6.00"
+    ]
+    assert refunded_of((1, 601, 601), tax=100)[0] == "completed, £6.01 were refunded, and its goods and tax are £6.00"
+
+
+def test_a_refund_is_what_the_return_says() -> None:
+    """The customer got the right sum over both returns, and neither got its own."""
+    assert refunded_of((1, 300, 301), (1, 300, 299), tax=100) == [
+        "completed, return R1 refunded £3.01 and must have refunded £3.00",
+        "completed, return R2 refunded £2.99 and must have refunded £3.00",
+    ]

@@ -101,7 +101,7 @@ class MovingStore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def rewrite(self, rewrites: Sequence[Rewrite]) -> list[bool]:
+    def rewrite(self, rewrites: Sequence[Rewrite]) -> list[RowChange]:
         if any(it.saga_id == self._saga_id for it in rewrites):
             event = CancelAsked(self._store.clock(), "worker", "moves on")
             tell(self._store, DEFINITIONS, self._saga_id, event, actor="worker")

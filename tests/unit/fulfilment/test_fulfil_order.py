@@ -12,7 +12,7 @@ from saga.fulfilment.connectors import inventory, payment, shipping, tax
 from saga.fulfilment.fulfil_order import fulfil_order, price_order
 from saga.fulfilment.models import OrderPrice
 
-GOLDEN_FINGERPRINT = "a97efa32695e6e03c997c638cd1e8fa8552f42ea555259f03ea7412693cceff0"
+GOLDEN_FINGERPRINT = "d2f051ed9ec04db66b7c44a45aa180b9f878840e0cd13fe0747efeca1fb926e8"
 
 ORDER = {
     "order_id": "SO-1",

@@ -1,5 +1,7 @@
 """What JSON text says beyond its value is found wherever it stands, and text that is no JSON is left to its parser."""
 
+import tracemalloc
+
 import pytest
 
 from saga.clock import monotonic
@@ -22,6 +24,46 @@ from saga.fulfilment.json_text import doubled_names, spreads_over_lines
 def test_names_that_stand_twice(text: str, places: list[str]) -> None:
     """At any depth, also where one is written with escapes; the same name in two objects is no fault."""
     assert doubled_names(text) == places
+
+
+MIB = 2**20
+NAME = "n" * 30_000
+WORST = {
+    "a long name above many numbers": '{"d": 1, "d": 2, "' + NAME + '": [' + "1," * 490_000 + "1]}",
+    "a long name above many objects": '{"' + NAME + '": [' + '{"d":1,"d":1},' * 70_000 + "{}]}",
+    "a long name above many strings": '{"d": 1, "d": 2, "' + NAME + '": [' + '"a",' * 250_000 + '""]}',
+    "many names in one object": '{"a": 1, "a": 2, ' + ",".join(f'"{it}":1' for it in range(95_000)) + "}",
+    "one name many times": "{" + '"a":1,' * 170_000 + '"a":2}',
+    "deep": '{"a":' * 900 + '{"' + NAME * 30 + '":1,"' + NAME[:9] + '":1,"' + NAME[:9] + '":1}' + "}" * 900,
+}
+
+
+@pytest.mark.parametrize("shape", WORST)
+def test_the_worst_body_costs_little(shape: str) -> None:
+    """What one request can cost is bounded by its length and not by the length of the places in it: a process that serves
+    others reads it. Memory is what the parser itself needs, times a small number."""
+    text = WORST[shape]
+    assert len(text) <= MIB
+    tracemalloc.start()
+    try:
+        began = monotonic()
+        places = doubled_names(text)
+        took_s, (_, peak) = monotonic() - began, tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 1 <= len(places) <= 5
+    assert max(map(len, places)) <= 200
+    assert peak < 60e6
+    assert took_s < 10  # with every allocation traced; a tenth of that without
+
+
+def test_a_long_place_is_cut() -> None:
+    """Both ends of it are shown: where it begins, and which name it is."""
+    (place,) = doubled_names('{"' + "x" * 500 + '": {"quantity": 1, "quantity": 2}}')
+    assert len(place) == 200
+    assert place.startswith("xxx")
+    assert place.endswith("x.quantity")
+    assert "…" in place
 
 
 def test_many_names_are_read_once() -> None:

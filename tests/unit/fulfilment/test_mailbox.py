@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from saga.errors import NotSent
+from saga.fulfilment import telling
 from saga.fulfilment.mailbox import confirmation, put
 from saga.fulfilment.models import Order, OrderPrice, Shipment
 from tests.waiting import wait_until
@@ -134,3 +136,47 @@ def test_a_key_cannot_lead_out_of_the_folder(tmp_path: Path, key: str) -> None:
     with pytest.raises(ValueError, match="cannot name a mail"):
         put(tmp_path, key, mail())
     assert list(tmp_path.iterdir()) == []
+
+
+FAILING_DISK = """
+import os, stat, sys
+from email.message import EmailMessage
+from saga.errors import StepError
+from saga.fulfilment import telling
+failures, flush = [1, 2], os.fsync
+def fsync(descriptor):
+    if failures and stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        failures.pop()
+        raise OSError(28, "No space left on device")
+    flush(descriptor)
+os.fsync = fsync
+for _ in range(3):
+    try:
+        telling.tell(EmailMessage(), None, "k1")
+        print("kept")
+    except StepError as error:
+        print(f"{type(error).__name__}: {error}")
+"""
+
+
+def test_a_mail_that_is_there_is_never_called_not_sent(tmp_path: Path) -> None:
+    """On a disk that twice fails to flush the folder: the mail has its name, nobody knows whether it survives, and the repeat
+    flushes again before it says that it does."""
+    settings = {"SAGA_MAILBOX": str(tmp_path / "mailbox"), "PATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", FAILING_DISK], env=settings, capture_output=True, text=True, check=True
+    )
+    first, second, third = done.stdout.splitlines()
+    assert first.startswith("Unknown: SAGA_MAILBOX: a mail is in ")
+    assert first.endswith("no space left on device")
+    assert (second, third) == (first, "kept")
+    assert [it.name for it in (tmp_path / "mailbox").iterdir()] == ["k1.eml"]
+
+
+def test_a_mail_that_got_no_name_is_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails before the mail has its name leaves no mail."""
+    (tmp_path / "mailbox").write_text("no folder")
+    monkeypatch.setenv("SAGA_MAILBOX", str(tmp_path / "mailbox"))
+    monkeypatch.delenv("SAGA_SMTP_URL", raising=False)
+    with pytest.raises(NotSent, match="SAGA_MAILBOX: no mail can be put into"):
+        telling.tell(mail(), None, KEY)

@@ -40,6 +40,7 @@ def refunded(folder: Path, order_id: str, return_id: str, key: str) -> None:
         currency="GBP",
         country="Germany",
         lines=(OrderLine(sku="MUG", quantity=1, unit_price=450),),
+        tax=90,
         shipment_id="s1",
         capture_id="c1",
         reason="broken",
@@ -98,6 +99,16 @@ def test_a_return_belongs_to_its_order(folder: Path) -> None:
     assert found == [("SO-1", None), ("SO-1", "SO-1-R1")]
     for reference in ("SO-1-R1", f"<{'b' * 32}@shop.invalid>", f"{'b' * 32}@shop.invalid"):
         assert [mail.return_id for mail in mails_about(folder, reference)] == ["SO-1-R1"]
+
+
+def test_a_message_id_opens_one_file(folder: Path) -> None:
+    """The key of the mail names its file: no other one is opened (here one that cannot be), and one of a foreign name is found."""
+    sent = confirmed(folder, "SO-1", "a" * 32)
+    (folder / "unreadable.eml").mkdir()
+    assert [mail.order for mail in mails_about(folder, str(sent["Message-ID"]))] == ["SO-1"]
+    (folder / "unreadable.eml").rmdir()
+    (folder / f"{'a' * 32}.eml").rename(folder / "moved.eml")
+    assert [mail.order for mail in mails_about(folder, str(sent["Message-ID"]))] == ["SO-1"]
 
 
 def test_json_has_all_of_it(folder: Path) -> None:
