@@ -22,8 +22,8 @@ from saga.errors import CodecError
 
 ESCAPED_NUL = "\\u0000"
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-"""An escaped NUL, and not an escaped backslash that the letters u0000 follow. It costs a hundred times what looking for
-the letters costs, so those are looked for first."""
+"""An escaped NUL, and not an escaped backslash that the letters u0000 follow. It costs far more than looking for the letters
+does, so those are looked for first."""
 _JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 Convert = Callable[[Any], Any] | None

@@ -20,6 +20,7 @@ def passes(row: SagaRow, saga_filter: SagaFilter) -> bool:
         and (wanted.environment is None or row.environment == wanted.environment)
         and (wanted.tenant is None or row.tenant == wanted.tenant)
         and (wanted.entity is None or row.entity == wanted.entity)
+        and (not wanted.entities or row.entity in wanted.entities)
         and (wanted.id_prefix is None or any(key.startswith(wanted.id_prefix) for key in (row.saga_id, row.entity)))
         and (wanted.before is None or (row.accepted_at, row.saga_id) < wanted.before)
         and is_accepted_in(row, wanted.since, None)

@@ -24,7 +24,7 @@ from saga.store.accepting import (
     settle,
 )
 from saga.store.filtering import is_accepted_in, passes
-from saga.store.overview import LiveCount
+from saga.store.overview import HaltedCount, LiveCount
 from saga.store.port import (
     ANYTHING,
     AcceptResult,
@@ -39,6 +39,7 @@ from saga.store.port import (
     RequestRow,
     Rest,
     Rewrite,
+    RowChange,
     RowFilter,
     SagaFilter,
     SagaRow,
@@ -211,6 +212,20 @@ class MemoryStore:
         live = [row for row in self._all() if row.due_at is not None]
         return sorted(live, key=lambda row: (row.accepted_at, row.saga_id))[:limit]
 
+    def halted_counts(self) -> list[HaltedCount]:
+        by_reason: dict[HaltReason, list[SagaRow]] = {}
+        for row in self._all():
+            if row.status is SagaStatus.HALTED and row.halt_reason is not None:
+                by_reason.setdefault(row.halt_reason, []).append(row)
+        return [
+            HaltedCount(reason, len(rows), min((row.due_at for row in rows if row.due_at is not None), default=None))
+            for reason, rows in sorted(by_reason.items())
+        ]
+
+    def halted_rows(self, reason: HaltReason, limit: int) -> list[SagaRow]:
+        halted = [row for row in self._all() if row.status is SagaStatus.HALTED and row.halt_reason is reason]
+        return sorted(halted, key=lambda row: (row.accepted_at, row.saga_id))[:limit]
+
     def _all(self) -> list[SagaRow]:
         with self._lock:
             return [stored.row for stored in self._sagas.values()]
@@ -302,17 +317,19 @@ class MemoryStore:
             kept = self._requests.get((environment, tenant, request_key))
         return None if kept is None else KeptRequest(*kept)
 
-    def rewrite(self, rewrites: Sequence[Rewrite]) -> list[bool]:
+    def rewrite(self, rewrites: Sequence[Rewrite]) -> list[RowChange]:
         with self._lock:
-            return [self._rewrite_one(it) for it in rewrites]
+            return [RowChange.MADE if self._rewrite_one(it) else RowChange.STALE for it in rewrites]
 
-    def drop_row(self, projection: Projection, values: Mapping[str, Value], saga_id: str) -> bool:
+    def drop_row(self, projection: Projection, values: Mapping[str, Value], saga_id: str) -> RowChange:
         with self._lock:
             table = self._rows.get(projection.table, {})
             stray = [key for key, row in table.items() if all(row[name] == value for name, value in values.items())]
-            for key in stray if saga_id not in self._sagas else ():
+            if not stray or saga_id in self._sagas:
+                return RowChange.STALE
+            for key in stray:
                 del table[key]
-        return bool(stray) and saga_id not in self._sagas
+        return RowChange.MADE
 
     def _rewrite_one(self, it: Rewrite) -> bool:
         stored = self._sagas.get(it.saga_id)

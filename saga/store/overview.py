@@ -1,7 +1,7 @@
 """The part of the port that looks over all sagas at once, and that must stay quick when millions have ended.
 
-The protocol it must keep: what lives is read by its due instant, what is new by its instant of acceptance, so nothing here
-reads every saga, but for `counts` without `since`. A search for few among many goes back to a `horizon` and says so.
+The protocol it must keep: what lives is read by its due instant, what is halted by its reason, what is new by its instant of
+acceptance, so nothing here reads every saga, but for `counts` without `since`.
 """
 
 from collections.abc import Mapping
@@ -26,6 +26,16 @@ class LiveCount:
     """The earliest of those instants."""
 
 
+@dataclass(frozen=True, slots=True)
+class HaltedCount:
+    """Halted sagas of one reason."""
+
+    reason: HaltReason
+    count: int
+    due_at: datetime | None
+    """When the first of them that heals itself is looked at next; None when all wait for a person."""
+
+
 class Overview(Protocol):
     """What a store tells of all its sagas."""
 
@@ -46,4 +56,12 @@ class Overview(Protocol):
 
     def live_rows(self, limit: int) -> list["SagaRow"]:
         """Of the sagas that have a due instant, up to `limit`, the first accepted first. Reads those alone."""
+        ...
+
+    def halted_counts(self) -> list[HaltedCount]:
+        """All halted sagas by reason, whether they wait for a person or heal themselves. Reads them alone."""
+        ...
+
+    def halted_rows(self, reason: HaltReason, limit: int) -> list["SagaRow"]:
+        """Of the sagas that are halted for this reason, up to `limit`, the first accepted first. Reads no more than those."""
         ...

@@ -184,6 +184,14 @@ class Rewrite:
     row: ProjectedRow
 
 
+class RowChange(Enum):
+    """What became of a row of a projection that was to be written or taken out."""
+
+    MADE = "made"
+    STALE = "stale"  # its journal, or the row, is not what it was any more
+    BUSY = "busy"  # somebody holds a lock on it; the row is as it was
+
+
 @dataclass(frozen=True, slots=True)
 class DueSaga:
     """A saga whose due instant passed, now held back from other sweepers until `due_at` was pushed."""
@@ -248,13 +256,13 @@ class SagaFilter:
     statuses: tuple[SagaStatus, ...] = ()
     halt_reason: HaltReason | None = None
     entity: str | None = None
-    id_prefix: str | None = None
-    """Matches the beginning of the saga id or of the entity."""
+    entities: tuple[str, ...] = ()
+    id_prefix: str | None = None  # of the saga id or of the entity
     environment: str | None = None
     tenant: str | None = None
     before: tuple[datetime, str] | None = None
     since: datetime | None = None
-    """Accepted then or later: what bounds a search for few among many (see `Overview.horizon`)."""
+    """Accepted then or later."""
     is_due: bool | None = None
     """Whether it has a due instant; a halted saga without one waits for a person."""
 
@@ -374,14 +382,13 @@ class Store(Overview, Protocol):
         """Rows of a projection's table. Raises `UsageError` when the database lacks the table or one of its columns."""
         ...
 
-    def rewrite(self, rewrites: Sequence[Rewrite]) -> list[bool]:
-        """Write rows of projections that insert, each only while its saga stands at that very entry and is the latest run of
-        its entity; which ones were written. Whoever appends at the same moment goes before or after, never beneath, so no
-        row goes back to an older entry. Locks are held for the length of the call: a few rows, each of another saga."""
+    def rewrite(self, rewrites: Sequence[Rewrite]) -> list[RowChange]:
+        """Write rows of projections that insert, each in a transaction of its own, while its saga stands at that very entry and
+        is the latest run of its entity. Whoever appends then goes before or after, never beneath, so no row is made older."""
         ...
 
-    def drop_row(self, projection: Projection, values: Mapping[str, Value], saga_id: str) -> bool:
-        """Take out the row that holds these values when there is no saga of that id; whether it did."""
+    def drop_row(self, projection: Projection, values: Mapping[str, Value], saga_id: str) -> RowChange:
+        """Take out the row that holds these values when there is no saga of that id; what became of it."""
         ...
 
     def workers(self) -> list[tuple[WorkerRow, datetime]]:

@@ -6,30 +6,41 @@ or two that are right in any isolation; the stores decide how a connection is ha
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
     Select,
+    TextClause,
     and_,
     exists,
     func,
     literal,
+    literal_column,
     or_,
     select,
+    text,
     tuple_,
     union,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
 from saga.core.states import HaltReason, SagaStatus
-from saga.store.overview import LiveCount
+from saga.store.overview import HaltedCount, LiveCount
 from saga.store.port import EffectRow, KeptRequest, RequestRow, SagaFilter, SagaRow, WorkerRow
 from saga.store.tables import SQLITE, Tables
 
 LAST_LETTER = "\U0010ffff"
+OWNERS_MAX = 100
+"""Entities are indexed within their owner. With more owners than this a search for one of nobody in particular reads all."""
+
+Conditions = list[ColumnElement[bool]]
+Owner = tuple[str, str, str]
+"""Environment, tenant and definition."""
 
 
 def row(connection: Connection, tables: Tables, saga_id: str) -> SagaRow | None:
@@ -41,14 +52,59 @@ def row(connection: Connection, tables: Tables, saga_id: str) -> SagaRow | None:
 def find(connection: Connection, tables: Tables, saga_filter: SagaFilter, limit: int) -> list[SagaRow]:
     """Sagas that the filter lets through, the latest accepted first."""
     saga = tables.saga.c
-    query = _rows(tables).where(*_conditions(tables, saga_filter))
-    if saga_filter.before is not None:
-        accepted_at, saga_id = saga_filter.before
-        # A tuple does not pass its types on to plain values, and SQLite would compare text with a number.
-        last = tuple_(literal(accepted_at, saga.accepted_at.type), literal(saga_id))
-        query = query.where(tuple_(saga.accepted_at, saga.saga_id) < last)
-    ordered = query.order_by(saga.accepted_at.desc(), saga.saga_id.desc()).limit(limit)
-    return [_saga_row(found) for found in connection.execute(ordered)]
+    latest: tuple[ColumnElement[Any] | TextClause, ...] = (saga.accepted_at.desc(), saga.saga_id.desc())
+    if tables is SQLITE and saga_filter.statuses == (SagaStatus.HALTED,):
+        # SQLite would rather walk all sagas in this order than sort those of the partial index; of a sum it has no index.
+        latest = (text("saga.accepted_at + 0 DESC"), saga.saga_id.desc())
+    found: dict[str, SagaRow] = {}
+    for conditions in _searches(connection, tables, saga_filter):
+        ordered = _rows(tables).where(*conditions).order_by(*latest).limit(limit)
+        found |= {it.saga_id: it for it in map(_saga_row, connection.execute(ordered))}
+    return sorted(found.values(), key=lambda it: (it.accepted_at, it.saga_id), reverse=True)[:limit]
+
+
+def _searches(connection: Connection, tables: Tables, wanted: SagaFilter) -> list[Conditions]:
+    """The filter as searches of which an index serves each: one for each owner that an entity may have, and one for ids."""
+    saga, whole = tables.saga.c, [_conditions(tables, wanted)]
+    of_entity = wanted.entity is not None or wanted.id_prefix is not None
+    if not of_entity and (wanted.definition is None or wanted.before is not None):
+        return whole
+    owners = _owners(connection, tables, wanted)
+    if owners is None:
+        return whole
+    if not of_entity:  # one that no saga is of would be looked for in all of them
+        return whole if owners else []
+    ours = [replace(wanted, environment=it[0], tenant=it[1], definition=it[2]) for it in owners]
+    if wanted.id_prefix is None:
+        return [_conditions(tables, it) for it in ours]
+    rest = _conditions(tables, replace(wanted, id_prefix=None))
+    begun = [[*_conditions(tables, replace(it, id_prefix=None)), _begins(saga.entity, wanted.id_prefix)] for it in ours]
+    return [[*rest, _begins(saga.saga_id, wanted.id_prefix)], *begun]
+
+
+def _owners(connection: Connection, tables: Tables, wanted: SagaFilter) -> list[Owner] | None:
+    """Whose sagas there are, of those that the filter lets through: from one to the next in the index. None: too many."""
+    saga = tables.saga.c
+    columns = (saga.environment, saga.tenant, saga.definition)
+    asked = (wanted.environment, wanted.tenant, wanted.definition)
+    if (whole := _whole(*asked)) is not None:
+        return [whole]
+    owners: list[Owner] = []
+    query = select(*columns).order_by(*columns).limit(1)
+    following = query
+    for _ in range(OWNERS_MAX):
+        found = connection.execute(following).one_or_none()
+        if found is None:
+            return [it for it in owners if all(one in (None, other) for one, other in zip(asked, it, strict=True))]
+        owners.append((found[0], found[1], found[2]))
+        following = query.where(tuple_(*columns) > tuple_(*map(literal, owners[-1])))
+    return None
+
+
+def _whole(environment: str | None, tenant: str | None, definition: str | None) -> Owner | None:
+    if environment is None or tenant is None or definition is None:
+        return None
+    return environment, tenant, definition
 
 
 def counts(
@@ -89,6 +145,22 @@ def live_rows(connection: Connection, tables: Tables, limit: int) -> list[SagaRo
     live = _rows(tables).where(tables.saga.c.due_at.is_not(None)).cte("live").prefix_with("MATERIALIZED")
     query = select(live).order_by(live.c.accepted_at, live.c.saga_id).limit(limit)
     return [_saga_row(found) for found in connection.execute(query)]
+
+
+def halted_counts(connection: Connection, tables: Tables) -> list[HaltedCount]:
+    """The halted sagas by reason."""
+    reason, due_at = tables.saga.c.halt_reason, tables.saga.c.due_at
+    query = select(reason, func.count(), func.min(due_at)).where(_is_halted(tables), reason.is_not(None))
+    ordered = query.group_by(reason).order_by(reason)
+    return [HaltedCount(HaltReason(why), count, due) for why, count, due in connection.execute(ordered)]
+
+
+def halted_rows(connection: Connection, tables: Tables, reason: HaltReason, limit: int) -> list[SagaRow]:
+    """The first accepted of those that are halted for this reason."""
+    saga = tables.saga.c
+    query = _rows(tables).where(_is_halted(tables), saga.halt_reason == reason.value)
+    ordered = query.order_by(saga.accepted_at, saga.saga_id).limit(limit)
+    return [_saga_row(found) for found in connection.execute(ordered)]
 
 
 def due_counts(connection: Connection, tables: Tables, now: datetime) -> tuple[int, float]:
@@ -195,29 +267,42 @@ def _saga_row(found: Row[tuple[object, ...]]) -> SagaRow:
     )
 
 
-def _conditions(tables: Tables, saga_filter: SagaFilter) -> list[ColumnElement[bool]]:
+def _is_halted(tables: Tables) -> ColumnElement[bool]:
+    # A literal: no database can tell of a value that comes later whether the partial index has it.
+    return tables.saga.c.status == literal_column("'halted'")
+
+
+def _begins(column: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
+    # A range and not LIKE: LIKE ignores case on SQLite, and a range can use the index on both.
+    return and_(column >= prefix, column < prefix + LAST_LETTER)
+
+
+def _conditions(tables: Tables, saga_filter: SagaFilter) -> Conditions:
     saga = tables.saga.c
-    conditions: list[ColumnElement[bool]] = []
-    if saga_filter.definition is not None:
-        conditions.append(saga.definition == saga_filter.definition)
-    if saga_filter.statuses:
+    equal = {
+        "definition": saga_filter.definition,
+        "environment": saga_filter.environment,
+        "tenant": saga_filter.tenant,
+        "entity": saga_filter.entity,
+    }
+    conditions: Conditions = [saga[name] == value for name, value in equal.items() if value is not None]
+    if saga_filter.statuses == (SagaStatus.HALTED,):
+        conditions.append(_is_halted(tables))
+    elif saga_filter.statuses:
         conditions.append(saga.status.in_([status.value for status in saga_filter.statuses]))
     if saga_filter.halt_reason is not None:
         conditions.append(saga.halt_reason == saga_filter.halt_reason.value)
-    if saga_filter.environment is not None:
-        conditions.append(saga.environment == saga_filter.environment)
-    if saga_filter.tenant is not None:
-        conditions.append(saga.tenant == saga_filter.tenant)
     if saga_filter.since is not None:
         conditions.append(saga.accepted_at >= saga_filter.since)
     if saga_filter.is_due is not None:
         conditions.append(saga.due_at.is_not(None) if saga_filter.is_due else saga.due_at.is_(None))
-    if saga_filter.entity is not None:
-        conditions.append(saga.entity == saga_filter.entity)
+    if saga_filter.entities:
+        conditions.append(saga.entity.in_(saga_filter.entities))
     if saga_filter.id_prefix is not None:
-        # A range and not LIKE: LIKE ignores case on SQLite, and a range can use the index on both.
-        end = saga_filter.id_prefix + LAST_LETTER
-        conditions.append(
-            or_(*(and_(column >= saga_filter.id_prefix, column < end) for column in (saga.saga_id, saga.entity)))
-        )
+        conditions.append(or_(*(_begins(column, saga_filter.id_prefix) for column in (saga.saga_id, saga.entity))))
+    if saga_filter.before is not None:
+        accepted_at, saga_id = saga_filter.before
+        # A tuple does not pass its types on to plain values, and SQLite would compare text with a number.
+        last = tuple_(literal(accepted_at, saga.accepted_at.type), literal(saga_id))
+        conditions.append(tuple_(saga.accepted_at, saga.saga_id) < last)
     return conditions

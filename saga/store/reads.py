@@ -8,10 +8,20 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection
 
 from saga.core.projection import Projection, Value
-from saga.core.states import SagaStatus
+from saga.core.states import HaltReason, SagaStatus
 from saga.store import queries
-from saga.store.overview import LiveCount
-from saga.store.port import EffectRow, KeptRequest, RequestRow, Rewrite, RowFilter, SagaFilter, SagaRow, WorkerRow
+from saga.store.overview import HaltedCount, LiveCount
+from saga.store.port import (
+    EffectRow,
+    KeptRequest,
+    RequestRow,
+    Rewrite,
+    RowChange,
+    RowFilter,
+    SagaFilter,
+    SagaRow,
+    WorkerRow,
+)
 from saga.store.projecting import find_rows
 from saga.store.rewriting import drop_row, rewrite
 from saga.store.tables import Tables
@@ -49,6 +59,12 @@ class Reads:
     def live_rows(self, limit: int) -> list[SagaRow]:
         return self._read(lambda connection: queries.live_rows(connection, self._tables, limit), "live rows")
 
+    def halted_counts(self) -> list[HaltedCount]:
+        return self._read(lambda connection: queries.halted_counts(connection, self._tables), "halted counts")
+
+    def halted_rows(self, reason: HaltReason, limit: int) -> list[SagaRow]:
+        return self._read(lambda connection: queries.halted_rows(connection, self._tables, reason, limit), "halted")
+
     def due_counts(self) -> tuple[int, float]:
         now = self._database_now()
         return self._read(lambda connection: queries.due_counts(connection, self._tables, now), "due counts")
@@ -76,10 +92,10 @@ class Reads:
         schema = projection.schema if self._tables.metadata.schema else None
         return self._read(lambda connection: find_rows(connection, projection, wanted, limit, schema=schema), "rows")
 
-    def rewrite(self, rewrites: Sequence[Rewrite]) -> list[bool]:
+    def rewrite(self, rewrites: Sequence[Rewrite]) -> list[RowChange]:
         return self._read(lambda connection: rewrite(connection, self._tables, rewrites), "rewrite")
 
-    def drop_row(self, projection: Projection, values: Mapping[str, Value], saga_id: str) -> bool:
+    def drop_row(self, projection: Projection, values: Mapping[str, Value], saga_id: str) -> RowChange:
         return self._read(
             lambda connection: drop_row(connection, self._tables, projection, values, saga_id), "drop row"
         )

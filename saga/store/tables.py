@@ -125,6 +125,8 @@ def _saga_indexes(saga: Table) -> None:
     waits = text("due_at IS NOT NULL")
     Index("saga_due", saga.c.priority.desc(), saga.c.due_at, postgresql_where=waits, sqlite_where=waits)
     Index("saga_list", saga.c.accepted_at, saga.c.saga_id)
+    halted = text("status = 'halted'")
+    Index("saga_halted", saga.c.halt_reason, saga.c.accepted_at, postgresql_where=halted, sqlite_where=halted)
 
 
 def _journal(metadata: MetaData, words: Text, hash_length: str) -> Table:

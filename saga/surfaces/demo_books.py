@@ -6,7 +6,10 @@ Rules of this file
   a look costs one request, and each figure is a second or two old.
 - What does not answer in `ASK_S` is not known: the figure stays as it was, or a dash when it was never read.
 - Money is told apart by how far the order's journal is: what was captured for orders that have completed is held against what they
-  must pay; what was captured for others is on its way, because a capture may be in the ledger before its outcome is in the journal.
+  must pay; what was captured for orders whose journal was not read to its end is on its way, because a capture may be in the ledger
+  before its outcome is in the journal.
+- Nothing explains what was captured for an order that nobody handed over. One that is accepted at this moment may be captured before
+  it is followed, so as long as others are on their way an unknown order is one that was unknown at the look before, too.
 - Counts of a script that was replaced would be lost with it, so `keep` adds them up first.
 """
 
@@ -72,6 +75,8 @@ class Books:
     _captured: Counter[str] = field(default_factory=Counter)
     """By order."""
     _after: int = 0
+    _unknown: frozenset[str] = frozenset()
+    """Orders of the ledger that nobody had handed over when it was read last."""
 
     def __post_init__(self) -> None:
         questions: list[Callable[[], None]] = [self._read_money, self._read_stock]
@@ -133,11 +138,14 @@ class Books:
                 due += one.due
         for order_id, amount in self._captured.items():
             one_or_none = by_order.get(order_id)
+            if one_or_none is None and (order_id in self._unknown or not self.follower.open):
+                continue
             if one_or_none is None or one_or_none.ended_at is None:
                 in_flight += amount
                 in_flight_count += bool(amount)
             elif one_or_none.is_completed:
                 completed += amount
+        self._unknown = frozenset(self._captured.keys() - by_order.keys())
         return Money(sum(self._captured.values()), completed, due, in_flight, in_flight_count)
 
     def _read_stock(self) -> None:

@@ -231,6 +231,13 @@ def read_ledgers(urls: Mapping[str, str]) -> Ledgers:
     return ledgers
 
 
+def read_movements(service: str, url: str) -> list[Movement]:
+    """The ledger of one service alone, in its order. Raises `UsageError` as `read_ledgers` does."""
+    with requests.Session() as session:
+        session.trust_env = False
+        return list(_movements(session, service, url))
+
+
 def _stock(session: requests.Session, urls: Mapping[str, str]) -> dict[str, StockItem]:
     if STOCK not in urls:
         return {}

@@ -7,6 +7,7 @@ Rules of this file
 - Row and journal are two reads. What differs is read again, and counts when the journal has stood still meanwhile.
 - `rebuild` writes only what differs, each row only while its journal stands where the row was made from
   (`Store.rewrite`), so it may run beside workers, twice, and again after it was killed. It holds one page in memory.
+- A row that somebody holds a lock on is left as it is, counted and named; the others are written.
 - Sagas are taken a page at a time, the latest accepted first: what arrives meanwhile is written by its own decisions.
 """
 
@@ -19,11 +20,9 @@ from saga.errors import CodecError, IllegalTransition
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.orders_table import ORDERS
 from saga.runtime.engine import fold, is_readable
-from saga.store.port import JournalEntry, Rewrite, RowFilter, SagaFilter, SagaRow, Store
+from saga.store.port import JournalEntry, Rewrite, RowChange, RowFilter, SagaFilter, SagaRow, Store
 
 PAGE = 200
-TOGETHER = 20
-"""Rows of one transaction: their locks are held while a worker may want to write one of them."""
 LOOKS = 5
 
 Row = Mapping[str, Value]
@@ -41,11 +40,13 @@ class Rebuilt:
     """The journal moved on in each look; its own decisions write the row."""
     unreadable: list[str] = field(default_factory=list)
     """Orders whose journal cannot be read; their rows are left alone."""
+    busy: list[str] = field(default_factory=list)
+    """Orders whose row says something else, and somebody held a lock on it."""
 
     @property
     def orders(self) -> int:
         """Orders that were looked at."""
-        return self.right + self.written + self.moving + len(self.unreadable)
+        return self.right + self.written + self.moving + len(self.unreadable) + len(self.busy)
 
 
 def row_faults(state: SagaState, row: Row | None) -> list[str]:
@@ -122,7 +123,9 @@ def rebuild(store: Store, progress: Callable[[Rebuilt], None] = lambda _done: No
         _rebuild_page(store, page, done)
         progress(done)
     for row in strays(store):
-        done.dropped += store.drop_row(ORDERS, row, str(row["saga_id"]))
+        change = store.drop_row(ORDERS, row, str(row["saga_id"]))
+        done.dropped += change is RowChange.MADE
+        done.busy += [str(row["order_id"])] if change is RowChange.BUSY else []
         progress(done)
     return done
 
@@ -149,13 +152,10 @@ def _rebuild_page(store: Store, sagas: Sequence[SagaRow], done: Rebuilt) -> None
 
 def _write(store: Store, rewrites: list[Rewrite], done: Rebuilt) -> list[str]:
     """The ids of those that could not be written, because their journals moved on."""
-    left: list[str] = []
-    for start in range(0, len(rewrites), TOGETHER):
-        some = rewrites[start : start + TOGETHER]
-        answers = store.rewrite(some)
-        done.written += sum(answers)
-        left += [it.saga_id for it, is_written in zip(some, answers, strict=True) if not is_written]
-    return left
+    changes = list(zip(rewrites, store.rewrite(rewrites), strict=True))
+    done.written += sum(change is RowChange.MADE for _, change in changes)
+    done.busy += [str(it.row.key[-1]) for it, change in changes if change is RowChange.BUSY]
+    return [it.saga_id for it, change in changes if change is RowChange.STALE]
 
 
 def _states(store: Store, saga_ids: Sequence[str]) -> dict[str, tuple[SagaState, int]]:

@@ -3,8 +3,9 @@
 Rules of this file
 ------------------
 - Reads only, and none of them grows with the number of sagas that have ended: the live ones are read by their due instant,
-  those of these days by their acceptance, and no look goes back further than the latest `LOOKED_AT` sagas. How far it went
-  is part of the answer (`looked_since`); without a bound it goes back to the first.
+  the halted ones by their reason, whatever their age, and those that ended by their acceptance, back to the latest
+  `LOOKED_AT` sagas. How far that went is part of the answer (`looked_since`); without a bound it goes back to the first.
+- Counts of halted sagas are exact. Of each reason the `HALTED_READ` that were accepted first are read for their money.
 - Where a saga waits stands in its journal alone, so the journals of the `FOLDED` live sagas that were accepted first are
   folded. They are those that wait longest.
 - Instants are the database's. What is not known is null.
@@ -22,13 +23,14 @@ from saga.core.states import SELF_HEALING, Direction, HaltReason, NodePhase, Sag
 from saga.errors import CodecError, IllegalTransition, UsageError
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.orders_table import ORDERS
-from saga.runtime.engine import Definitions, fold
-from saga.store.port import RowFilter, SagaFilter, SagaRow, Store
+from saga.runtime.engine import Definitions, fold, is_readable
+from saga.store.overview import HaltedCount
+from saga.store.port import RowFilter, SagaRow, Store
 from saga.surfaces.reading import SagaSummary, WorkerReading, read_row, read_worker
 
 LOOKED_AT = 200_000
 FOLDED = 300
-HALTED_SHOWN = 500
+HALTED_READ = 500
 NAMED = 5
 USUAL_DAYS = 7
 MOVING = (NodePhase.OPEN, NodePhase.BACKOFF, NodePhase.PENDING)
@@ -82,8 +84,9 @@ class HaltedGroup(BaseModel):
     reason: HaltReason
     heals_itself: bool
     count: int
-    entities: list[str] = Field(description="at most five")
-    money_minor: dict[str, int] = Field(description="currency to minor units, of those that are orders")
+    entities: list[str] = Field(description="at most five, the first accepted first")
+    read_count: int = Field(description="how many of them were read for `money_minor`, the first accepted first")
+    money_minor: dict[str, int] = Field(description="currency to minor units, of those read that are orders")
     next_look_at: datetime | None = Field(description="when one that heals itself is looked at next")
 
 
@@ -101,7 +104,7 @@ class Standing(BaseModel):
     folded_count: int = Field(description="of how many live sagas the journal was read for `waiting`")
     unreadable_count: int
     halted_groups: list[HaltedGroup]
-    halted: list[SagaSummary] = Field(description="those that wait for a person, at most 500; and others that were met")
+    halted: list[SagaSummary] = Field(description="of each reason at most 500, the first accepted first")
     workers: list[WorkerReading]
 
     @property
@@ -109,33 +112,34 @@ class Standing(BaseModel):
         return sum(self.counts[status] for status in (SagaStatus.RUNNING, SagaStatus.COMPENSATING, SagaStatus.HALTED))
 
 
-def standing(store: Store, definitions: Definitions, *, looked_at: int | None = LOOKED_AT) -> Standing:
-    """Look at the live sagas, and at so many of the latest; None: at all. Raises `StoreUnavailable`."""
+def standing(
+    store: Store, definitions: Definitions, *, looked_at: int | None = LOOKED_AT, halted_read: int = HALTED_READ
+) -> Standing:
+    """Look at the sagas that are live or halted, and of those that ended at the latest; None: at all. Raises
+    `StoreUnavailable`."""
     now = store.now()
     since = None if looked_at is None else store.horizon(looked_at)
     live, first = store.live_counts(), store.live_rows(FOLDED)
-    for_person = store.find(SagaFilter(statuses=(SagaStatus.HALTED,), is_due=False, since=since), HALTED_SHOWN)
+    halted = [(it, store.halted_rows(it.reason, halted_read)) for it in store.halted_counts()]
     states = _folded(store, first)
     counts = dict(store.counts(since))
-    for status in (SagaStatus.RUNNING, SagaStatus.COMPENSATING, SagaStatus.HALTED):
+    for status in (SagaStatus.RUNNING, SagaStatus.COMPENSATING):
         counts[status] = sum(it.count for it in live if it.status is status)
-    counts[SagaStatus.HALTED] += len(for_person)
+    counts[SagaStatus.HALTED] = sum(it.count for it, _ in halted)
     due_count, oldest_due_s = store.due_counts()
-    halted = [*for_person, *(row for row in first if row.status is SagaStatus.HALTED)]
-    looks = {it.halt_reason: (it.count, it.due_at) for it in live if it.status is SagaStatus.HALTED}
     return Standing(
         at=now,
         looked_since=since,
         counts=counts,
         due_count=due_count,
         oldest_due_s=round(oldest_due_s, 3),
-        oldest=_oldest(store, [*first[:1], *for_person], states, now),
+        oldest=_oldest(store, [*first[:1], *(rows[0] for _, rows in halted if rows)], states, now),
         today=_today(store, now, since),
         waiting=_waiting(states.values(), definitions, now),
         folded_count=len(states),
         unreadable_count=len(first) - len(states),
-        halted_groups=_halted_groups(store, halted, looks),
-        halted=[read_row(row) for row in halted],
+        halted_groups=[_halted_group(store, it, rows) for it, rows in halted],
+        halted=[read_row(row) for _, rows in halted for row in rows],
         workers=[read_worker(row, lease_until, now) for row, lease_until in store.workers()],
     )
 
@@ -144,9 +148,11 @@ def _folded(store: Store, rows: Sequence[SagaRow]) -> dict[str, SagaState]:
     """The states of these sagas; a journal that cannot be read is missing."""
     states = {}
     for saga_id, entries in store.load([row.saga_id for row in rows]).items():
+        if not entries or not is_readable(entries):
+            continue
         try:
             states[saga_id] = fold(entries)[0]
-        except (CodecError, IllegalTransition):
+        except (CodecError, IllegalTransition, KeyError, ValueError):  # what the audit tells in full
             continue
     return states
 
@@ -237,32 +243,19 @@ def _group(
     )
 
 
-def _halted_groups(
-    store: Store, rows: Sequence[SagaRow], looks: Mapping[HaltReason | None, tuple[int, datetime]]
-) -> list[HaltedGroup]:
-    by_reason: dict[HaltReason, list[SagaRow]] = {reason: [] for reason in looks if reason is not None}
-    for row in rows:
-        if row.halt_reason is not None:
-            by_reason.setdefault(row.halt_reason, []).append(row)
-    money = _money(store, rows)
-    groups = []
-    for reason, ours in sorted(by_reason.items()):
-        sums: dict[str, int] = {}
-        for currency, amount in (money[row.saga_id] for row in ours if row.saga_id in money):
-            sums[currency] = sums.get(currency, 0) + amount
-        without = sum(row.due_at is None for row in ours)
-        count, next_look_at = looks.get(reason, (0, None))
-        groups.append(
-            HaltedGroup(
-                reason=reason,
-                heals_itself=reason in SELF_HEALING,
-                count=count + without,
-                entities=[row.entity for row in ours[:NAMED]],
-                money_minor=sums,
-                next_look_at=next_look_at,
-            )
-        )
-    return groups
+def _halted_group(store: Store, found: HaltedCount, rows: Sequence[SagaRow]) -> HaltedGroup:
+    money, sums = _money(store, rows), dict[str, int]()
+    for currency, amount in (money[row.saga_id] for row in rows if row.saga_id in money):
+        sums[currency] = sums.get(currency, 0) + amount
+    return HaltedGroup(
+        reason=found.reason,
+        heals_itself=found.reason in SELF_HEALING,
+        count=found.count,
+        entities=[row.entity for row in rows[:NAMED]],
+        read_count=len(rows),
+        money_minor=sums,
+        next_look_at=found.due_at,
+    )
 
 
 def _money(store: Store, rows: Sequence[SagaRow]) -> dict[str, tuple[str, int]]:

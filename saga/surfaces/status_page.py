@@ -12,7 +12,7 @@ from saga.fulfilment.money import is_known_currency, shown
 from saga.surfaces.attempts import in_words
 from saga.surfaces.reading import WorkerReading
 from saga.surfaces.render import DASH, clock_time, duration, one_line, typed
-from saga.surfaces.standing import FOLDED, HALTED_SHOWN, NAMED, Day, HaltedGroup, Standing, WaitingGroup
+from saga.surfaces.standing import FOLDED, NAMED, Day, HaltedGroup, Standing, WaitingGroup
 
 WORKERS_SHOWN = 8
 GROUPS_SHOWN = 10
@@ -22,7 +22,10 @@ QUEUES_SHOWN = 6
 def status_page(now: Standing) -> str:
     """The whole screen."""
     since = f", oldest due {duration(now.oldest_due_s)}" if now.due_count else ""
-    lines = [_live(now), _today(now.today), f"due now {now.due_count:,}{since}"]
+    lines = [_live(now), _today(now.today)]
+    if not now.today.is_whole:
+        lines.append(f"  (of today: those accepted since {now.today.since:%H:%M:%S}; all of it: saga status --all)")
+    lines.append(f"due now {now.due_count:,}{since}")
     lines += _workers(now)
     for group in now.waiting[:GROUPS_SHOWN]:
         lines += _waiting(group)
@@ -33,9 +36,6 @@ def status_page(now: Standing) -> str:
         lines.append(f"✗ {now.unreadable_count:,} live {sagas} whose journal cannot be read → saga audit")
     for halted in now.halted_groups:
         lines += _halted(halted, now)
-    if now.looked_since is not None:
-        since = now.looked_since.strftime("%Y-%m-%d %H:%M:%S")
-        lines.append(f"  (halted: looked for among sagas accepted since {since}; all: saga status --all)")
     return "\n".join(lines)
 
 
@@ -110,10 +110,10 @@ def _named(entities: list[str], count: int) -> str:
 
 
 def _halted(group: HaltedGroup, now: Standing) -> list[str]:
-    money = f"   {_money(group.money_minor)}" if group.money_minor else ""
-    least = "at least " if not group.heals_itself and len(now.halted) >= HALTED_SHOWN else ""
+    part = f" (of the first {group.read_count:,})" if group.read_count < group.count else ""
+    money = f"   {_money(group.money_minor)}{part}" if group.money_minor else ""
     look = f", looked at again by itself at {clock_time(group.next_look_at)}" if group.next_look_at else ""
-    lines = [f"✗ halted {least}{group.count:,} {group.reason}{look}: {_named(group.entities, group.count)}{money}"]
+    lines = [f"✗ halted {group.count:,} {group.reason}{look}: {_named(group.entities, group.count)}{money}"]
     if group.entities:
         first = group.entities[0]
         saga_id = next((one.saga_id for one in now.halted if one.entity == first), first)

@@ -1,14 +1,20 @@
 """What `saga status` reads: the live sagas alone, and the latest alone."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import psycopg
+import pytest
+from sqlalchemy import event
 
 from saga.core.states import HaltReason, SagaStatus
 from saga.store.opening import open_store
-from saga.store.overview import LiveCount
+from saga.store.overview import HaltedCount, LiveCount
 from saga.store.port import Append, SagaColumns, SagaFilter, Store
+from saga.store.sqlite import SqliteStore
 from tests.conformance.building import accepted, entry, moved
 
 
@@ -38,6 +44,28 @@ def test_live_sagas_are_those_with_a_due_instant(store: Store) -> None:
     stuck = SagaFilter(statuses=(SagaStatus.HALTED,), is_due=False)
     assert [row.saga_id for row in store.find(stuck, 10)] == [waiting]
     assert [row.saga_id for row in store.find(replace(stuck, is_due=True), 10)] == [down]
+
+
+def test_halted_sagas_by_reason(store: Store) -> None:
+    """Each counted under its reason, whether it heals itself or waits for a person, with the earliest look; listed with the
+    first accepted first. One that moves or ended is not among them."""
+    defects = [accepted(store).saga_id for _ in range(3)]
+    for saga_id in reversed(defects):
+        halted(store, saga_id, HaltReason.DEFECT, None)
+    down = [accepted(store).saga_id for _ in range(2)]
+    for saga_id, due_in_s in zip(down, (90, 60), strict=True):
+        halted(store, saga_id, HaltReason.PARTICIPANT_DOWN, due_in_s)
+    accepted(store)
+    store.append([moved(store, accepted(store).saga_id, 2, SagaStatus.COMPENSATED)])
+    first = store.row(down[1])
+    assert first is not None
+    assert store.halted_counts() == [
+        HaltedCount(HaltReason.DEFECT, 3, None),
+        HaltedCount(HaltReason.PARTICIPANT_DOWN, 2, first.due_at),
+    ]
+    assert [row.saga_id for row in store.halted_rows(HaltReason.DEFECT, 2)] == defects[:2]
+    assert [row.saga_id for row in store.halted_rows(HaltReason.PARTICIPANT_DOWN, 9)] == down
+    assert store.halted_rows(HaltReason.POISON, 9) == []
 
 
 def test_counts_of_a_span(store: Store) -> None:
@@ -71,23 +99,86 @@ FROM generate_series(1, 20000) AS n
 """
 
 
+@contextmanager
+def rows_read(url: str) -> Iterator[list[int]]:
+    """Behind 20,000 sagas that have ended: how many rows of sagas were read meanwhile."""
+    read: list[int] = []
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(MANY)
+        connection.execute("VACUUM ANALYZE saga.saga")
+        connection.execute("SELECT pg_stat_force_next_flush()")
+        [before] = connection.execute(READ).fetchone() or [0]
+        yield read
+        connection.execute("SELECT pg_stat_force_next_flush()")
+        [after] = connection.execute(READ).fetchone() or [0]
+    read.append(after - before)
+
+
 def test_what_has_ended_is_not_read_for_what_lives(store_postgres_url: str) -> None:
     """PostgreSQL: of 20,000 ended sagas and 5 live ones the reads for the live fetch few rows, and those for the latest as
     many as they go back to."""
     looking = open_store(store_postgres_url)
     for _ in range(5):
         accepted(looking)
-    with psycopg.connect(store_postgres_url, autocommit=True) as connection:
-        connection.execute(MANY)
-        connection.execute("VACUUM ANALYZE saga.saga")
-        connection.execute("SELECT pg_stat_force_next_flush()")
-        [before] = connection.execute(READ).fetchone() or [0]
+    with rows_read(store_postgres_url) as read:
         assert sum(it.count for it in looking.live_counts()) == len(looking.live_rows(10)) == 5
         since = looking.horizon(100)
         assert since is not None
         assert looking.find(SagaFilter(statuses=(SagaStatus.HALTED,), since=since), 10) == []
         assert sum(looking.counts(since).values()) == 100
         looking.close()
-        connection.execute("SELECT pg_stat_force_next_flush()")
-        [after] = connection.execute(READ).fetchone() or [0]
-    assert after - before <= 400
+    assert read[0] <= 400
+
+
+def test_what_has_ended_is_not_read_for_what_halted(store_postgres_url: str) -> None:
+    """PostgreSQL: three halted sagas, older than 20,000 that ended, are counted and listed from their own index."""
+    looking = open_store(store_postgres_url)
+    ids = [accepted(looking).saga_id for _ in range(3)]
+    for saga_id in ids:
+        halted(looking, saga_id, HaltReason.DEFECT, None)
+    with psycopg.connect(store_postgres_url, autocommit=True) as connection:
+        connection.execute("UPDATE saga.saga SET accepted_at = accepted_at - interval '1 day'")
+    with rows_read(store_postgres_url) as read:
+        assert [it.count for it in looking.halted_counts()] == [3]
+        assert [row.saga_id for row in looking.halted_rows(HaltReason.DEFECT, 10)] == ids
+        assert len(looking.find(SagaFilter(statuses=(SagaStatus.HALTED,)), 50)) == 3
+        looking.close()
+    assert read[0] <= 100
+
+
+@pytest.mark.parametrize("wanted", ["old-15000", "old-1500", "new-1", "nowhere"])
+def test_one_saga_is_found_without_reading_the_others(store_postgres_url: str, wanted: str) -> None:
+    """PostgreSQL, of several owners: a look-up by entity, by a prefix, and of a definition that nobody has."""
+    looking = open_store(store_postgres_url)
+    accepted(looking, entity="new-1", tenant="other", definition="return_order")
+    with rows_read(store_postgres_url) as read:
+        found = looking.find(SagaFilter(entity=wanted), 200)
+        assert [row.entity for row in found] == ([] if wanted == "nowhere" else [wanted])
+        begun = looking.find(SagaFilter(id_prefix=wanted), 200)
+        assert len({row.entity for row in begun}) == {"old-1500": 11, "nowhere": 0}.get(wanted, 1)
+        assert looking.find(SagaFilter(definition="misspelt"), 1) == []
+        looking.close()
+    assert read[0] <= 400
+
+
+def test_sqlite_finds_them_by_an_index(store_sqlite_url: str) -> None:
+    """SQLite: no search for halted sagas, an entity or a prefix scans the table."""
+    looking = SqliteStore(store_sqlite_url)
+    accepted(looking)
+    plans: list[str] = []
+
+    def explain(connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith("SELECT"):
+            asked = connection.connection.driver_connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans.extend(row[3] for row in asked.fetchall())
+
+    event.listen(looking.engine, "before_cursor_execute", explain)
+    looking.halted_counts()
+    looking.halted_rows(HaltReason.DEFECT, 10)
+    looking.find(SagaFilter(statuses=(SagaStatus.HALTED,)), 50)
+    looking.find(SagaFilter(entity="SO-1"), 50)
+    looking.find(SagaFilter(id_prefix="SO-1"), 50)
+    looking.close()
+    assert len([it for it in plans if "saga_halted" in it]) == 3, plans
+    whole = [it for it in plans if it.startswith("SCAN saga") and "saga_halted" not in it]
+    assert whole == ["SCAN saga USING COVERING INDEX sqlite_autoindex_saga_2"] * 2, "the first owner alone"

@@ -47,6 +47,7 @@ def test_filters(store: Store) -> None:
     assert found(store, halt_reason=HaltReason.POISON) == [halted]
     assert found(store, halt_reason=HaltReason.DEFECT) == []
     assert found(store, entity="SO-101") == [done]
+    assert found(store, entities=("SO-101", "SO-100", "SO-9")) == [done, running]
     assert found(store, id_prefix="SO-10", statuses=(SagaStatus.RUNNING,)) == [running]
     assert found(store, limit=1) == [halted]
 

@@ -1,22 +1,38 @@
 """Rows written again from the journal: never over a newer entry or a later run, alike on the three stores."""
 
 import threading
+from collections.abc import Sequence
 
 import psycopg
 import pytest
 
+from saga.clock import monotonic
 from saga.core.projection import Value
 from saga.core.states import SagaStatus
 from saga.fulfilment.orders_table import ORDERS
+from saga.store import rewriting
+from saga.store.connecting import connect_postgres
 from saga.store.opening import open_store
-from saga.store.port import AcceptStatus, AppendResult, KeptRequest, Rewrite, Store
+from saga.store.port import AcceptStatus, AppendResult, KeptRequest, Rewrite, RowChange, Store
+from saga.store.tables import POSTGRES
 from tests.conformance.building import accepted, append_of, moved, new_id, new_saga
 from tests.conformance.test_rows import append_with_row, row, seen
 from tests.waiting import wait_until
 
+MADE, STALE, BUSY = RowChange.MADE, RowChange.STALE, RowChange.BUSY
+
 
 def statuses(store: Store, *order_ids: str) -> list[Value]:
     return [it["status"] for order_id in order_ids for it in seen(store, order_id)]
+
+
+def patient(url: str, rewrites: Sequence[Rewrite]) -> list[RowChange]:
+    """Rewritten by somebody who waits for a lock for as long as it takes."""
+    engine = connect_postgres(url, 1)
+    with engine.connect() as connection:
+        answers = rewriting.rewrite(connection, POSTGRES, rewrites, lock_wait_ms=20_000)
+    engine.dispose()
+    return answers
 
 
 def test_a_row_is_made_again_and_brought_back_to_the_truth(store: Store) -> None:
@@ -30,7 +46,7 @@ def test_a_row_is_made_again_and_brought_back_to_the_truth(store: Store) -> None
         Rewrite(saga_id, 1, row(store, order_id, saga_id=saga_id))
         for saga_id, order_id in zip(ids, (missing, wrong), strict=True)
     ]
-    assert store.rewrite(again) == [True, True]
+    assert store.rewrite(again) == [MADE, MADE]
     assert statuses(store, missing, wrong) == ["processing", "processing"]
 
 
@@ -44,7 +60,7 @@ def test_a_row_never_goes_back_to_an_older_entry(store: Store) -> None:
         Rewrite(ids[1], 1, row(store, other, status="shipped")),
         Rewrite("nobody", 1, row(store, "nobody")),
     ]
-    assert store.rewrite(again) == [False, True, False]
+    assert store.rewrite(again) == [STALE, MADE, STALE]
     assert (statuses(store, paid, other), statuses(store, "nobody")) == (["paid", "shipped"], [])
 
 
@@ -54,7 +70,7 @@ def test_a_row_of_an_earlier_run_is_not_written(store: Store) -> None:
     first = accepted(store, entity=order_id, row=lambda run: row(store, order_id, run=run)).saga_id
     store.append([moved(store, first, 2, SagaStatus.COMPENSATED)])
     accepted(store, entity=order_id, row=lambda run: row(store, order_id, run=run))
-    assert store.rewrite([Rewrite(first, 2, row(store, order_id, run=1, status="failed"))]) == [False]
+    assert store.rewrite([Rewrite(first, 2, row(store, order_id, run=1, status="failed"))]) == [STALE]
     assert [(it["run"], it["status"]) for it in seen(store, order_id)] == [(2, "processing")]
 
 
@@ -65,9 +81,9 @@ def test_a_row_of_no_saga_is_dropped_and_no_other(store: Store) -> None:
     strange = row(store, stray, saga_id="gone")
     accepted(store, entity=new_id("o"), row=lambda _run: strange)
     values = dict(zip(ORDERS.names, strange.values, strict=True))
-    assert not store.drop_row(ORDERS, seen(store, order_id)[0], saga_id)
-    assert not store.drop_row(ORDERS, {**values, "status": "paid"}, "gone")
-    assert store.drop_row(ORDERS, values, "gone")
+    assert store.drop_row(ORDERS, seen(store, order_id)[0], saga_id) is STALE
+    assert store.drop_row(ORDERS, {**values, "status": "paid"}, "gone") is STALE
+    assert store.drop_row(ORDERS, values, "gone") is MADE
     assert (statuses(store, stray), len(seen(store, order_id))) == ([], 1)
 
 
@@ -96,9 +112,9 @@ def test_an_append_in_flight_on_postgresql_goes_first(store_postgres_url: str) -
     store = open_store(store_postgres_url)
     order_id = new_id("o")
     saga_id = accepted(store, entity=order_id, row=lambda _run: row(store, order_id)).saga_id
-    answers: list[list[bool]] = []
+    answers: list[list[RowChange]] = []
     late = Rewrite(saga_id, 1, row(store, order_id, status="failed"))
-    rewriting = threading.Thread(target=lambda: answers.append(store.rewrite([late])))
+    thread = threading.Thread(target=lambda: answers.append(patient(store_postgres_url, [late])))
     with psycopg.connect(store_postgres_url) as worker:
         worker.execute("UPDATE saga.orders SET status = 'paid' WHERE order_id = %s", (order_id,))
         worker.execute(
@@ -106,15 +122,63 @@ def test_an_append_in_flight_on_postgresql_goes_first(store_postgres_url: str) -
             "SELECT saga_id, 2, at, writer, actor, body, prev_hash, 1 FROM saga.journal WHERE saga_id = %s",
             (saga_id,),
         )
-        rewriting.start()
+        thread.start()
         with psycopg.connect(store_postgres_url, autocommit=True) as looking:
             waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())"
             wait_until(
                 lambda: (found := looking.execute(waits).fetchone()) and found[0], 10, what="the rewrite to wait"
             )
         worker.commit()
-    rewriting.join()
-    assert answers == [[False]]
+    thread.join()
+    assert answers == [[STALE]]
     assert statuses(store, order_id) == ["paid"]
     assert store.append([append_of(store, saga_id, 3)]) == [AppendResult.APPENDED]
     store.close()
+
+
+@pytest.mark.timeout(60)
+def test_a_locked_row_on_postgresql_holds_nobody_up(store_postgres_url: str) -> None:
+    """Somebody holds a lock on one row: that one is busy within less than a worker waits, its neighbours on both sides are
+    written, and meanwhile no other row is locked. A stray under a lock stays."""
+    store = open_store(store_postgres_url)
+    orders = [new_id("o") for _ in range(3)]
+    ids = [accepted(store, entity=it, row=lambda _run, it=it: row(store, it)).saga_id for it in orders]
+    again = [Rewrite(saga_id, 1, row(store, it, status="paid")) for saga_id, it in zip(ids, orders, strict=True)]
+    stray = row(store, new_id("o"), saga_id="gone")
+    accepted(store, entity=new_id("o"), row=lambda _run: stray)
+    values = dict(zip(ORDERS.names, stray.values, strict=True))
+    with psycopg.connect(store_postgres_url) as somebody:
+        somebody.execute(
+            "SELECT 1 FROM saga.orders WHERE order_id IN (%s, %s) FOR UPDATE", (orders[1], values["order_id"])
+        )
+        began = monotonic()
+        assert store.rewrite(again) == [MADE, BUSY, MADE]
+        assert store.drop_row(ORDERS, values, "gone") is BUSY
+        assert monotonic() - began < 2
+        assert rewriting.LOCK_WAIT_MS < 300
+    assert statuses(store, *orders) == ["paid", "processing", "paid"]
+    assert store.rewrite(again) == [MADE] * 3
+    assert store.drop_row(ORDERS, values, "gone") is MADE
+    store.close()
+
+
+@pytest.mark.timeout(60)
+def test_a_worker_beside_a_rewrite_that_waits_keeps_its_row(store_postgres_url: str) -> None:
+    """A rewrite of two rows stands at the second, which somebody holds: the first is committed and free, and a worker's append
+    writes it."""
+    store, worker = open_store(store_postgres_url), open_store(store_postgres_url)
+    orders = [new_id("o") for _ in range(2)]
+    ids = [accepted(store, entity=it, row=lambda _run, it=it: row(store, it)).saga_id for it in orders]
+    again = [Rewrite(saga_id, 1, row(store, it, status="failed")) for saga_id, it in zip(ids, orders, strict=True)]
+    thread = threading.Thread(target=lambda: patient(store_postgres_url, again))
+    with psycopg.connect(store_postgres_url) as somebody:
+        somebody.execute("SELECT 1 FROM saga.orders WHERE order_id = %s FOR UPDATE", (orders[1],))
+        thread.start()
+        wait_until(lambda: statuses(worker, orders[0]) == ["failed"], 10, what="the first row")
+        assert worker.append([append_with_row(worker, ids[0], 2, row(worker, orders[0], status="paid"))]) == [
+            AppendResult.APPENDED
+        ]
+        assert statuses(worker, orders[0]) == ["paid"]
+    thread.join()
+    store.close()
+    worker.close()

@@ -24,6 +24,14 @@ SENDING = "tests/integration/runtime/test_http.py::"
 ANSWERS = "tests/unit/runtime/test_classify.py::"
 
 RUNTIME = [
+    Mutant(
+        "header-is-checked-before-anything-connects",
+        HTTP,
+        "            check_header_validity(header)\n",
+        "",
+        "a credential with a line break is an unknown outcome, and nothing was ever sent",
+        (f"{SENDING}test_a_header_that_no_request_can_carry_is_not_sent",),
+    ),
     # Claims, calls, outcomes
     Mutant(
         "commit-before-send",

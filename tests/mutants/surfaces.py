@@ -9,6 +9,10 @@ NOT_BLIND = "tests/integration/audit/test_audit_not_blind.py::"
 ROWS_TOLD = "tests/integration/audit/test_audit_rows.py::"
 GREEN = "tests/integration/audit/test_audit_green.py::"
 READ_AGAIN = "tests/unit/surfaces/test_audit_rollbacks.py::"
+RETURNING = "tests/integration/api/test_returning.py::"
+RETURNS_AUDITED = "tests/integration/audit/test_audit_returns.py::"
+TAX_BACK = "tests/unit/fulfilment/test_tax_back.py::"
+OF_A_FILE = "tests/integration/returns/test_cancellations_of_a_file.py::"
 ACCEPTING = "tests/integration/api/test_accepting.py::"
 
 SURFACES = [
@@ -43,6 +47,73 @@ SURFACES = [
         "return_id_of(order_id, len(numbered) + 1) + key[-1]",
         "two callers who read the same sum both take the last piece",
         ("tests/integration/api/test_returning.py::test_two_at_one_moment_do_not_both_take_the_last_piece[sqlite]",),
+    ),
+    Mutant(
+        "a-refused-return-looks-for-its-twin",
+        "saga/surfaces/taking_back.py",
+        "    except (NotCompleted, MoreThanLeft, WorthNothing, TooManyReturns):\n",
+        "    except ():\n",
+        "a client whose return was accepted is told that nothing is left",
+        (f"{RETURNING}test_a_twin_that_was_faster_is_no_refusal",),
+    ),
+    Mutant(
+        "a-return-leaves-a-newer-journal-alone",
+        "saga/surfaces/taking_back.py",
+        "    if not is_readable_here:\n",
+        "    if False:\n",
+        "a refund is decided by a journal that this release cannot read",
+        (
+            f"{RETURNING}test_a_journal_that_cannot_be_read_is_told_and_not_decided_by[newer-order]",
+            f"{RETURNING}test_a_journal_that_cannot_be_read_is_told_and_not_decided_by[newer-return]",
+        ),
+    ),
+    Mutant(
+        "an-order-has-only-so-many-returns",
+        "saga/surfaces/taking_back.py",
+        "if len(numbered) >= RETURNS_MAX:",
+        "if len(numbered) > RETURNS_MAX:",
+        "every request reads more returns than the one before it",
+        (f"{RETURNING}test_many_returns_are_read_together_and_the_latest_are_shown",),
+    ),
+    Mutant(
+        "tax-of-returns-is-rounded-over-all-of-them",
+        "saga/fulfilment/returns.py",
+        "tax=max(0, due - sum(one.tax for one in earlier)),",
+        "tax=tax_due(bought, m.TaxQuote.model_validate_json(tax.data), lines),",
+        "twenty returns of one piece refund more than was paid",
+        (f"{TAX_BACK}test_twenty_returns_of_one_piece_refund_the_tax_once",),
+    ),
+    Mutant(
+        "tax-of-a-return-is-never-negative",
+        "saga/fulfilment/returns.py",
+        "tax=max(0, due - sum(one.tax for one in earlier)),",
+        "tax=due - sum(one.tax for one in earlier),",
+        "a return behind one that was rolled back cannot be made",
+        (f"{TAX_BACK}test_a_return_that_is_rolled_back_late_leaves_the_sum_right",),
+    ),
+    Mutant(
+        "audit-refunds-are-at-most-what-was-paid",
+        "saga/surfaces/audit_returns.py",
+        "    if refunded > paid:\n",
+        "    if False:\n",
+        "returns refund more than goods and tax, and the audit is green",
+        (f"{RETURNS_AUDITED}test_refunds_are_held_against_what_the_order_paid",),
+    ),
+    Mutant(
+        "audit-refunds-are-all-that-was-paid-in-the-end",
+        "saga/surfaces/audit_returns.py",
+        "    if refunded < paid and not any(kept.values()):\n",
+        "    if False:\n",
+        "an order comes back whole, its tax stays with the shop, and the audit is green",
+        (f"{RETURNS_AUDITED}test_refunds_are_held_against_what_the_order_paid",),
+    ),
+    Mutant(
+        "a-cancellation-is-about-what-was-seen",
+        "saga/surfaces/returning.py",
+        '{"If-Match": seen.headers["ETag"]}',
+        '{"If-Match": "*"}',
+        "an order that is placed again while the cancel is on its way is cancelled",
+        (f"{OF_A_FILE}test_a_run_that_begins_while_the_cancel_is_on_its_way_is_not_cancelled",),
     ),
     Mutant(
         "file-hands-an-order-over-once",

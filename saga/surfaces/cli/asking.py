@@ -9,7 +9,7 @@ from saga.fulfilment.money import is_known_currency, shown
 from saga.settings import Settings
 from saga.surfaces.cli.options import Output, OutputOption, put_many, put_one, settings_and_log
 from saga.surfaces.embedded import addresses
-from saga.surfaces.ledgers import PAYMENT, SERVICES, TAX, Movement, read_ledgers
+from saga.surfaces.ledgers import PAYMENT, SERVICES, TAX, Movement, read_movements
 from saga.surfaces.participating import Rule, faults
 from saga.surfaces.render import DASH, clock_time, columns
 
@@ -79,8 +79,7 @@ def ledger(
       saga ledger inventory -o jsonl
     """
     url = _address(settings_and_log(), service)
-    found = read_ledgers({service: url}).movements_of(service)
-    rows = sorted((it for it in found if order in {None, it.order_id}), key=lambda it: it.row_id)
+    rows = [it for it in read_movements(service, url) if order in {None, it.order_id}]
     of_order = f" of {order}" if order is not None else ""
     table = "\n".join(columns([_row(it) for it in rows], right=frozenset({3})))
     put_many(output, [_value(it) for it in rows], table or f"the ledger of {service} has no row{of_order}")

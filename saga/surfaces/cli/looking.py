@@ -168,7 +168,7 @@ def journal(ref: ReferenceArgument, output: OutputOption = Output.TABLE) -> None
 def status(
     everything: Annotated[
         bool,
-        typer.Option("--all", help=f"Look through every saga for halted ones, not the latest {LOOKED_AT:,} alone."),
+        typer.Option("--all", help=f"Count every saga that ended, not those of the latest {LOOKED_AT:,} alone."),
     ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:

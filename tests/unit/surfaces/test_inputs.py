@@ -1,5 +1,7 @@
 """Text that no journal can hold is found in the JSON of an input, wherever it stands."""
 
+import tracemalloc
+
 import pytest
 
 from saga.errors import UsageError
@@ -30,3 +32,19 @@ def test_the_field_is_named(text: str, says: str) -> None:
 def test_the_rest_is_left_to_the_parser(text: str) -> None:
     """A backslash before the letters u0000, a whole pair, and what is no JSON are not its affair."""
     refuse_unstorable(text, "input")
+
+
+def test_a_long_name_above_many_words_costs_little() -> None:
+    """The place of a word is made only for the words that are shown, and the first five are."""
+    text = '{"' + "n" * 30_000 + '": [' + r'"\u0000",' * 110_000 + '""]}'
+    assert len(text) <= 2**20
+    tracemalloc.start()
+    try:
+        with pytest.raises(UsageError) as raised:
+            refuse_unstorable(text, "input")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 40e6
+    assert str(raised.value).count("which no journal can hold") == 5
+    assert len(str(raised.value)) < 2_000

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from saga.surfaces.progress import duration, line, progress
+from saga.surfaces.progress import line, progress, roughly
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_the_remark_stands_at_the_end() -> None:
 )
 def test_a_duration_is_said_as_people_do(seconds: float, says: str) -> None:
     """Tenths below ten seconds, then seconds, minutes, hours."""
-    assert duration(seconds) == says
+    assert roughly(seconds) == says
 
 
 def test_elsewhere_than_on_a_terminal_it_is_a_line_a_second(capsys: pytest.CaptureFixture[str]) -> None:

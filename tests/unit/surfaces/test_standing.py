@@ -1,6 +1,7 @@
 """How all sagas stand, over a store in memory whose clock the test sets: who waits for whom, what halted, what today was."""
 
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,8 +15,11 @@ from saga.fulfilment.models import Address, Order, OrderLine
 from saga.fulfilment.orders_table import ORDERS
 from saga.runtime.engine import Definitions, entry_hash
 from saga.runtime.starting import Starter
+from saga.store import schema
 from saga.store.codec import encode
+from saga.store.connecting import sqlite_path
 from saga.store.memory import MemoryStore
+from saga.store.opening import open_store
 from saga.store.port import Append, AppendResult, JournalEntry, RowFilter, SagaColumns, Store, WorkerRow
 from saga.surfaces.standing import LOOKED_AT, Standing, standing
 from saga.surfaces.status_page import status_page
@@ -138,7 +142,7 @@ def test_halted_by_reason_with_their_money(store: Store, clock: SetClock) -> Non
     assert (pivot.heals_itself, pivot.next_look_at) == (False, None)
     assert (down.count, down.heals_itself, down.next_look_at) == (1, True, clock.at + timedelta(seconds=60))
     page = status_page(found)
-    assert "✗ halted 2 pivot_unresolved: SO-1, SO-0   £12.50" in page
+    assert "✗ halted 2 pivot_unresolved: SO-0, SO-1   £12.50" in page
     assert "saga list --status halted --reason pivot_unresolved" in page
     assert "✗ halted 1 participant_down, looked at again by itself at 03:01:00.000: SO-9" in page
     assert (found.counts[SagaStatus.HALTED], found.live_count) == (3, 3)
@@ -189,19 +193,75 @@ def test_today_and_the_seven_days_before(store: Store, clock: SetClock) -> None:
 
 
 def test_how_far_it_was_looked_is_said(store: Store, clock: SetClock) -> None:
-    """With more sagas than are looked at, an older halted one is not found, and the page says since when it looked and what
-    looks further; a look without a bound finds it."""
+    """With more sagas than are looked at, those that ended are counted as far as it looked, which the page says, and what looks
+    further; one that was halted before is there all the same."""
     halts(store, started(store, "SO-OLD"), HaltReason.DEFECT)
     for number in range(3):
         clock.at += timedelta(seconds=1)
         ends(store, started(store, f"SO-{number}"), SagaStatus.COMPLETED)
     found = looked(store, looked_at=2)
-    assert (found.halted_groups, found.counts[SagaStatus.COMPLETED], found.today.is_whole) == ([], 2, False)
-    assert "looked for among sagas accepted since 2026-11-21 03:00:02; all: saga status --all" in status_page(found)
-    assert "today   at least 2 accepted" in status_page(found)
+    assert (found.counts[SagaStatus.COMPLETED], found.today.is_whole) == (2, False)
+    assert [group.entities for group in found.halted_groups] == [["SO-OLD"]]
+    page = status_page(found)
+    assert "today   at least 2 accepted" in page
+    assert "(of today: those accepted since 03:00:02; all of it: saga status --all)" in page
     whole = looked(store, looked_at=None)
-    assert [group.entities for group in whole.halted_groups] == [["SO-OLD"]]
+    assert (whole.counts[SagaStatus.COMPLETED], whole.today.is_whole) == (3, True)
     assert "--all" not in status_page(whole)
+
+
+def test_no_reason_hides_another(store: Store, clock: SetClock) -> None:
+    """Of many halted sagas more are of one reason than are read: all are counted, the few that were accepted before have their
+    line, the oldest is the oldest, and the money says of how many it is."""
+    for number in range(2):
+        halts(store, started(store, f"OLD-{number}"), HaltReason.DEFECT)
+    clock.at += timedelta(seconds=1)
+    for number in range(8):
+        halts(store, started(store, f"SO-{number}"), HaltReason.PIVOT_UNRESOLVED)
+    found = standing(store, Definitions([fulfil_order]), halted_read=6)
+    assert [(it.reason, it.count, it.read_count) for it in found.halted_groups] == [
+        (HaltReason.DEFECT, 2, 2),
+        (HaltReason.PIVOT_UNRESOLVED, 8, 6),
+    ]
+    assert (found.counts[SagaStatus.HALTED], found.oldest and found.oldest.entity) == (10, "OLD-0")
+    page = status_page(found)
+    assert "✗ halted 2 defect: OLD-0, OLD-1   £20.00\n" in page
+    assert "✗ halted 8 pivot_unresolved: SO-0, SO-1, SO-2, SO-3, SO-4 and 3 more   £60.00 (of the first 6)" in page
+
+
+def test_a_journal_that_is_gone_or_newer_hides_no_other(sqlite_url: str) -> None:
+    """A live saga without any entry, one without its first and one that a newer release wrote are unreadable; the rest of the
+    screen stands."""
+    schema.upgrade(sqlite_url)
+    store = open_store(sqlite_url)
+    ids = [started(store, f"SO-{number}") for number in range(4)]
+    for saga_id in ids:
+        waits(store, saga_id)
+    with sqlite3.connect(sqlite_path(sqlite_url)) as database:
+        database.execute("DELETE FROM journal WHERE saga_id = ?", (ids[0],))
+        database.execute("DELETE FROM journal WHERE saga_id = ? AND seq = 1", (ids[1],))
+        database.execute("UPDATE journal SET min_reader_version = 99 WHERE saga_id = ?", (ids[2],))
+    database.close()
+    found = looked(store)
+    store.close()
+    assert (found.unreadable_count, [it.entities for it in found.waiting]) == (3, [["SO-3"]])
+    assert found.oldest is not None
+    assert (found.oldest.entity, found.oldest.waits_at) == ("SO-0", None)
+    assert "✗ 3 live sagas whose journal cannot be read" in status_page(found)
+
+
+class Forgetful(MemoryStore):
+    """Answers with empty journals."""
+
+    def load(self, saga_ids: Sequence[str]) -> Mapping[str, list[JournalEntry]]:
+        return {saga_id: [] for saga_id in saga_ids}
+
+
+def test_an_empty_journal(clock: SetClock) -> None:
+    """A store that answers with one: its saga is counted as one that cannot be read."""
+    store = Forgetful(clock)
+    started(store, "SO-1")
+    assert looked(store).unreadable_count == 1
 
 
 def test_a_journal_that_cannot_be_read_hides_no_other(store: Store) -> None:
