@@ -31,6 +31,10 @@ Your parcel of {item_count} items is on its way with {carrier}, tracking number 
 """
 
 
+class NotKept(OSError):
+    """The mail is there, and a power cut may still take it away."""
+
+
 def confirmation(order: Order, price: OrderPrice, shipment: Shipment, key: str, sender: str = SENDER) -> EmailMessage:
     """The mail that confirms an order.
 
@@ -58,21 +62,30 @@ def confirmation(order: Order, price: OrderPrice, shipment: Shipment, key: str, 
 
 
 def put(folder: Path, key: str, message: EmailMessage) -> Path:
-    """Write `message` to `<folder>/<key>.eml`, unless it is there. Idempotent; may run in several processes at once."""
+    """Write `message` to `<folder>/<key>.eml`, unless it is there. Idempotent; may run in several processes at once.
+
+    Raises `OSError` for what happens before the mail has its name, and `NotKept` afterwards.
+    """
     if not KEY.fullmatch(key):
         raise ValueError(f"{key!r} cannot name a mail: letters, digits, _ and -, at most 64")
     target = folder / f"{key}.eml"
-    if target.exists():
-        return target
+    if not target.exists():
+        _write(folder, target, message)
+    try:
+        _flush(folder)  # also when the mail is there: whoever put it there may not have come so far
+    except OSError as error:
+        raise NotKept(error.errno, error.strerror) from error
+    return target
+
+
+def _write(folder: Path, target: Path, message: EmailMessage) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f".{key}.{os.getpid()}.{threading.get_ident()}.part"
+    draft = folder / f".{target.stem}.{os.getpid()}.{threading.get_ident()}.part"
     with draft.open("wb") as file:
         file.write(message.as_bytes())
         file.flush()
         os.fsync(file.fileno())
     draft.replace(target)
-    _flush(folder)
-    return target
 
 
 def _flush(folder: Path) -> None:

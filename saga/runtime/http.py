@@ -17,6 +17,7 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.utils import check_header_validity
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -169,7 +170,12 @@ class Sender:
             template = self._session.prepare_request(requests.Request(method, url))
             self._templates[method, url] = template
         prepared = template.copy()
-        prepared.headers.update(headers)
+        who = template.headers.get("Authorization")  # whom the URL names; `requests` puts that above a header
+        for header in headers.items():
+            check_header_validity(header)
+            prepared.headers[header[0]] = header[1]
+        if who is not None:
+            prepared.headers["Authorization"] = who
         prepared.prepare_body(body.encode(), None)
         return prepared
 

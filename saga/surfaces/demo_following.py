@@ -25,7 +25,7 @@ from saga.store.port import Store
 from saga.surfaces.render import duration
 
 LOOK_S = 0.04
-"""How long a look may take; with four of them a second, a sixth of one core."""
+"""How long a look may take, so that the screen leaves the cores to the workers."""
 KEPT = 64
 DIRECTIONS = {Direction.ACTION: "", Direction.COMPENSATION: "undo "}
 

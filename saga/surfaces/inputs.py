@@ -7,12 +7,14 @@ parser takes the last in silence.
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from saga.errors import UsageError
-from saga.fulfilment.json_text import DOUBLED, doubled_names
+from saga.fulfilment.json_text import DOUBLED, Path, doubled_names, place_of, walked
 
 SURROGATES = range(0xD800, 0xE000)
+FAULTS_SHOWN = 5
 
 
 def refuse_unstorable(text: str, what: str) -> None:
@@ -22,8 +24,9 @@ def refuse_unstorable(text: str, what: str) -> None:
         value = json.loads(text)
     except (ValueError, RecursionError):
         value = text if any(ord(letter) in SURROGATES for letter in text) else None
-    if faults := [fault for place, word in _words(value) for fault in _faults(place, word)]:
-        raise UsageError(f"{what}: {'; '.join(faults[:5])}")
+    faults = (fault for path, word in _words(value) for fault in _faults(path, word))
+    if shown := list(islice(faults, FAULTS_SHOWN)):
+        raise UsageError(f"{what}: {'; '.join(shown)}")
 
 
 def refuse_doubled(text: str, what: str) -> None:
@@ -33,25 +36,16 @@ def refuse_doubled(text: str, what: str) -> None:
         raise UsageError(f"{what}: {'; '.join(f'{place}: {DOUBLED}' for place in shown)}")
 
 
-def _words(value: Any) -> Iterator[tuple[str, str]]:
+def _words(value: Any) -> Iterator[tuple[Path, str]]:
     """Every text in a JSON value with its place; names of fields are texts too."""
-    waiting = [("", value)]
-    while waiting:
-        place, it = waiting.pop()
+    for path, it in walked(value):
         if isinstance(it, str):
-            yield place, it
+            yield path, it
         elif isinstance(it, dict):
-            yield from ((_under(place, name), name) for name in it)
-            waiting += [(_under(place, name), inner) for name, inner in reversed(it.items())]
-        elif isinstance(it, list):
-            waiting += [(_under(place, str(number)), inner) for number, inner in reversed(list(enumerate(it)))]
+            yield from (([*path, name], name) for name in it)
 
 
-def _under(place: str, name: str) -> str:
-    return f"{place}.{name}" if place else name
-
-
-def _faults(place: str, word: str) -> Iterator[str]:
+def _faults(path: Path, word: str) -> Iterator[str]:
     for number, letter in enumerate(word, start=1):
         if letter == "\x00":
             why = "a NUL character"
@@ -59,6 +53,6 @@ def _faults(place: str, word: str) -> Iterator[str]:
             why = "half of a surrogate pair"
         else:
             continue
-        shown = repr(place)[1:-1] or "the input"  # the place may hold such a character itself
+        shown = repr(place_of(path))[1:-1] or "the input"  # the place may hold such a character itself
         yield f"{shown}: character {number} is U+{ord(letter):04X}, {why}, which no journal can hold"
         return

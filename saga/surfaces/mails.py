@@ -17,6 +17,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
+from saga.fulfilment.mailbox import KEY
 from saga.surfaces.audit_mails import OF_ORDER, OF_RETURN
 
 ORDER_OF_RETURN = re.compile(r"for your return \S+ of order (\S+)\.")
@@ -52,7 +53,11 @@ class Mail:
 
 
 def mails_about(folder: Path, reference: str) -> list[Mail]:
-    """Every mail about that order or return, the oldest first: a conversation is read from its beginning."""
+    """Every mail about that order or return, the oldest first: a conversation is read from its beginning. One that is asked
+    for by its Message-ID is read alone; an order is named in the mails only, so for one each of them is read."""
+    key = reference.strip("<>").partition("@")[0]
+    if "@" in reference and KEY.fullmatch(key) and (mail := _read(folder / f"{key}.eml")) and mail.is_about(reference):
+        return [mail]
     found = (mail for path in _paths(folder) if (mail := _read(path)) is not None and mail.is_about(reference))
     return sorted(found, key=_sent)
 

@@ -71,14 +71,14 @@ def line(title: str, done: int, total: int | None, share: float | None, took_s: 
         parts.append(f"{'█' * full}{'·' * (BAR - full)} {share:4.0%}")
     parts.append(f"{done / max(took_s, 0.001):,.0f}/s")
     if share is not None and SHARE_MIN <= share < 1 and took_s >= LINE_S:
-        parts.append(f"about {duration(took_s * (1 - share) / share)} left")
+        parts.append(f"about {roughly(took_s * (1 - share) / share)} left")
     else:
-        parts.append(duration(took_s))
+        parts.append(roughly(took_s))
     return "   ".join([*parts, remark]).rstrip()
 
 
-def duration(seconds: float) -> str:
-    """A length of time as people say it."""
+def roughly(seconds: float) -> str:
+    """A length of time that still changes, so with fewer digits than one that was measured (`render.duration`)."""
     if seconds < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -24,10 +24,10 @@ import requests
 from saga.clock import monotonic, sleep
 from saga.core.events import CancelAsked
 from saga.core.states import ENDED, SagaStatus
-from saga.errors import SagaNotFound, UsageError
+from saga.errors import DataRefused, KeyReused, SagaNotFound, UsageError
 from saga.fulfilment.cancellations import Match, Sold
 from saga.fulfilment.fulfil_order import fulfil_order
-from saga.fulfilment.intake import Cancelled
+from saga.fulfilment.intake import Cancelled, Refused
 from saga.fulfilment.models import Order
 from saga.fulfilment.return_order import return_order
 from saga.fulfilment.returns import MoreThanLeft, WorthNothing
@@ -40,6 +40,9 @@ from saga.surfaces.taking_back import ReturnRequest, WantedLine, take_back
 
 THREADS = 8
 POLL_S = 0.1
+LOOKS = 64
+"""At an order that moves whenever it is to be cancelled; it has no more entries than that unless its steps are repeated."""
+REUSED = "its return was asked for before with other pieces"
 ACTOR = "customer"
 COUNTED = (
     "cancellations", "cancelled", "returned", "already", "nothing_held", "not_left", "waiting", "unmatched_lines",
@@ -63,6 +66,8 @@ class ReturnTally:
     waiting: int = 0
     """The order is halted or did not end in time."""
     unmatched_lines: int = 0
+    refused: list[Refused] = field(default_factory=list)
+    """Returns and cancels that could not be asked for, each by the reference of its cancellation."""
     saga_ids: list[str] = field(default_factory=list)
     """Of the returns that were started, now or before."""
     ended: Counter[str] = field(default_factory=Counter)
@@ -70,7 +75,13 @@ class ReturnTally:
 
     def as_json(self) -> dict[str, Any]:
         counts = {name: getattr(self, name) for name in COUNTED}
-        return {**counts, **({"ended": dict(self.ended)} if self.ended else {})}
+        refusals = [{"reference": one.reference, "reason": one.reason} for one in self.refused]
+        return {
+            **counts,
+            "refused": len(refusals),
+            **({"refusals": refusals} if refusals else {}),
+            **({"ended": dict(self.ended)} if self.ended else {}),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +122,8 @@ class Desk(Protocol):
         ...
 
     def take_back(self, order_id: str, request: ReturnRequest, key: str) -> tuple[str, bool]:
-        """The saga of the return, and whether it was asked for before. Raises `MoreThanLeft`, `WorthNothing` or
-        `NotCompleted`, or another `UsageError` with the API's own words."""
+        """The saga of the return, and whether it was asked for before. Raises `MoreThanLeft`, `WorthNothing`,
+        `KeyReused` or `NotCompleted`, or another `UsageError` with the API's own words."""
         ...
 
 
@@ -162,12 +173,22 @@ class HttpDesk:
     api: Api
 
     def cancel(self, order_id: str, saga_id: str, reason: str) -> bool:
-        saga = self.api.saga(saga_id)
-        is_new = saga["cancel"] is None and saga["cause"] is None and saga["status"] != SagaStatus.COMPLETED
-        answer = self.api.ask("POST", f"/v1/orders/{order_id}/cancel", json.dumps({"reason": reason, "actor": ACTOR}))
-        if answer.status_code not in (200, 202, 409):
-            raise UsageError(f"the cancel of {order_id} is refused: {_words(answer)}")
-        return is_new and answer.status_code != 409
+        """The API cancels the latest run of an order, so it is asked only while that is ours, and only as it was seen."""
+        for _ in range(LOOKS):
+            seen = self.api.ask("GET", f"/v1/orders/{order_id}")
+            if seen.status_code != 200:
+                raise UsageError(f"the cancel of {order_id} is refused: {_words(seen)}")
+            saga = self.api.saga(saga_id)
+            is_new = saga["cancel"] is None and saga["cause"] is None and saga["status"] != SagaStatus.COMPLETED
+            if not is_new or seen.json()["saga_id"] != saga_id:
+                return False
+            body, headers = json.dumps({"reason": reason, "actor": ACTOR}), {"If-Match": seen.headers["ETag"]}
+            answer = self.api.ask("POST", f"/v1/orders/{order_id}/cancel", body, headers)
+            if answer.status_code in (200, 202, 409):
+                return answer.status_code != 409
+            if answer.status_code != 412:
+                raise UsageError(f"the cancel of {order_id} is refused: {_words(answer)}")
+        raise UsageError(f"the cancel of {order_id} is refused: it has moved at each of {LOOKS} looks")
 
     def rest(self, saga_id: str) -> Rest | None:
         saga = self.api.saga(saga_id)
@@ -181,12 +202,22 @@ class HttpDesk:
         answer = self.api.ask("POST", path, request.model_dump_json(), headers)
         if answer.status_code == 202:
             return str(answer.json()["saga_id"]), answer.headers.get("Idempotency-Replayed") == "true"
-        code = answer.json().get("code") if answer.status_code == 422 else ""
+        code = _code(answer)
         if code == "exceeds_sold":
             raise MoreThanLeft(order_id)
-        if code == "invalid":
+        if code == "worth_nothing":
             raise WorthNothing(_words(answer))
+        if code == "key_reused":
+            raise KeyReused(key, str(answer.json().get("saga_id", "")))
         raise UsageError(f"the return of {order_id} is refused: {_words(answer)}")
+
+
+def _code(answer: requests.Response) -> str:
+    """What the API calls its refusal."""
+    try:
+        return str(answer.json()["code"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _words(answer: requests.Response) -> str:
@@ -228,21 +259,31 @@ class Returning:
 
     def finish(self, *, bound_s: float | None = None) -> bool:
         """Start what is to be returned, as orders end; False when `bound_s` seconds were not enough for all of them."""
-        asked = {wanted.key: future.result() for wanted, future in self._cancels}
+        asked = {wanted.key: self._asked(wanted, future) for wanted, future in self._cancels}
         give_up_at = None if bound_s is None else monotonic() + bound_s
         for wanted in self._wanted:
+            if asked.get(wanted.key, False) is None:
+                continue  # counted as refused
             rest = self._rest(wanted.saga_id, give_up_at)
             if rest is None or rest.status not in ENDED:
                 self.tally.waiting += 1
             elif rest.status is SagaStatus.COMPLETED:
                 self._return(wanted)
-            elif rest.cause == "cancelled" and wanted.key in asked:
-                self.tally.cancelled += asked[wanted.key]
-                self.tally.already += not asked[wanted.key]
+            elif rest.cause == "cancelled" and (is_new := asked.get(wanted.key)) is not None:
+                self.tally.cancelled += is_new
+                self.tally.already += not is_new
             else:
                 self.tally.nothing_held += 1
         self._pool.shutdown()
         return give_up_at is None or monotonic() <= give_up_at
+
+    def _asked(self, wanted: _Wanted, cancel: Future[bool]) -> bool | None:
+        """Whether this run asked for the cancel; None when it was refused, which hinders no other."""
+        try:
+            return cancel.result()
+        except UsageError as error:
+            self.tally.refused.append(Refused(wanted.reference, str(error)))
+            return None
 
     def _rest(self, saga_id: str, give_up_at: float | None) -> Rest | None:
         """Where the order stands once nobody but a person can move it; None when that is not in time."""
@@ -259,6 +300,12 @@ class Returning:
             saga_id, is_replayed = self._desk.take_back(wanted.match.order_id, request, wanted.key)
         except (MoreThanLeft, WorthNothing):
             self.tally.not_left += 1
+            return
+        except KeyReused:
+            self.tally.refused.append(Refused(wanted.reference, REUSED))
+            return
+        except (UsageError, DataRefused) as error:
+            self.tally.refused.append(Refused(wanted.reference, str(error)))
             return
         self.tally.already += is_replayed
         self.tally.returned += not is_replayed

@@ -27,6 +27,7 @@ from pydantic import ValidationError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from services.skeleton import answers
@@ -82,6 +83,7 @@ def build_app(service: Service, database_url: str) -> FastAPI:
             HTTPException: _refused_by_routing,
             RequestValidationError: _refused_query,
             Refused: _refused,
+            ClientDisconnect: _gone,
             Exception: _failed,
         },
     )
@@ -273,6 +275,11 @@ def _log_failure(done: Future[Any]) -> None:
 async def _refused(_request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
     return error.answer.response()
+
+
+async def _gone(_request: Request, _error: Exception) -> Response:
+    """The client went away before its body was read: nothing was done, and nobody hears an answer."""
+    return ClosedConnection()
 
 
 async def _refused_by_routing(request: Request, error: Exception) -> Response:

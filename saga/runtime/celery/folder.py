@@ -87,7 +87,7 @@ class Channel(virtual.Channel):
     def _messages(self, queue: str) -> list[Path]:
         place = self.folder / queue
         try:
-            # A queue is looked at fifty times a second, mostly in vain: a Path for each name, or a glob, costs ten times as much.
+            # A queue is looked at fifty times a second, mostly in vain: a Path for each name, or a glob, costs more.
             names = os.listdir(place)  # noqa: PTH208
         except FileNotFoundError:
             return []

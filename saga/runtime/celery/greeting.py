@@ -6,6 +6,7 @@ where they are used. A password never gets into a message.
 """
 
 from kombu import Connection
+from kombu.transport import TRANSPORT_ALIASES
 
 from saga.errors import BrokerRefuses, UsageError
 
@@ -25,10 +26,29 @@ def checked_broker(broker_url: str, setting: str) -> None:
             database = connection.virtual_host.strip("/")
     except ImportError as error:
         raise UsageError(f"{setting}: {scheme}:// needs a package that is not installed: {error.name}") from error
-    except (ValueError, KeyError) as error:
-        raise UsageError(f"{setting}: {error}") from error
+    except (ValueError, KeyError, TypeError) as error:  # whose text may hold a piece of a password
+        raise UsageError(f"{setting}: {_what_is_wrong(broker_url)}") from error
     if scheme in {"redis", "rediss"} and database and not database.isdecimal():
         raise UsageError(f"{setting}: a database of Redis is a number, as in redis://host:6379/0")
+
+
+def _what_is_wrong(broker_url: str) -> str:
+    """What a person has to look at in an address that no library here can read."""
+    scheme, _, rest = broker_url.partition(":")
+    if scheme not in TRANSPORT_ALIASES:
+        return "what stands before '://' names no broker that is known here; amqp:// and redis:// are"
+    if "?" in rest and _is_readable(broker_url.partition("?")[0]):
+        return "what stands behind '?' is not understood; leave it away, user and password stand before the host"
+    return "is no address; write scheme://user:password@host:port/, and in a password %2F for / and %40 for @"
+
+
+def _is_readable(broker_url: str) -> bool:
+    try:
+        with Connection(broker_url) as connection:
+            _ = connection.transport
+    except (ValueError, KeyError, TypeError):
+        return False
+    return True
 
 
 def greeted_broker(broker_url: str, setting: str) -> None:

@@ -34,8 +34,6 @@ from saga.surfaces.inputs import SURROGATES, refuse_doubled, refuse_unstorable
 from saga.surfaces.publishing import publisher
 from saga.surfaces.submit import DirectIntake, Tally, await_ends
 
-REASONS_SHOWN, REFERENCES_SHOWN = 12, 3
-WIDTH, WIDTH_MIN = 100, 60
 KEY_MAX = 255
 orders = typer.Typer(help="Orders for fulfil_order.", no_args_is_help=True)
 WaitOption = Annotated[bool, typer.Option("--wait", help="Return when it has ended, and say how.")]

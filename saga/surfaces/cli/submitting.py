@@ -234,6 +234,7 @@ def _text_of(tally: Tally, *, with_ends: bool) -> str:
     if tally.returns is not None:
         facts = tally.returns.as_json()
         ends = facts.pop("ended", {})
+        facts.pop("refusals", None)  # told below, with those of orders
         lines.append("   ".join(f"{name.replace('_', ' ')} {count}" for name, count in facts.items()))
         if with_ends and ends:
             lines.append("returns   " + "   ".join(f"{status} {count}" for status, count in sorted(ends.items())))
@@ -248,7 +249,7 @@ def _text_of(tally: Tally, *, with_ends: bool) -> str:
 def _refusals(tally: Tally, width: int) -> Iterator[str]:
     """Each reason in full, however long, with the first of the orders that it refused, and where the others are."""
     reasons: dict[str, list[str]] = defaultdict(list)
-    for one in tally.refused:
+    for one in (*tally.refused, *(tally.returns.refused if tally.returns is not None else ())):
         rule = one.reason.partition(": ")[2] if one.reason.startswith("line ") else one.reason
         reasons[rule].append(one.reference)
     is_whole = len(reasons) <= REASONS_SHOWN

@@ -9,6 +9,7 @@ import requests
 from saga.core.fold import SagaState
 from saga.core.states import SagaStatus
 from saga.errors import UsageError
+from saga.fulfilment import models as m
 from saga.fulfilment.cancellations import Sold
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.intake import Cancelled, Found
@@ -98,6 +99,29 @@ def test_a_return_gives_back_money_and_pieces_and_the_books_say_so(shop: Shop) -
     report = shop.audited()
     assert shop.lines_of(report) == []
     assert report.exit_code == 0
+
+
+@pytest.mark.timeout(120)
+def test_the_tax_that_was_paid_goes_back_whatever_a_quote_would_say_today(shop: Shop) -> None:
+    """To Quebec, with the tax of the province: three returns of one, one and two pieces give back all of it to the cent, and no
+    tax is asked for again."""
+    address = m.Address(name="Zoë", street="1 Rue", city="Montréal", postcode="H2X 1Y4", region="Quebec")
+    order = shop.order("SO-8", pieces={"mug": 3, "tin": 1}).model_copy(update={"country": "Canada", "address": address})
+    state = shop.ended(shop.stack.starter.start(fulfil_order, order).saga_id)
+    paid = state.node("calculate_tax:a").result
+    assert paid is not None
+    tax = m.TaxQuote.model_validate_json(paid.data)
+    assert [line.tax_amount for line in tax.lines] == [225, 75]  # 14.975 per cent of 1500 and 500, each rounded
+    backs: list[ReturnOrder] = []
+    for number, pieces in enumerate(({"mug": 1}, {"tin": 1}, {"mug": 2}), 1):
+        backs.append(return_of(state, f"R{number}.SO-8", pieces, reason="broken", returned=backs))
+        assert shop.returned(backs[-1]).status is SagaStatus.COMPLETED
+    assert [one.tax for one in backs] == [75, 75, 150]
+    captured = requests.get(f"{shop.stack.urls['payment']}/v1/captures/{backs[0].capture_id}", timeout=10).json()
+    assert captured["refunded"] == order.goods + tax.tax_amount == 2300
+    quotes = requests.get(f"{shop.stack.urls['tax']}/v1/ledger?after=0&limit=100", timeout=10).json()["rows"]
+    assert len(quotes) == 1
+    assert shop.lines_of(shop.audited()) == []
 
 
 @pytest.mark.timeout(120)

@@ -107,6 +107,48 @@ def test_calls_to_one_address_are_each_their_own() -> None:
     assert any(line.startswith("Authorization: Basic ") for line in ours[1][0])
 
 
+@pytest.mark.parametrize("value", ["Bearer abc\n", " Bearer abc", "Bearer a\r\nX-Two: 2"])
+def test_a_header_that_no_request_can_carry_is_not_sent(value: str) -> None:
+    """A credential with a line break, as a file of secrets ends, is refused before anything connects; each time, and the
+    next call of the same address is a good one."""
+    seen: list[bytes] = []
+
+    def behave(connection: socket.socket) -> None:
+        seen.append(_request_of(connection))
+        connection.sendall(OK)
+
+    sender = Sender(4)
+    with peer(behave) as url:
+        bad = [
+            sender.send("POST", url, "{}", {"Authorization": value}, connect_timeout_s=0.5, wall_s=2.0)
+            for _ in range(2)
+        ]
+        good = sender.send("POST", url, "{}", {"Authorization": "Bearer abc"}, connect_timeout_s=0.5, wall_s=2.0)
+    sender.close()
+    assert [it.code for it in bad if isinstance(it, Outcome)] == [OutcomeCode.NOT_SENT] * 2
+    assert isinstance(good, Answer)
+    assert seen == [b"{}"]
+
+
+def test_who_the_address_names_is_who_asks() -> None:
+    """User and password of the address stand above a header of the same purpose, as `requests` has it."""
+    seen: list[str] = []
+
+    def behave(connection: socket.socket) -> None:
+        seen.extend(_head_and_body(connection)[0])
+        connection.sendall(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+
+    sender, headers = Sender(4), {"authorization": "Bearer abc"}
+    with peer(behave) as url:
+        address = url.replace("http://", "http://me:secret@")
+        sender.send("POST", address, "{}", headers, connect_timeout_s=0.5, wall_s=2.0)
+        requests.post(address, data=b"{}", headers=headers, timeout=2).close()
+        sender.send("POST", url, "{}", headers, connect_timeout_s=0.5, wall_s=2.0)
+    sender.close()
+    asked = [line.partition(": ")[2] for line in seen if line.lower().startswith("authorization:")]
+    assert asked == ["Basic bWU6c2VjcmV0", "Basic bWU6c2VjcmV0", "Bearer abc"]
+
+
 def test_nobody_listens_is_not_sent() -> None:
     """Refused inside connect()."""
     with socket.create_server(("127.0.0.1", 0)) as closed:

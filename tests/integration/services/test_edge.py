@@ -1,8 +1,11 @@
 """What every service answers alike at its edge: keys, bodies, problems, health, speed of one answer."""
 
 import json
+import logging
+import socket
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -118,3 +121,15 @@ def test_answers_do_not_wait_for_an_acknowledgement(sqlite_caller: "Caller") -> 
             session.post(f"{sqlite_caller.url}/v1/looks", json=body, timeout=20)
             took.append(time.monotonic() - began_at)
     assert min(took[1:]) < 0.03
+
+
+def test_a_client_that_goes_away_is_nothing_to_tell(sqlite_caller: "Caller", caplog: pytest.LogCaptureFixture) -> None:
+    """Killed while its body is read, it leaves no effect and no traceback in the log, and the service goes on."""
+    address = urlsplit(sqlite_caller.url)
+    head = "POST /v1/counts HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k1\r\nContent-Length: 100\r\n\r\n{"
+    with caplog.at_level(logging.WARNING):
+        with socket.create_connection((address.hostname or "", address.port or 0), timeout=20) as client:
+            client.sendall(head.encode())
+        assert sqlite_caller.count("k1").status_code == 201
+        sqlite_caller.service.stop()  # whatever was being worked on is over
+    assert [it.getMessage() for it in caplog.records] == []
