@@ -8,7 +8,7 @@ import pytest
 from saga.core.events import CancelAsked
 from saga.fulfilment.orders_table import ORDERS
 from saga.runtime.engine import tell
-from saga.store.port import Rewrite, RowFilter, Store
+from saga.store.port import Rewrite, RowChange, RowFilter, Store
 from saga.surfaces.order_rows import PAGE, rebuild
 from tests.integration.audit.conftest import ACCEPTED, COMPLETED, DECLINED, DEFINITIONS, HALTED, TWICE, World
 from tests.integration.audit.falsifying import execute
