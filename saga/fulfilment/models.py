@@ -28,6 +28,8 @@ UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 def _printable(text: str) -> str:
+    if text.isprintable():  # which refuses more than is refused here, at once
+        return text
     for place, letter in enumerate(text):
         if unicodedata.category(letter) in UNPRINTABLE:
             msg = f"character {place} is U+{ord(letter):04X}; control characters, line breaks and surrogates are not allowed"

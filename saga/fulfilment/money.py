@@ -4,16 +4,22 @@ Rules of this file: no floats. A decimal text becomes minor units in one place, 
 """
 
 from decimal import ROUND_HALF_UP, Decimal, localcontext
+from functools import cache
 
-from babel.numbers import format_currency, get_currency_precision, is_currency
+from babel.numbers import format_currency, get_currency_precision, list_currencies
 
 PRECISION = 60
 """Digits of intermediate results: more than any bounded amount has, so that nothing is rounded on the way."""
 
 
+@cache
+def _currencies() -> frozenset[str]:
+    return frozenset(list_currencies())
+
+
 def is_known_currency(code: str) -> bool:
     """Whether `code` is a currency code, in capitals, that Babel knows."""
-    return bool(is_currency(code))
+    return code in _currencies()
 
 
 def exponent(currency: str) -> int:

@@ -22,6 +22,7 @@ from saga.runtime.engine import Definitions
 from saga.runtime.starting import Starter
 from saga.settings import Settings
 from saga.store.port import Store
+from saga.surfaces.cores import cores_of, on_core
 from saga.surfaces.demo_worker import WorkerProcess
 from saga.surfaces.embedded import PRODUCT, inhabit, opened_store, registered
 from saga.surfaces.folders import made_home
@@ -55,7 +56,8 @@ class DemoStack:
 
 
 def started_worker(settings: Settings) -> WorkerProcess:
-    return WorkerProcess(settings.home / "worker.log")
+    with on_core(cores_of(settings)[0]):
+        return WorkerProcess(settings.home / "worker.log")
 
 
 @contextmanager
@@ -77,7 +79,8 @@ def demo_stack(settings: Settings, home: Path) -> Iterator[DemoStack]:
             parts.callback(store.close)
             definitions, _ = registered(store, [fulfil_order])
             names = [one.name for one in PRODUCT]
-            urls = parts.enter_context(running_services(names, home / "services", home / "services.log"))
+            with on_core(cores_of(own)[1]):
+                urls = parts.enter_context(running_services(names, home / "services", home / "services.log"))
             starter = Starter(store, environment=own.environment, tenant=own.tenant)
             parts.callback(starter.stop)
             publisher = Publisher(make_app(url_of_folder(broker), definitions))

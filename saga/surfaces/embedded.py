@@ -40,6 +40,7 @@ from saga.store import schema
 from saga.store.connecting import sqlite_path
 from saga.store.opening import open_store
 from saga.store.port import Store
+from saga.surfaces.cores import cores_of, on_core
 from saga.surfaces.database_named import database_named
 from saga.surfaces.folders import made_home, made_journal_folder, refuse_unwritable_journal
 from saga.surfaces.mocks import mocks_for, serve_mock
@@ -196,7 +197,8 @@ def embedded(
     Without `with_broker` there is a worker and no Celery: the rescuer finds everything. `broken` is called when the worker
     gave up, after which nothing moves here any more.
     Participants that have an address (set, or of a stack that runs in this home) are used where they are; services of ours
-    and mocks are started for the others. The services run in one process of their own. Raises `UsageError`, `StoreUnavailable` or
+    and mocks are started for the others. The services run in one process of their own. With `Settings.own_cores` the threads
+    of the engine stay on one core and the services on another. Raises `UsageError`, `StoreUnavailable` or
     `FingerprintChanged` before anything is left running.
     """
     with ExitStack() as parts:
@@ -209,19 +211,22 @@ def embedded(
         store = opened_store(settings)
         parts.callback(store.close)
         definitions, _ = registered(store, sagas)
-        urls, mocked = _participants(parts, settings, list(definitions))
-        has_broker = with_broker and not settings.store_url.startswith("memory:")
-        if has_broker:
-            publish, writers = _worker(parts, settings, definitions, urls, broken), _nobody
-        else:
-            publish, writers = _worker_without_broker(parts, settings, store, definitions, urls, broken)
-        starter = Starter(store, environment=settings.environment, tenant=settings.tenant)
-        parts.callback(starter.stop)
-        api_url = None
-        if port is not None and any(saga.name == fulfil_order.name for saga in definitions):
-            api_url = parts.enter_context(
-                serving_api(store, definitions, starter, publish, HOST, port, backlog_bound=settings.backlog_bound)
-            )
+        core, their_core = cores_of(settings)
+        with on_core(their_core):
+            urls, mocked = _participants(parts, settings, list(definitions))
+        with on_core(core):
+            has_broker = with_broker and not settings.store_url.startswith("memory:")
+            if has_broker:
+                publish, writers = _worker(parts, settings, definitions, urls, broken), _nobody
+            else:
+                publish, writers = _worker_without_broker(parts, settings, store, definitions, urls, broken)
+            starter = Starter(store, environment=settings.environment, tenant=settings.tenant)
+            parts.callback(starter.stop)
+            api_url = None
+            if port is not None and any(saga.name == fulfil_order.name for saga in definitions):
+                api_url = parts.enter_context(
+                    serving_api(store, definitions, starter, publish, HOST, port, backlog_bound=settings.backlog_bound)
+                )
         if port is not None:
             parts.enter_context(_written_down(settings, {**urls, **({"api": api_url} if api_url else {})}))
         yield Stack(settings, store, definitions, starter, urls, mocked, api_url, publish, writers)

@@ -1,0 +1,64 @@
+"""An embedded stack keeps its engine on one core and its services on another, and leaves its caller where it was."""
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from saga.fulfilment.fulfil_order import fulfil_order
+from saga.settings import Settings
+from saga.surfaces.cores import cores_of, on_core
+from saga.surfaces.embedded import embedded
+
+ALLOWED = os.sched_getaffinity(0)
+
+
+def children() -> set[int]:
+    """The processes that this one started and that live."""
+    lists = Path("/proc/self/task").glob("*/children")
+    return {int(pid) for path in lists for pid in path.read_text().split()}
+
+
+@pytest.fixture
+def a_core() -> Iterator[int]:
+    """A core that this thread may use; afterwards it may use all that it could before."""
+    yield min(ALLOWED)
+    os.sched_setaffinity(0, ALLOWED)
+
+
+def homes(tmp_path: Path, *, own_cores: bool) -> tuple[set[frozenset[int]], set[frozenset[int]]]:
+    """On which cores the threads of the engine may run, and on which the processes of the services."""
+    threads, processes = {thread.ident for thread in threading.enumerate()}, children()
+    with embedded(Settings(home=tmp_path / "home", own_cores=own_cores), [fulfil_order], port=0):
+        assert os.sched_getaffinity(0) == ALLOWED, "the caller's thread was moved"
+        ours = [thread.native_id for thread in threading.enumerate() if thread.ident not in threads]
+        engine = {frozenset(os.sched_getaffinity(native)) for native in ours if native is not None}
+        services = {frozenset(os.sched_getaffinity(pid)) for pid in children() - processes}
+    return engine, services
+
+
+@pytest.mark.skipif(len(ALLOWED) < 2, reason="one core only")
+def test_engine_and_services_have_a_core_each(tmp_path: Path) -> None:
+    engine, services = homes(tmp_path, own_cores=True)
+    assert (len(engine), len(services)) == (1, 1), (engine, services)
+    assert [len(cores) for cores in (*engine, *services)] == [1, 1]
+    assert engine != services
+
+
+def test_nobody_is_bound_where_it_is_not_wanted(tmp_path: Path) -> None:
+    assert homes(tmp_path, own_cores=False) == ({frozenset(ALLOWED)}, {frozenset(ALLOWED)})
+
+
+def test_a_process_on_one_core_has_none_to_give(a_core: int) -> None:
+    with on_core(a_core):
+        assert os.sched_getaffinity(0) == {a_core}
+        assert cores_of(Settings()) == (None, None)
+    assert os.sched_getaffinity(0) == ALLOWED
+
+
+def test_a_block_that_fails_gives_the_cores_back(a_core: int) -> None:
+    with pytest.raises(KeyError), on_core(a_core):
+        raise KeyError
+    assert os.sched_getaffinity(0) == ALLOWED
