@@ -53,13 +53,24 @@ class Mail:
 
 
 def mails_about(folder: Path, reference: str) -> list[Mail]:
-    """Every mail about that order or return, the oldest first: a conversation is read from its beginning. One that is asked
-    for by its Message-ID is read alone; an order is named in the mails only, so for one each of them is read."""
+    """Every mail about that order or return, the oldest first: a conversation is read from its beginning.
+
+    One that is asked for by its Message-ID is read alone. Of the others only those are parsed whose bytes hold the reference.
+    """
     key = reference.strip("<>").partition("@")[0]
     if "@" in reference and KEY.fullmatch(key) and (mail := _read(folder / f"{key}.eml")) and mail.is_about(reference):
         return [mail]
-    found = (mail for path in _paths(folder) if (mail := _read(path)) is not None and mail.is_about(reference))
+    holding = (path for path in _paths(folder) if _holds(path, reference.strip("<>").encode(errors="replace")))
+    found = (mail for path in holding if (mail := _read(path)) is not None and mail.is_about(reference))
     return sorted(found, key=_sent)
+
+
+def _holds(path: Path, words: bytes) -> bool:
+    """Whether the mail may be about `words`: every id is ASCII and stands in a header as it is."""
+    try:
+        return words in path.read_bytes()
+    except FileNotFoundError:  # somebody cleared it up meanwhile
+        return False
 
 
 def latest_mails(folder: Path, limit: int) -> list[Mail]:

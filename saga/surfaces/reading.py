@@ -214,6 +214,13 @@ def read_worker(row: WorkerRow, lease_until: datetime, now: datetime) -> WorkerR
     )
 
 
+def participant_of(definition: Saga[Any] | None, step_name: str, direction: Direction) -> str | None:
+    """Whom a step calls in that direction; None when it calls nobody, and when the definition is not at hand."""
+    step = definition.by_name.get(step_name) if definition else None
+    connector = step.connector_in(direction) if step else None
+    return connector.name if connector else None
+
+
 def read_saga(state: SagaState, seq: int, definition: Saga[Any] | None) -> SagaReading:
     """The whole saga. Without its definition the nodes that were never touched are not known and not listed."""
     halt, cancel = state.halt, state.cancel

@@ -13,7 +13,7 @@ from saga.core.outcomes import OutcomeCode
 from saga.core.states import Direction, EntryState, NodePhase, SagaStatus
 from saga.surfaces.attempts import AttemptReading, in_words, lost_tries
 from saga.surfaces.effects import effects_table
-from saga.surfaces.reading import NodeReading, PlanEntryReading
+from saga.surfaces.reading import NodeReading, PlanEntryReading, participant_of
 from saga.surfaces.render import DASH, clock_time, columns, duration, one_line, ordinal, typed
 from saga.surfaces.showing import Shown, levels
 
@@ -88,19 +88,13 @@ def _waits(shown: Shown) -> list[str]:
 
 def _waiting(shown: Shown, node: NodeReading) -> str:
     name = node.step if node.direction is Direction.ACTION else f"undo {node.step}"
-    participant = _participant(shown, node)
+    participant = participant_of(shown.definition, node.step, node.direction)
     of = f" for {participant}" if participant else ""
     if node.phase is NodePhase.OPEN:
         return f"in flight   {name}{of}, try {node.attempts}, an answer is due by {clock_time(node.deadline_at)}"
     said = f"{node.outcome}: {in_words(node.detail)}" if node.detail else f"{node.outcome}"
     then = "the answer is due" if node.phase is NodePhase.PENDING else f"try {node.attempts + 1}"
     return f"waits   {name}{of}, {said}; {then} at {clock_time(node.next_at)}"
-
-
-def _participant(shown: Shown, node: NodeReading) -> str:
-    step = shown.definition.by_name.get(node.step) if shown.definition else None
-    connector = step.connector_in(node.direction) if step else None
-    return connector.name if connector else ""
 
 
 def _steps(shown: Shown) -> str:

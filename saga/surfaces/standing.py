@@ -26,7 +26,7 @@ from saga.fulfilment.orders_table import ORDERS
 from saga.runtime.engine import Definitions, fold, is_readable
 from saga.store.overview import HaltedCount
 from saga.store.port import RowFilter, SagaRow, Store
-from saga.surfaces.reading import SagaSummary, WorkerReading, read_row, read_worker
+from saga.surfaces.reading import SagaSummary, WorkerReading, participant_of, read_row, read_worker
 
 LOOKED_AT = 200_000
 FOLDED = 300
@@ -207,19 +207,14 @@ def _waiting(states: Iterable[SagaState], definitions: Definitions, now: datetim
     """The nodes that wait for another try, by step and participant; the most waited for first."""
     found: dict[tuple[str, str | None], list[tuple[SagaState, NodeState]]] = {}
     for state in states:
+        definition = definitions.get(state.definition, state.version)
         for name, node in state.nodes.items():
             if node.phase in RESTING:
-                found.setdefault((name, _participant(definitions, state, name)), []).append((state, node))
+                step, _, direction = name.rpartition(":")
+                participant = participant_of(definition, step, Direction(direction))
+                found.setdefault((name, participant), []).append((state, node))
     groups = [_group(name, participant, waiting, now) for (name, participant), waiting in found.items()]
     return sorted(groups, key=lambda group: (-group.count, group.step))
-
-
-def _participant(definitions: Definitions, state: SagaState, name: str) -> str | None:
-    definition = definitions.get(state.definition, state.version)
-    step_name, _, direction = name.rpartition(":")
-    step = definition.by_name.get(step_name) if definition else None
-    connector = step.connector_in(Direction(direction)) if step else None
-    return connector.name if connector else None
 
 
 def _group(

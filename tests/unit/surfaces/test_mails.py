@@ -147,3 +147,13 @@ def test_what_is_no_mail_of_ours_is_listed_with_dashes(folder: Path) -> None:
     (folder / "odd.eml").write_bytes(b"\xff\x00 no header at all\n\nDate: never\n")
     (folder / ".draft.1.2.part").write_text("Subject: half")
     assert asked().stdout.splitlines() == ["–  –  –", "   to –   –"]  # noqa: RUF001  the dash of the screens
+
+
+def test_the_longest_id_is_found(folder: Path) -> None:
+    """An id whose subject takes two lines; and of the ids that hold it only its own mail is told."""
+    longest = "SO-" + "9" * 61
+    confirmed(folder, longest, "aaa")
+    confirmed(folder, longest[:-1], "bbb")
+    assert b"\n " in (folder / "aaa.eml").read_bytes().partition(b"\r\n\r\n")[0], "no header is folded"
+    assert [mail.order for mail in mails_about(folder, longest)] == [longest]
+    assert [mail.order for mail in mails_about(folder, longest[:-1])] == [longest[:-1]]
