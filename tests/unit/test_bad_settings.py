@@ -25,6 +25,7 @@ BAD = {
     "driver": ("secret", "Input should be 'process' or 'task'"),
     "threads": ("secret", "Input should be a valid integer"),
     "in_flight": ("0", "Input should be greater than or equal to 1"),
+    "own_cores": ("secret", "Input should be a valid boolean"),
     "log_level": ("secret", "Input should be 'debug', 'info', 'warning' or 'error'"),
     "backlog_bound": ("-1", "Input should be greater than or equal to 1"),
 }

@@ -41,6 +41,7 @@ def homes(tmp_path: Path, *, own_cores: bool) -> tuple[set[frozenset[int]], set[
 
 @pytest.mark.skipif(len(ALLOWED) < 2, reason="one core only")
 def test_engine_and_services_have_a_core_each(tmp_path: Path) -> None:
+    """Every thread that a stack starts has one and the same core, and its services have another."""
     engine, services = homes(tmp_path, own_cores=True)
     assert (len(engine), len(services)) == (1, 1), (engine, services)
     assert [len(cores) for cores in (*engine, *services)] == [1, 1]
@@ -48,10 +49,12 @@ def test_engine_and_services_have_a_core_each(tmp_path: Path) -> None:
 
 
 def test_nobody_is_bound_where_it_is_not_wanted(tmp_path: Path) -> None:
+    """`SAGA_OWN_CORES=0`: whatever the caller may use, the stack may use."""
     assert homes(tmp_path, own_cores=False) == ({frozenset(ALLOWED)}, {frozenset(ALLOWED)})
 
 
 def test_a_process_on_one_core_has_none_to_give(a_core: int) -> None:
+    """A container with one processor, a `taskset`: nothing is chosen, nothing fails."""
     with on_core(a_core):
         assert os.sched_getaffinity(0) == {a_core}
         assert cores_of(Settings()) == (None, None)
@@ -59,6 +62,7 @@ def test_a_process_on_one_core_has_none_to_give(a_core: int) -> None:
 
 
 def test_a_block_that_fails_gives_the_cores_back(a_core: int) -> None:
+    """A stack that does not start leaves the caller where it was."""
     with pytest.raises(KeyError), on_core(a_core):
         raise KeyError
     assert os.sched_getaffinity(0) == ALLOWED
