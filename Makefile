@@ -1,8 +1,8 @@
 # Each target sets up .venv by itself; a bare machine needs make and a Python of 3.11 or later.
 #
 #   make demo    orders are fulfilled and rolled back before your eyes (saga demo)
-#   make test    the suite without what is marked slow          make test-all    with it
-#   make check   ruff, mypy --strict, import-linter, deptry     make coverage    every branch of saga/core
+#   make test    the suite                                      make coverage    every branch of saga/core
+#   make check   ruff, mypy --strict, import-linter, deptry
 #   make search  the property search 40 times as long          make mutants  take each protection out, see its test fail
 #   make lock    resolve the dependencies anew                  make wheel       build what would be published
 #
@@ -16,7 +16,7 @@ PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
         --custom-compile-command 'make lock' --quiet
 
-.PHONY: help setup demo test test-all check coverage search mutants format lock wheel clean
+.PHONY: help setup demo test check coverage search mutants format lock wheel clean
 .DEFAULT_GOAL := help
 
 help:
@@ -54,9 +54,6 @@ demo: $(READY)
 	$(BIN)/saga demo
 
 test: $(READY)
-	$(PYTEST) -m "not slow" $(ARGS)
-
-test-all: $(READY)
 	$(PYTEST) $(ARGS)
 
 check: $(READY)
@@ -68,7 +65,7 @@ check: $(READY)
 
 coverage: $(READY)
 	$(BIN)/coverage erase
-	$(PYTEST) --cov --cov-report= -m "not slow" $(wildcard tests/unit tests/property) $(ARGS)
+	$(PYTEST) --cov --cov-report= $(wildcard tests/unit tests/property) $(ARGS)
 	$(BIN)/coverage report --include='saga/core/*' --fail-under=100
 
 search: $(READY)

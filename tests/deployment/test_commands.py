@@ -6,6 +6,7 @@ rollbacks; each health check says when its process is well and when it is gone; 
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,8 +21,9 @@ import pytest
 import requests
 
 from saga.clock import monotonic
+from saga.core.states import ENDED
 from services.skeleton.server import NAMES
-from tests.deployment.composing import ROOT, Service, own, seconds
+from tests.deployment.composing import ROOT, Service, own, seconds, services
 from tests.integration.mail.peers import Inbox, mail_server
 from tests.waiting import wait_until
 
@@ -132,19 +134,30 @@ def machine(tmp_path: Path, empty_postgres_url: str, amqp_url: str, inbox: Inbox
 
 def ended(url: str, order_id: str, **changes: Any) -> str:
     """Place one order, and wait for its end."""
-    placed = requests.post(
-        f"{url}/v1/orders",
-        json={**ORDER, "order_id": order_id, **changes},
-        headers={"Idempotency-Key": order_id},
-        timeout=20,
-    )
+    body = {**ORDER, "order_id": order_id, **changes}
+    placed = requests.post(f"{url}/v1/orders", json=body, headers={"Idempotency-Key": order_id}, timeout=20)
     assert placed.status_code == 202, placed.text
+    return end_of(url, placed.json()["saga_id"])
+
+
+def given_back(url: str, order_id: str) -> str:
+    """Give one piece of an order back, and wait for the end of the return."""
+    body = {"lines": [{"sku": "MUG", "quantity": 1}], "reason": "broken"}
+    taken = requests.post(
+        f"{url}/v1/orders/{order_id}/returns", json=body, headers={"Idempotency-Key": f"back-{order_id}"}, timeout=20
+    )
+    assert taken.status_code == 202, taken.text
+    return end_of(url, taken.json()["saga_id"])
+
+
+def end_of(url: str, saga_id: str) -> str:
+    """The status with which a saga ended, once it has."""
 
     def status() -> str:
-        answer = requests.get(f"{url}/v1/orders/{order_id}", timeout=20).json()
-        return str(answer["saga_status"]) if answer["ended_at"] else ""
+        answer = requests.get(f"{url}/v1/sagas/{saga_id}", timeout=20).json()
+        return str(answer["status"]) if answer["status"] in ENDED else ""
 
-    return wait_until(status, READY_S, what=f"{order_id} to end")
+    return wait_until(status, READY_S, what=f"{saga_id} to end")
 
 
 def stop(machine: Machine, name: str, service: Service, process: "subprocess.Popen[bytes]") -> None:
@@ -155,7 +168,6 @@ def stop(machine: Machine, name: str, service: Service, process: "subprocess.Pop
     assert code == 0, f"{name} ended with {code} after {monotonic() - began:.1f} s: {machine.log(name)}"
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_deployment_runs(machine: Machine, inbox: Inbox) -> None:
     """Migrations end; services, API and workers come up well and take orders to their ends; all stop when they are told to."""
@@ -173,7 +185,9 @@ def test_the_deployment_runs(machine: Machine, inbox: Inbox) -> None:
         api = f"http://127.0.0.1:{machine.ports['api']}"
         assert ended(api, "SO-1", payment_method="pm_card") == "completed"
         assert ended(api, "SO-2", payment_method="pm_declined") == "compensated"
-        assert [mail["Subject"] for mail in inbox.to("zoe@example.org")] == ["Your order SO-1 is on its way"]
+        assert given_back(api, "SO-1") == "completed"
+        subjects = [mail["Subject"] for mail in inbox.to("zoe@example.org")]
+        assert subjects == ["Your order SO-1 is on its way", "Your return R1.SO-1 was refunded"], subjects
         assert _queues_at_work(machine, parts) == {"worker-orders": 6, "worker-rollback": 3}
         for name, service in reversed(parts.items()):
             stop(machine, name, service, processes[name])
@@ -198,3 +212,25 @@ def _queues_at_work(machine: Machine, parts: dict[str, Service]) -> dict[str, in
         for group in groups
         if ",".join(sorted(group)) == ",".join(sorted(parts[name]["command"][2].split(",")))
     }
+
+
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="no redis-server on the path")
+def test_redis_keeps_nothing_on_its_disk(tmp_path: Path) -> None:
+    """The command of the profile as it stands answers its health check, writes no file, and ends when it is told to."""
+    service = services()["redis"]
+    kind, client, *words = service["healthcheck"]["test"]
+    assert (kind, client) == ("CMD", "redis-cli")
+    port = ["-p", str(free_port())]
+
+    def is_well() -> bool:
+        said = subprocess.run([client, *port, *words], capture_output=True, text=True, timeout=20, check=False)
+        return said.stdout.strip() == "PONG"
+
+    with subprocess.Popen([*service["command"], "--port", port[1]], cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
+        try:
+            wait_until(is_well, READY_S, what="redis to be well")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(seconds(service["stop_grace_period"])) == 0
+        finally:
+            process.kill()
+    assert list(tmp_path.iterdir()) == []

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from saga.fulfilment.fulfil_order import fulfil_order
+from saga.fulfilment.return_order import return_order
 from saga.runtime.celery.apps import queues_of
 from saga.runtime.celery.attaching import GRACE_S
 from saga.settings import Settings
@@ -115,7 +116,9 @@ def test_every_queue_has_a_worker() -> None:
     """The groups of workers have all queues between them, none twice, and rollbacks have a group of their own."""
     commands = {name: service["command"] for name, service in own().items() if service["command"][0] == "worker"}
     queues = {name: command[command.index("--queues") + 1].split(",") for name, command in commands.items()}
-    assert sorted(name for group in queues.values() for name in group) == sorted(queues_of([fulfil_order]))
+    assert sorted(name for group in queues.values() for name in group) == sorted(
+        queues_of([fulfil_order, return_order])
+    )
     assert all(queue.endswith(".rollback") for queue in queues["worker-rollback"])
 
 
