@@ -167,7 +167,7 @@ class Settings(BaseSettings):
     threads: int = Field(default=8, ge=1, le=512)
     in_flight: int = Field(default=256, ge=1, le=100_000)
     own_cores: bool = True
-    """Keep an embedded stack's engine on one processor core and its services on another, where there are two."""
+    """Keep an embedded stack of the product's own definitions on two processor cores, engine and services apart."""
     log_level: LogLevel = "info"
     backlog_bound: int | None = Field(default=None, ge=1)
     """So many sagas on their way, and the API takes no new orders; None: it always does."""

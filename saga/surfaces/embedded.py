@@ -29,6 +29,7 @@ from saga.core.definition import Saga
 from saga.errors import FingerprintChanged, StoreUnavailable, UsageError
 from saga.fulfilment import connectors
 from saga.fulfilment.fulfil_order import fulfil_order
+from saga.fulfilment.return_order import return_order
 from saga.log import logger
 from saga.runtime.engine import Definitions
 from saga.runtime.executor import Executor
@@ -198,7 +199,7 @@ def embedded(
     gave up, after which nothing moves here any more.
     Participants that have an address (set, or of a stack that runs in this home) are used where they are; services of ours
     and mocks are started for the others. The services run in one process of their own. With `Settings.own_cores` the threads
-    of the engine stay on one core and the services on another. Raises `UsageError`, `StoreUnavailable` or
+    of the engine stay on one core and the services on another, when all `sagas` are the product's own. Raises `UsageError`, `StoreUnavailable` or
     `FingerprintChanged` before anything is left running.
     """
     with ExitStack() as parts:
@@ -211,7 +212,7 @@ def embedded(
         store = opened_store(settings)
         parts.callback(store.close)
         definitions, _ = registered(store, sagas)
-        core, their_core = cores_of(settings)
+        core, their_core = cores_of(settings) if _are_ours(sagas) else (None, None)
         with on_core(their_core):
             urls, mocked = _participants(parts, settings, list(definitions))
         with on_core(core):
@@ -230,6 +231,11 @@ def embedded(
         if port is not None:
             parts.enter_context(_written_down(settings, {**urls, **({"api": api_url} if api_url else {})}))
         yield Stack(settings, store, definitions, starter, urls, mocked, api_url, publish, writers)
+
+
+def _are_ours(sagas: Sequence[Saga[Any]]) -> bool:
+    """Whether no step of somebody else's runs here: that may want to compute on all cores, or start who does."""
+    return all(any(saga is one for one in (fulfil_order, return_order)) for saga in sagas)
 
 
 def _participants(

@@ -4,15 +4,24 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from saga.core.definition import Saga, readonly
 from saga.fulfilment.fulfil_order import fulfil_order
+from saga.fulfilment.models import Order
 from saga.settings import Settings
 from saga.surfaces.cores import cores_of, on_core
+from saga.surfaces.demo_stack import demo_stack
 from saga.surfaces.embedded import embedded
 
 ALLOWED = os.sched_getaffinity(0)
+TWO = pytest.mark.skipif(len(ALLOWED) < 2, reason="one core only")
+
+
+def check(order: Order) -> None:
+    """A step that calls nobody."""
 
 
 def children() -> set[int]:
@@ -28,10 +37,12 @@ def a_core() -> Iterator[int]:
     os.sched_setaffinity(0, ALLOWED)
 
 
-def homes(tmp_path: Path, *, own_cores: bool) -> tuple[set[frozenset[int]], set[frozenset[int]]]:
+def homes(
+    tmp_path: Path, *, own_cores: bool, saga: Saga[Any] = fulfil_order
+) -> tuple[set[frozenset[int]], set[frozenset[int]]]:
     """On which cores the threads of the engine may run, and on which the processes of the services."""
     threads, processes = {thread.ident for thread in threading.enumerate()}, children()
-    with embedded(Settings(home=tmp_path / "home", own_cores=own_cores), [fulfil_order], port=0):
+    with embedded(Settings(home=tmp_path / "home", own_cores=own_cores), [saga], port=0):
         assert os.sched_getaffinity(0) == ALLOWED, "the caller's thread was moved"
         ours = [thread.native_id for thread in threading.enumerate() if thread.ident not in threads]
         engine = {frozenset(os.sched_getaffinity(native)) for native in ours if native is not None}
@@ -39,7 +50,7 @@ def homes(tmp_path: Path, *, own_cores: bool) -> tuple[set[frozenset[int]], set[
     return engine, services
 
 
-@pytest.mark.skipif(len(ALLOWED) < 2, reason="one core only")
+@TWO
 def test_engine_and_services_have_a_core_each(tmp_path: Path) -> None:
     """Every thread that a stack starts has one and the same core, and its services have another."""
     engine, services = homes(tmp_path, own_cores=True)
@@ -51,6 +62,27 @@ def test_engine_and_services_have_a_core_each(tmp_path: Path) -> None:
 def test_nobody_is_bound_where_it_is_not_wanted(tmp_path: Path) -> None:
     """`SAGA_OWN_CORES=0`: whatever the caller may use, the stack may use."""
     assert homes(tmp_path, own_cores=False) == ({frozenset(ALLOWED)}, {frozenset(ALLOWED)})
+
+
+def test_a_definition_of_somebody_else_keeps_all_cores(tmp_path: Path) -> None:
+    """A step of a user's may compute on all of them, or start a process that does."""
+    theirs = Saga("theirs", version=1, input=Order, entity=lambda order: order.order_id, steps=[readonly(check)])
+    assert homes(tmp_path, own_cores=True, saga=theirs)[0] == {frozenset(ALLOWED)}
+
+
+@TWO
+def test_the_demo_keeps_to_its_cores(tmp_path: Path) -> None:
+    """The worker of `saga demo` has a core, the one that follows a killed one has the same, the services have another."""
+    before = children()
+    with demo_stack(Settings(), tmp_path / "demo") as stack:
+        first = os.sched_getaffinity(stack.worker.pid)
+        (services,) = children() - before - {stack.worker.pid}
+        theirs = os.sched_getaffinity(services)
+        stack.worker.kill()
+        stack.replace_worker()
+        assert os.sched_getaffinity(stack.worker.pid) == first
+    assert (len(first), len(theirs)) == (1, 1)
+    assert first != theirs
 
 
 def test_a_process_on_one_core_has_none_to_give(a_core: int) -> None:
