@@ -4,6 +4,7 @@ from tests.mutants.mutant import Mutant
 
 BARRIER = "saga/barrier.py"
 STOCK, HOLDS = "services/inventory/stock.py", "services/inventory/reservations.py"
+RESTOCKS = "services/inventory/restocks.py"
 
 AT_BARRIER = "tests/integration/services/test_barrier.py::"
 AT_INVENTORY = "tests/integration/services/test_inventory.py::"
@@ -125,5 +126,13 @@ PARTICIPANTS = [
         "    return taken or short\n",
         "an order with one SKU short is confirmed",
         (f"{AT_INVENTORY}test_one_line_short_leaves_nothing",),
+    ),
+    Mutant(
+        "restock-locks-before-it-reads",
+        RESTOCKS,
+        "    lock(context.connection, skus)\n    left = ",
+        "    left = ",
+        "of two returns at once one is rejected for good, though a piece from another warehouse is left, and halts",
+        (f"{AT_INVENTORY}test_what_is_left_is_read_when_its_skus_are_locked",),
     ),
 ]

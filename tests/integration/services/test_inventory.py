@@ -19,6 +19,7 @@ from tests.waiting import wait_until
 
 RESERVE, FIRM, COMMIT = "/v1/reservations", "/v1/reservations/firm", "/v1/reservations/commit"
 RESTOCK = "/v1/restocks"
+WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 @pytest.fixture(params=DATABASES)
@@ -340,7 +341,6 @@ def test_where_a_hold_lies_is_read_when_its_skus_are_locked(empty_postgres_url: 
     items = [{"sku": "D", "quantity": 2, "warehouse": warehouse} for warehouse in ("east", "north")]
     service.post("/v1/stock", "p", {"items": items})
     reserve(service, "k1", {"D": 2})
-    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     with (
         psycopg.connect(empty_postgres_url, autocommit=True) as watcher,
         psycopg.connect(empty_postgres_url) as other,
@@ -348,7 +348,7 @@ def test_where_a_hold_lies_is_read_when_its_skus_are_locked(empty_postgres_url: 
     ):
         other.execute("SELECT 1 FROM stock WHERE sku = 'D' ORDER BY warehouse FOR UPDATE")
         committing = thread.submit(service.post, COMMIT, "k2", named("k1"))
-        wait_until(lambda: watcher.execute(waiting).fetchall())
+        wait_until(lambda: watcher.execute(WAITING).fetchall())
         other.execute("UPDATE stock SET available = 2 - available, reserved = 2 - reserved WHERE sku = 'D'")
         other.execute("UPDATE reservation_line SET warehouse = 'north'")
         other.commit()
@@ -427,6 +427,28 @@ def test_restocks_at_once_never_exceed_what_was_shipped(spread: Asked) -> None:
     back = sum(n for n, reply in zip(sizes, replies, strict=True) if reply.status == 201)
     assert (back, {reply.code for reply in replies}) == (9, {"", "not_shipped"})
     assert (shelf(spread)["D"], shelf(spread)["A"]) == ((9, 0, 0), (10, 0, 0))
+
+
+def test_what_is_left_is_read_when_its_skus_are_locked(empty_postgres_url: str) -> None:
+    """Two return a piece each of an order that left from two warehouses: the second waits for the first, whose piece went to
+    `east`, and goes to `north`. A rejection would be kept, and would halt its return behind the refund."""
+    database = Database(empty_postgres_url)
+    service = Asked(SERVICE, database)
+    service.post("/v1/stock", "p", {"items": [line("D", 1, "east"), line("D", 1, "north")]})
+    order_id = shipped(service, "k1", {"D": 2})
+    with (
+        psycopg.connect(empty_postgres_url, autocommit=True) as watcher,
+        psycopg.connect(empty_postgres_url) as first,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        first.execute("SELECT 1 FROM stock WHERE sku = 'D' ORDER BY warehouse FOR UPDATE")
+        first.execute("UPDATE reservation_line SET restocked = 1 WHERE warehouse = 'east'")
+        second = thread.submit(restock, service, "t2", order_id, line("D", 1))
+        wait_until(lambda: watcher.execute(WAITING).fetchall())
+        first.commit()
+        reply = second.result(20)
+    assert (reply.status, [it["warehouse"] for it in reply.body["lines"]]) == (201, ["north"])
+    database.close()
 
 
 def test_the_undo_of_a_restock_ships_it_again(spread: Asked) -> None:
