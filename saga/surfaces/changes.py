@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from saga.core import transitions as t
 from saga.core.fold import SagaState, accepted, evolve
 from saga.core.outcomes import OutcomeCode
-from saga.core.states import Direction, NodePhase, SagaStatus
+from saga.core.states import ENDED, Direction, NodePhase, SagaStatus
 from saga.errors import IllegalTransition
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.view import OrderView, order_view
@@ -37,7 +37,6 @@ class ChangeKind(StrEnum):
     STEP = "step"
 
 
-ENDS = frozenset({ChangeKind.COMPLETED, ChangeKind.COMPENSATED})
 _KIND_OF: dict[type[t.Transition], ChangeKind] = {
     t.SagaCompleted: ChangeKind.COMPLETED,
     t.SagaCompensated: ChangeKind.COMPENSATED,
@@ -70,6 +69,7 @@ class StepChange(BaseModel):
 class Change(BaseModel):
     """One entry of the journal; what it does not touch is left out or null."""
 
+    run: int = Field(description="2 and more: the runs before it were rolled back")
     seq: int
     at: datetime
     kind: ChangeKind
@@ -96,6 +96,11 @@ class Narration:
 
     def __init__(self) -> None:
         self.state: SagaState | None = None
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the saga has ended: no change follows, though evidence may."""
+        return self.state is not None and self.state.status in ENDED
 
     def take(self, entries: Iterable[JournalEntry]) -> Iterator[Change]:
         """The changes of the next entries. Raises `CodecError` or `IllegalTransition` for one that cannot be read."""
@@ -157,6 +162,7 @@ def _change(
     seen: set[type[Any]] = {type(fact) for fact in facts}
     cause, cancel, halt = state.cause, state.cancel, state.halt
     return Change(
+        run=state.run,
         seq=entry.seq,
         at=entry.at,
         kind=kind,

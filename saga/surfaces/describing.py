@@ -9,6 +9,7 @@ from saga.surfaces.cancelling import CancelRequest
 from saga.surfaces.changes import Change, ChangeKind
 from saga.surfaces.contract import URN
 from saga.surfaces.problems import CODES, MEDIA_TYPE, Problem
+from saga.surfaces.streaming import EVENT_ID, EVENT_ID_MAX
 from saga.surfaces.taking_back import ReturnRequest
 
 KEY_HEADER = "Idempotency-Key"
@@ -92,16 +93,17 @@ CANCELLED = {"Location": "the order", "Retry-After": "seconds until asking is wo
 
 def events() -> dict[int | str, dict[str, Any]]:
     """The stream of an order's changes."""
-    shown = 'id: 7\nevent: step\ndata: {"seq":7,"kind":"step","status":"processing"}\n\n'
+    shown = 'id: 1-7\nevent: step\ndata: {"run":1,"seq":7,"kind":"step","status":"processing"}\n\n'
     what = (
-        "Server-sent events: `id` is the journal's number, `event` the kind of a `Change`, `data` the `Change` as JSON"
+        "Server-sent events: `id` is the run and the journal's number, `event` the kind of a `Change`, "
+        "`data` the `Change` as JSON"
     )
     data = {"type": "string", "contentMediaType": "application/json", "contentSchema": {"$ref": f"{SCHEMAS}Change"}}
     event = {
         "type": "object",
         "required": ["id", "event", "data"],
         "properties": {
-            "id": {"type": "string", "pattern": "^[0-9]+$"},
+            "id": {"type": "string", "pattern": EVENT_ID.pattern},
             "event": {"type": "string", "enum": [kind.value for kind in ChangeKind]},
             "data": data,
         },
@@ -135,7 +137,13 @@ PREFER = header(
 )
 IF_NONE_MATCH = header("If-None-Match", "ETags; 304 when one of them is the present one", '"0193f2c4-7"')
 IF_MATCH = header("If-Match", "ETags; 412 unless one of them is the present one", '"0193f2c4-7"')
-LAST_EVENT_ID = header("Last-Event-ID", "the stream begins behind this event", "7", pattern="^[0-9]{1,9}$", maxLength=9)
+LAST_EVENT_ID = header(
+    "Last-Event-ID",
+    "the stream begins behind this event; with one of another run, anew",
+    "1-7",
+    pattern=EVENT_ID.pattern,
+    maxLength=EVENT_ID_MAX,
+)
 
 
 def request_of(*headers: dict[str, Any], body: str = "", **examples: dict[str, Any]) -> dict[str, Any]:

@@ -193,19 +193,19 @@ class Orders:
 
     async def events(self, request: Request, order_id: OrderId) -> Response:
         """Follow an order: one event for each entry of the journal that moves it, until it has ended."""
-        after_seq = last_event_id(request)
+        last = last_event_id(request)
         narration, changes, seq = await run_in_threadpool(self._narrated, order_id)
         state = narration.state
         assert state is not None, "a journal has an entry"
-        if after_seq > seq:
-            after_seq = 0  # of an earlier run; this one begins anew
-        if after_seq == seq and state.status in ENDED:
+        if last is not None and last.run == state.run and last.seq <= seq:  # any other id begins anew
+            changes = [one for one in changes if one.seq > last.seq]
+        if not changes and narration.is_ended:
             return Response(status_code=204)
         stream = self.follower.stream(state.saga_id, seq)
         if stream is None:
             detail = f"at most {self.follower.bounds.streams} at once; ask for the order instead, or come back"
             raise Refusal("too_many_streams", detail, retry_after_s=STREAM_AFTER_S)
-        return ChangeStream(self.follower, stream, narration, [one for one in changes if one.seq > after_seq])
+        return ChangeStream(self.follower, stream, narration, changes)
 
     def _start(self, request: Request, body: bytes) -> tuple[Order, Started]:
         key, order = request_key(request), parsed(body, Order)

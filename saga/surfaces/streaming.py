@@ -1,12 +1,15 @@
-"""An order's changes as server-sent events: `id` is the journal's number, `event` the kind of change, `data` its JSON.
+"""An order's changes as server-sent events: `id` is run and number in the journal, `event` the kind of change, `data` its JSON.
 
 The protocol of one stream: `retry`, then every change behind `Last-Event-ID`, then each new one as it is appended, a comment
 when nothing came for a while, and the end of the stream behind the event that ends the saga. A reader that comes back behind
-that event gets 204, which tells a browser to stay away. A stream ends after `Bounds.stream_s` as well, and when the process
-stops; its reader comes back and misses nothing.
+that event gets 204, which tells a browser to stay away; evidence behind the end is no event and brings nobody back. A stream
+ends after `Bounds.stream_s` as well, and when the process stops; its reader comes back and misses nothing, since the id of an
+event of another run begins anew.
 """
 
+import re
 from collections.abc import AsyncIterator, Iterable
+from typing import NamedTuple
 
 from fastapi import Request
 from starlette.responses import StreamingResponse
@@ -15,25 +18,34 @@ from starlette.types import Receive, Scope, Send
 from saga.clock import monotonic
 from saga.errors import CodecError, IllegalTransition
 from saga.log import logger
-from saga.surfaces.changes import ENDS, Change, Narration
+from saga.surfaces.changes import Change, Narration
 from saga.surfaces.following import Follower, Stream
 from saga.surfaces.problems import FieldError, Refusal, broken
 
 RETRY_MS = 2_000
-SEQ_DIGITS = 9
+EVENT_ID = re.compile(r"^[0-9]{1,9}-[0-9]{1,9}$")
+EVENT_ID_MAX = 19
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """A proxy in between neither keeps nor gathers what passes."""
 
 
-def last_event_id(request: Request) -> int:
-    """The number behind which a stream begins; 0 without the header."""
+class EventId(NamedTuple):
+    """What an event is found again by."""
+
+    run: int
+    seq: int
+
+
+def last_event_id(request: Request) -> EventId | None:
+    """The event behind which a stream begins; None without the header."""
     text = request.headers.get("last-event-id", "").strip()
     if not text:
-        return 0
-    if not (text.isascii() and text.isdecimal() and len(text) <= SEQ_DIGITS):
-        rule = "the id of an event of this stream: a number"
+        return None
+    if not EVENT_ID.fullmatch(text):
+        rule = "the id of an event of this stream: RUN-NUMBER"
         raise Refusal("invalid", broken(1), [FieldError(field="header.Last-Event-ID", rule=rule)])
-    return int(text)
+    run, _, seq = text.partition("-")
+    return EventId(int(run), int(seq))
 
 
 class ChangeStream(StreamingResponse):
@@ -57,24 +69,18 @@ async def _events(follower: Follower, stream: Stream, narration: Narration, seen
     bounds = follower.bounds
     ends_at = monotonic() + bounds.stream_s
     yield f"retry: {RETRY_MS}\n\n{_text(seen)}".encode()
-    is_ended = _is_end(seen)
-    while not is_ended and not follower.is_stopping and (left_s := ends_at - monotonic()) > 0:
+    while not narration.is_ended and not follower.is_stopping and (left_s := ends_at - monotonic()) > 0:
         entries = await stream.next(min(bounds.heartbeat_s, left_s))
         try:
             changes = list(narration.take(entries))
         except (CodecError, IllegalTransition) as error:  # too late for another status; the reader's next try gets it
             logger.error("journal_unreadable", saga_id=stream.saga_id, error=type(error).__name__)
             return
-        is_ended = _is_end(changes)
         yield _text(changes).encode() or b": nothing new\n\n"
-
-
-def _is_end(changes: list[Change]) -> bool:
-    return any(change.kind in ENDS for change in changes)
 
 
 def _text(changes: Iterable[Change]) -> str:
     return "".join(
-        f"id: {change.seq}\nevent: {change.kind}\ndata: {change.model_dump_json(exclude_defaults=True)}\n\n"
+        f"id: {change.run}-{change.seq}\nevent: {change.kind}\ndata: {change.model_dump_json(exclude_defaults=True)}\n\n"
         for change in changes
     )

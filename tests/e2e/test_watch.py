@@ -18,7 +18,7 @@ def place(tmp_path: Path) -> Place:
 
 def test_orders_are_watched_to_their_end(place: Place) -> None:
     """A completed order is 0 with each try and the end; a declined one is 1 with the cause, the plan in its order and each
-    undo; -o jsonl is one change a line under the journal's numbers, -o json one array of the same."""
+    undo; -o jsonl is one change a line under run and number, -o json one array of the same."""
     given = json_lines([order("SO-1"), order("SO-2", payment_method="pm_declined")])
     with place.running(["dev"], "ready") as dev:
         assert place.run("orders", "submit", "-", "--provision", given=given).code == 0
@@ -37,6 +37,7 @@ def test_orders_are_watched_to_their_end(place: Place) -> None:
     assert all(len(line) < 160 for line in lines)
     jsonl = place.run("watch", "SO-2", "-o", "jsonl")
     changes = [json.loads(line) for line in jsonl.out.splitlines()]
+    assert {one["run"] for one in changes} == {1}
     assert [one["seq"] for one in changes] == sorted({one["seq"] for one in changes})
     assert (changes[0]["kind"], changes[-1]["kind"], changes[-1]["status"]) == ("accepted", "compensated", "failed")
     assert json.loads(place.run("watch", "SO-2", "-o", "json").out) == changes

@@ -14,6 +14,9 @@ RETURNS_AUDITED = "tests/integration/audit/test_audit_returns.py::"
 TAX_BACK = "tests/unit/fulfilment/test_tax_back.py::"
 OF_A_FILE = "tests/integration/returns/test_cancellations_of_a_file.py::"
 ACCEPTING = "tests/integration/api/test_accepting.py::"
+WAITING = "tests/integration/api/test_waiting.py::"
+BACKLOG = "tests/integration/api/test_backlog.py::"
+EVENTS = "tests/integration/api/test_events.py::"
 
 SURFACES = [
     Mutant(
@@ -31,6 +34,38 @@ SURFACES = [
         "sha256(saga.name.encode())",
         "another order under a used key is answered with the saga of the first",
         (f"{ACCEPTING}test_another_order_under_a_key_is_refused",),
+    ),
+    Mutant(
+        "api-waits-for-the-run-that-was-asked",
+        "saga/surfaces/following.py",
+        'row["saga_id"] != waiter.saga_id or _is_at_rest',
+        "_is_at_rest",
+        "a repeat about a run that was rolled back waits for the run behind it",
+        (f"{WAITING}test_a_repeat_of_a_run_that_was_rolled_back_does_not_wait_for_the_next",),
+    ),
+    Mutant(
+        "backlog-keeps-what-came-during-its-count",
+        "saga/surfaces/backlog.py",
+        "self._since -= accepted_before",
+        "self._since = 0",
+        "a burst while the sagas are counted is let through above the bound",
+        (f"{BACKLOG}test_what_is_accepted_during_a_count_is_added_to_it",),
+    ),
+    Mutant(
+        "events-name-their-run",
+        "saga/surfaces/orders_api.py",
+        "last.run == state.run and last.seq <= seq",
+        "last.seq <= seq",
+        "a reader of a run that was rolled back misses how the next one began",
+        (f"{EVENTS}test_a_reader_of_an_earlier_run_begins_anew",),
+    ),
+    Mutant(
+        "events-end-where-no-change-is-left",
+        "saga/surfaces/orders_api.py",
+        "if not changes and narration.is_ended:",
+        "if last and last.seq == seq and narration.is_ended:",
+        "readers of an order that has ended come back for ever and hold the streams of the process",
+        (f"{EVENTS}test_evidence_behind_the_end_brings_nobody_back",),
     ),
     Mutant(
         "a-return-counts-those-under-way",

@@ -1,6 +1,6 @@
 """The backlog bound: new orders are refused before anything is stored, repeats are answered, and counting costs little."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import pytest
@@ -66,6 +66,36 @@ def test_a_count_serves_for_a_second() -> None:
     assert store.times == 1
     for _ in range(5):
         backlog.add()
+    assert backlog.is_full()
+    assert store.times == 1
+    wait_until(lambda: not backlog.is_full(), what="the next count")
+    assert store.times == 2
+
+
+class _Slow(_Counted):
+    """While its sagas are counted, and after it has looked at them, orders are accepted."""
+
+    def __init__(self, meanwhile: Callable[[], None]) -> None:
+        super().__init__()
+        self._meanwhile = meanwhile
+
+    def counts(self, since: datetime | None = None, until: datetime | None = None) -> Mapping[SagaStatus, int]:
+        found = super().counts(since, until)
+        self._meanwhile()
+        return found
+
+
+def test_what_is_accepted_during_a_count_is_added_to_it() -> None:
+    """A burst does not slip through: the count has not seen these orders, so they stand beside it until the next one; those
+    that were accepted before it began are in it, and do not."""
+
+    def burst() -> None:
+        for _ in range(3 if store.times == 1 else 0):
+            backlog.add()
+
+    store = _Slow(burst)
+    backlog = Backlog(store, 3)
+    backlog.add()
     assert backlog.is_full()
     assert store.times == 1
     wait_until(lambda: not backlog.is_full(), what="the next count")

@@ -1,4 +1,4 @@
-"""GET /v1/orders/{id}/events: every entry that moves an order, once, under its number, to the end."""
+"""GET /v1/orders/{id}/events: every entry that moves an order, once, under its run and number, to the end."""
 
 import json
 from collections.abc import Iterator
@@ -9,10 +9,13 @@ import httpx2
 import pytest
 
 from saga.core.outcomes import Outcome, OutcomeCode
+from saga.fulfilment.fulfil_order import fulfil_order
+from saga.runtime.engine import Definitions
 from saga.store.memory import MemoryStore
 from saga.store.opening import open_store
 from saga.surfaces.following import Bounds, Follower
-from tests.integration.api.serving import PERSONAL, Shop, opened, order_values, problem, served
+from tests.integration.api.serving import PERSONAL, Shop, answered, opened, order_values, problem, served
+from tests.simulation.stepping import Process
 from tests.waiting import wait_until
 
 DECLINED = {"authorize_payment:a": Outcome(OutcomeCode.REJECTED, "declined")}
@@ -23,9 +26,13 @@ KINDS = {"completed", "compensated", "halted", "rollback", "cancel", "resumed", 
 class Event:
     """One event as a browser would see it."""
 
-    seq: int
+    id: str
     kind: str
     data: dict[str, Any]
+
+    @property
+    def seq(self) -> int:
+        return int(self.data["seq"])
 
 
 def read(lines: Iterator[str]) -> Iterator[Event]:
@@ -37,14 +44,18 @@ def read(lines: Iterator[str]) -> Iterator[Event]:
             fields[name] = value
         elif not line:
             if "data" in fields:
-                yield Event(int(fields["id"]), fields["event"], json.loads(fields["data"]))
+                yield Event(fields["id"], fields["event"], json.loads(fields["data"]))
             fields = {}
 
 
-def events(shop: Shop, after: int | None = None, order_id: str = "SO-1") -> list[Event]:
+def asked(shop: Shop, after: str | None = None) -> httpx2.Response:
+    """The answer to a reader who begins, or who comes back behind the event of that id."""
+    return shop.client.get("/v1/orders/SO-1/events", headers={} if after is None else {"Last-Event-ID": after})
+
+
+def events(shop: Shop, after: str | None = None) -> list[Event]:
     """The whole stream of an order that has ended."""
-    headers = {} if after is None else {"Last-Event-ID": str(after)}
-    answer = shop.client.get(f"/v1/orders/{order_id}/events", headers=headers)
+    answer = asked(shop, after)
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.headers["cache-control"] == "no-store"
@@ -52,7 +63,7 @@ def events(shop: Shop, after: int | None = None, order_id: str = "SO-1") -> list
 
 
 def test_the_story_of_an_order_that_was_rolled_back(shop: Shop) -> None:
-    """Ids are numbers of the journal and rise; kinds are of the stated set; views, cause, plan and steps stand in the event
+    """Ids are the run and numbers of the journal that rise; kinds are of the stated set; views, cause, plan and steps stand in the event
     of their entry; the last event is the end; nothing of a payload is told."""
     saga_id = shop.accepted()
     shop.move(saga_id, DECLINED)
@@ -60,7 +71,7 @@ def test_the_story_of_an_order_that_was_rolled_back(shop: Shop) -> None:
     assert [event.seq for event in found] == sorted({event.seq for event in found})
     assert found[-1].seq == len(shop.store.load([saga_id])[saga_id])
     assert {event.kind for event in found} <= KINDS
-    assert (found[0].seq, found[0].kind, found[0].data["status"]) == (1, "accepted", "processing")
+    assert (found[0].id, found[0].kind, found[0].data["status"]) == ("1-1", "accepted", "processing")
     assert (found[-1].kind, found[-1].data["status"], found[-1].data["saga_status"]) == (
         "compensated", "failed", "compensated",
     )  # fmt: skip
@@ -78,26 +89,71 @@ def test_the_story_of_an_order_that_was_rolled_back(shop: Shop) -> None:
     assert [name for name, direction, _ in ended if direction == "c"] == ["book_shipment", "reserve_inventory"]
     text = json.dumps([event.data for event in found], ensure_ascii=False)
     assert not any(personal in text for personal in PERSONAL)
-    assert all(event.data["seq"] == event.seq and event.data["kind"] == event.kind for event in found)
+    assert all(event.id == f"{event.data['run']}-{event.seq}" for event in found)
+    assert all(event.kind == event.data["kind"] for event in found)
 
 
 def test_a_reader_comes_back_behind_the_last_event_it_saw(shop: Shop) -> None:
-    """Wherever it was cut, both halves are the whole; behind the end it is 204; a number of an earlier, longer run begins
-    anew."""
+    """Wherever it was cut, both halves are the whole; behind the end it is 204; a number beyond the journal, as of a database
+    that was put back, begins anew."""
     shop.move(shop.accepted())
     whole = events(shop)
     for cut in (0, 1, len(whole) // 2, len(whole) - 2):
-        assert events(shop, whole[cut].seq) == whole[cut + 1 :]
-    behind = shop.client.get("/v1/orders/SO-1/events", headers={"Last-Event-ID": str(whole[-1].seq)})
+        assert events(shop, whole[cut].id) == whole[cut + 1 :]
+    behind = asked(shop, whole[-1].id)
     assert (behind.status_code, behind.content) == (204, b"")
-    assert events(shop, 900_000) == whole
+    assert events(shop, "1-900000") == whole
 
 
-@pytest.mark.parametrize("value", ["x", "-1", "1.5", "9" * 30])
+def test_evidence_behind_the_end_brings_nobody_back() -> None:
+    """A zombie's answer that comes when its heir has ended the order is kept as evidence, which is no event: who saw the end
+    gets 204 as before it, and who saw less gets the rest and the end of the stream, with no silence behind it."""
+    with opened(MemoryStore()) as shop:
+        saga_id = shop.accepted()
+        zombie = Process(shop.store, Definitions([fulfil_order]), "zombie")
+        zombie.wake(saga_id)
+        zombie.settle()
+        late = zombie.calls[0]
+        shop.store.close_worker("zombie")
+        shop.move(saga_id)
+        whole = events(shop)
+        assert asked(shop, whole[-1].id).status_code == 204
+        zombie.finish(late, answered(late))
+        zombie.settle()
+        assert shop.kinds(saga_id)[-2:] == ["saga_completed", "evidence_kept"]
+        with_evidence = len(shop.store.load([saga_id])[saga_id])
+        assert with_evidence > whole[-1].seq
+    with opened(shop.store, bounds=Bounds(stream_s=2.0, heartbeat_s=0.1)) as shop:
+        for behind in (whole[-1].id, f"1-{with_evidence}"):
+            answer = asked(shop, behind)
+            assert (answer.status_code, answer.content) == (204, b""), behind
+        rest = asked(shop, whole[-2].id).text
+        assert list(read(iter(rest.splitlines()))) == whole[-1:]
+        assert ": nothing new" not in rest
+
+
+def test_a_reader_of_an_earlier_run_begins_anew(small_shop: Shop) -> None:
+    """An id of a run that was rolled back says nothing about the next one, however long that is: its reader sees all of it,
+    from `accepted` on; the same number of the run that is followed is a place in it."""
+    small_shop.move(small_shop.accepted(), DECLINED)
+    first = events(small_shop)
+    small_shop.move(small_shop.post(order_values(), key="second").json()["saga_id"])
+    second = events(small_shop)
+    assert len(second) > len(first)
+    assert second[0].id == "2-1"
+    for event in first:
+        assert events(small_shop, event.id) == second
+    assert events(small_shop, f"2-{first[-1].seq}") == [event for event in second if event.seq > first[-1].seq]
+
+
+@pytest.mark.parametrize(
+    "value", ["x", "7", "-1", "1-", "1.5", "1-2-3", "1--2", "1-2x", "٣-٣", "9" * 30, "1-" + "9" * 10]
+)
 def test_an_id_that_no_event_had_is_422(small_shop: Shop, value: str) -> None:
     """It is refused with the name of the header."""
     small_shop.accepted()
-    answer = small_shop.client.get("/v1/orders/SO-1/events", headers={"Last-Event-ID": value})
+    headers = {b"Last-Event-ID": value.encode()}
+    answer = small_shop.client.get("/v1/orders/SO-1/events", headers=headers)
     assert problem(answer, 422, "invalid")["errors"][0]["field"] == "header.Last-Event-ID"
     problem(small_shop.client.get("/v1/orders/none/events"), 404, "not_found")
 

@@ -16,6 +16,7 @@ from tests.integration.api.serving import Shop, opened, order_values, problem, s
 from tests.waiting import wait_until
 
 BROKEN = {"authorize_payment:a": Outcome(OutcomeCode.DEFECT, "answer 200 that does not parse")}
+DECLINED = {"authorize_payment:a": Outcome(OutcomeCode.REJECTED, "declined")}
 WAITERS = 200
 
 
@@ -70,6 +71,21 @@ def test_a_halt_for_a_person_ends_the_wait(small_shop: Shop) -> None:
     assert answer.status_code == 202
     shown = small_shop.client.get("/v1/orders/SO-1", headers={"Prefer": "wait=30"})
     assert (shown.status_code, shown.json()["saga_status"]) == (200, "halted")
+
+
+def test_a_repeat_of_a_run_that_was_rolled_back_does_not_wait_for_the_next(small_shop: Shop) -> None:
+    """The order was accepted again and its next run is on its way: a repeat under the first key is about the run that it
+    accepted, which has ended, and is answered at once with how that ended."""
+    first = small_shop.accepted()
+    small_shop.move(first, DECLINED)
+    second = small_shop.post(order_values(), key="second").json()["saga_id"]
+    small_shop.move(second, until="authorize_payment:a")
+    answer = small_shop.post(order_values(), key="key-of-SO-1", Prefer="wait=10")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["idempotency-replayed"] == "true"
+    assert (answer.json()["saga_id"], answer.json()["saga_status"]) == (first, "compensated")
+    shown = small_shop.client.get("/v1/orders/SO-1").json()
+    assert (shown["saga_id"], shown["saga_status"]) == (second, "running")
 
 
 def test_an_order_that_has_no_row_is_waited_for(small_shop: Shop) -> None:
