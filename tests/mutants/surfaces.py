@@ -17,6 +17,7 @@ ACCEPTING = "tests/integration/api/test_accepting.py::"
 WAITING = "tests/integration/api/test_waiting.py::"
 BACKLOG = "tests/integration/api/test_backlog.py::"
 EVENTS = "tests/integration/api/test_events.py::"
+OWN_CORES = "tests/integration/runtime/test_own_cores.py::"
 
 SURFACES = [
     Mutant(
@@ -399,5 +400,21 @@ SURFACES = [
         "if not (ahead := self._ahead_of(step)) and not self.plan:",
         "two compensations that changed places are not told",
         (f"{NOT_BLIND}test_two_compensations_that_changed_places",),
+    ),
+    Mutant(
+        "cores-are-given-back",
+        "saga/surfaces/cores.py",
+        "        os.sched_setaffinity(0, before)",
+        "        del before",
+        "a stack that was started leaves its caller, and whatever that starts next, on one core",
+        (f"{OWN_CORES}test_a_block_that_fails_gives_the_cores_back",),
+    ),
+    Mutant(
+        "cores-of-somebody-else-s-steps",
+        "saga/surfaces/embedded.py",
+        "cores_of(settings) if _are_ours(sagas) else (None, None)",
+        "cores_of(settings)",
+        "a step of a user's that computes on all cores gets one of them",
+        (f"{OWN_CORES}test_a_definition_of_somebody_else_keeps_all_cores",),
     ),
 ]
