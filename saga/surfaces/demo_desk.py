@@ -15,6 +15,7 @@ Rules of this file
   `cancelled`. A cancel is written behind the very entry that was read, or not at all, so it is never in doubt.
 - Nothing stays broken: a frozen worker is thawed after `FROZEN_S`, the payment service works again after `OUTAGE_S`, and the
   end of a run thaws and mends.
+- A frozen worker may hold SQLite's lock for writers, so nothing is written in the thread that thaws it.
 - A worker is killed when the one before it was taken over from, not sooner: a step that is open in a row of processes that die is
   halted as poison, and rightly so.
 - Who took over whose orders, and when, is read from the journal: who wrote the entries.
@@ -121,7 +122,7 @@ class Desk:
             self._thaw(f" by itself after {FROZEN_S:.0f} s")
         if self.is_payment_off and now >= self._mend_by:
             self._mend_payment(f" by itself after {OUTAGE_S:.0f} s")
-        if self._cancels_owed and self._is_one_cancelled():
+        if self._cancels_owed and not self.stack.worker.is_frozen and self._is_one_cancelled():
             self._cancels_owed -= 1
         if self._takeovers:
             self._workers |= {row.worker_id for row, _ in self.stack.store.workers()}
@@ -195,7 +196,10 @@ class Desk:
         self._tell(f"payment on{why}; what waits is sent again under the same keys")
 
     def _cancel_one(self) -> None:
-        if not self._is_one_cancelled():
+        if self.stack.worker.is_frozen:
+            self._cancels_owed += 1
+            self._tell("cancel waits for the frozen worker")
+        elif not self._is_one_cancelled():
             self._cancels_owed += 1
             self._tell("cancel waits for an order between its first effect and the capture")
 

@@ -67,6 +67,25 @@ def test_finish_early(tmp_path: Path) -> None:
     assert done["audit"]["ok"] is True
 
 
+def test_a_cancel_waits_for_the_frozen_worker(tmp_path: Path) -> None:
+    """Frozen, the worker may hold the lock for writers: a cancel would wait for it in the thread that thaws it. It waits its turn,
+    the keys go on, and the order is cancelled after the thaw; both freezes end green."""
+    place = Place(tmp_path, tmp_path / "home")
+    with at_terminal(place, "demo", "--orders", "60", "--rate", "20", "-o", "json") as terminal:
+        terminal.wait_for("q finish")
+        terminal.wait_for("= due £")
+        terminal.press("zc")
+        terminal.wait_for("cancel waits for the frozen worker")
+        terminal.press("z")
+        terminal.wait_for("cancelled before its point of no return")
+        code, out = terminal.ended()
+    done = json.loads(out)
+    assert code == 0, done
+    deeds = [what.split()[0] if "cancel" in what else what.split()[2].rstrip(",") for what in done["by_you"]]
+    assert deeds[:3] == ["frozen", "cancel", "thawed"], done["by_you"]
+    assert (done["causes"]["cancelled"], done["violations"]) == (1, 0)
+
+
 def test_ctrl_c_gives_the_terminal_back(tmp_path: Path) -> None:
     """ctrl-C ends it at once, also while the worker is frozen; the terminal waits for lines and shows them again."""
     place = Place(tmp_path, tmp_path / "home")

@@ -174,6 +174,23 @@ def test_the_answer_does_not_wait_for_the_broker(small_shop: Shop, publisher_to:
             assert [answer.status_code for answer in answers] == [202] * 10
 
 
+def test_a_database_that_takes_no_writes_is_not_ready(empty_postgres_url: str) -> None:
+    """A standby, or one that an operator closed for writes, answers every question and takes no order."""
+    schema.upgrade(empty_postgres_url)
+    name = empty_postgres_url.rsplit("/", 1)[1]
+    store = open_store(empty_postgres_url)
+    with opened(store) as shop, psycopg.connect(empty_postgres_url, autocommit=True) as operator:
+        assert shop.client.get("/readyz").status_code == 200
+        operator.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+        operator.execute(others, (name,))
+        problem(shop.post(order_values()), 503, "store_unavailable")
+        ready = shop.client.get("/readyz")
+        assert (ready.status_code, ready.json()["is_ready"]) == (503, False)
+        assert "read-only" in ready.json()["checks"][0]["detail"]
+    store.close()
+
+
 def test_a_database_that_is_away_is_503_and_the_repeat_is_safe(empty_postgres_url: str) -> None:
     """While the database takes no connections nothing is accepted and the API says when to come back; afterwards
     the same request with the same key is one order."""
