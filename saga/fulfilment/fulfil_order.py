@@ -33,7 +33,7 @@ from saga.fulfilment.orders_table import ORDERS
 
 
 def calculate_tax(order: Order) -> Call[m.TaxQuote]:
-    lines = tuple(m.TaxedLine(sku=line.sku, amount=line.amount) for line in order.lines)
+    lines = tuple(m.TaxedLine(sku=line.sku, amount=line.amount, tax_class=line.tax_class) for line in order.lines)
     return quote_tax(
         m.TaxRequest(
             order_id=order.order_id,
@@ -46,7 +46,14 @@ def calculate_tax(order: Order) -> Call[m.TaxQuote]:
 
 
 def quote_shipping(order: Order) -> Call[ShippingQuote]:
-    return quote_freight(m.FreightRequest(country=order.country, currency=order.currency, item_count=order.item_count))
+    return quote_freight(
+        m.FreightRequest(
+            country=order.country,
+            postcode=order.address.postcode,
+            currency=order.currency,
+            item_count=order.item_count,
+        )
+    )
 
 
 def validate_address(order: Order) -> Call[m.ValidAddress]:
@@ -55,7 +62,16 @@ def validate_address(order: Order) -> Call[m.ValidAddress]:
 
 def screen_fraud(order: Order) -> Call[m.FraudScreen]:
     return screen(
-        m.FraudRequest(order_id=order.order_id, amount=order.goods, currency=order.currency, country=order.country)
+        m.FraudRequest(
+            order_id=order.order_id,
+            amount=order.goods,
+            currency=order.currency,
+            country=order.country,
+            payment_country=order.payment_country,
+            customer_id=order.customer_id,
+            email=order.email,
+            skus=tuple(order.stock),
+        )
     )
 
 
@@ -86,6 +102,7 @@ def authorize_payment(order: Order, price: OrderPrice) -> Call[m.Authorization]:
             amount=price.total,
             currency=price.currency,
             payment_method=order.payment_method,
+            customer_id=order.customer_id,
         )
     )
 

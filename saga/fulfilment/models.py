@@ -12,7 +12,7 @@ The lines of one SKU are kept as they came; `Order.stock` adds them up.
 """
 
 import unicodedata
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -23,6 +23,8 @@ AMOUNT_MAX = 10**13
 QUANTITY_MAX = 10**6
 UNIT_PRICE_MAX = 10**9
 LINES_MAX = 2_000
+ITEMS_MAX = 10**9
+"""Pieces of one order: the most that the inventory holds of one SKU, and that a parcel is quoted for."""
 RESERVATION_TTL_S = 900
 UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
@@ -49,6 +51,15 @@ def _true(flag: bool) -> bool:
     return flag
 
 
+def _is_unsaid(value: object) -> bool:
+    return value is None
+
+
+def _unsaid(description: str | None = None) -> Any:
+    """A field that is left out of the JSON while nobody says it, so an order without it keeps the bytes that it has."""
+    return Field(default=None, exclude_if=_is_unsaid, description=description)
+
+
 def _text(length: int) -> StringConstraints:
     return StringConstraints(min_length=1, max_length=length)
 
@@ -71,12 +82,14 @@ Reference = Annotated[str, _text(128), Printable]
 """An id that a participant gave."""
 Text = Annotated[str, _text(200), Printable]
 Country = Annotated[str, _text(64), Printable]
+Postcode = Annotated[str, _text(20), Printable]
 Currency = Annotated[str, StringConstraints(pattern=CURRENCY), AfterValidator(_currency)]
 Email = Annotated[
     str,
     StringConstraints(max_length=254, pattern=EMAIL),
 ]
 Yes = Annotated[bool, AfterValidator(_true)]
+TaxClass = Literal["standard", "reduced", "zero", "exempt"]
 Amount = Annotated[int, Field(ge=0, le=AMOUNT_MAX)]
 
 
@@ -117,7 +130,7 @@ class Address(Given):
     name: Text
     street: Text
     city: Text
-    postcode: Annotated[str, _text(20), Printable]
+    postcode: Postcode
     region: Text | None = None
     """State or province, where the country's addresses have one."""
 
@@ -129,18 +142,32 @@ class OrderLine(Given):
     quantity: Annotated[int, Field(ge=1, le=QUANTITY_MAX)]
     unit_price: Annotated[int, Field(ge=0, le=UNIT_PRICE_MAX)]
     """Minor units of the order's currency, without tax."""
+    tax_class: TaxClass | None = _unsaid("the rate that the goods are taxed at; unsaid it is standard")
 
     @property
     def amount(self) -> int:
         return self.quantity * self.unit_price
 
 
-def _within_goods_bounds(lines: tuple[OrderLine, ...]) -> tuple[OrderLine, ...]:
+def _within_bounds(lines: tuple[OrderLine, ...]) -> tuple[OrderLine, ...]:
     if not lines:
         raise ValueError("an order has at least one line")
+    pieces = sum(line.quantity for line in lines)
+    if pieces > ITEMS_MAX:
+        raise ValueError(f"the quantities come to {pieces} pieces; an order is for at most {ITEMS_MAX}")
     goods = sum(line.amount for line in lines)
     if not 1 <= goods <= GOODS_MAX:
         raise ValueError(f"the goods come to {goods} minor units; an order is for 1 to {GOODS_MAX}")
+    return _of_one_tax_class_each(lines)
+
+
+def _of_one_tax_class_each(lines: tuple[OrderLine, ...]) -> tuple[OrderLine, ...]:
+    """Pieces of one SKU that come back are told apart by nothing, so neither may their tax be."""
+    classes: dict[str, TaxClass] = {}
+    for line in lines:
+        this = line.tax_class or "standard"
+        if (first := classes.setdefault(line.sku, this)) != this:
+            raise ValueError(f"{line.sku} has tax_class {first} in one line and {this} in another; a SKU has one")
     return lines
 
 
@@ -156,9 +183,10 @@ class Order(Given):
     lines: Annotated[
         tuple[OrderLine, ...],
         Field(max_length=LINES_MAX, strict=False, json_schema_extra={"minItems": 1}),
-        AfterValidator(_within_goods_bounds),
+        AfterValidator(_within_bounds),
     ]
     payment_method: Id
+    payment_country: Country | None = _unsaid("where the way of paying is from, when the shop knows it")
     email: Email | None = None
 
     @property
@@ -203,6 +231,7 @@ class OrderPrice(Given):
 class TaxedLine(Given):
     sku: Id
     amount: Amount
+    tax_class: TaxClass | None = _unsaid()
 
 
 class TaxRequest(Given):
@@ -230,6 +259,7 @@ class TaxQuote(Answer):
 
 class FreightRequest(Given):
     country: Country
+    postcode: Postcode
     currency: Currency
     item_count: int
 
@@ -320,6 +350,11 @@ class FraudRequest(Given):
     amount: Amount
     currency: Currency
     country: Country
+    payment_country: Country | None = _unsaid()
+    customer_id: Id
+    email: Email | None = _unsaid()
+    skus: tuple[Id, ...]
+    """Each once, sorted."""
 
 
 class FraudScreen(Answer):
@@ -332,6 +367,7 @@ class AuthorizeRequest(Given):
     amount: Amount
     currency: Currency
     payment_method: Id
+    customer_id: Id
 
 
 class Authorization(Answer):

@@ -15,8 +15,9 @@ Rules of this file
 `reject` rules stand first in the script of a service, so that no technical fault lets the work through before them.
 
 Without a script the participants have rules of their own (docs/participants.md and `services/`): an address that no carrier
-serves, an amount that the fraud screen stops, a payment method that is declined, a SKU of which there is not enough.
-`legal_end` knows them too.
+serves, what the fraud screen stops by itself (an amount, a SKU, a domain), a payment method that is declined, a SKU of which
+there is not enough. `legal_end` knows them too. One rule depends on the clock, how often a customer paid within the hour; it
+stops nobody by its own weight, only who also pays from another country, and such an order has no legal end to be known.
 """
 
 from collections.abc import Iterable, Mapping
@@ -47,6 +48,8 @@ UNDELIVERABLE_POSTCODE = "UNDELIVERABLE"
 FRAUD_LIMIT = 10**9
 FRAUD_LIMITS = {"GBP": 10**8, "EUR": 12 * 10**7, "USD": 125 * 10**6}
 """Minor units; the fraud screen sees the goods without tax and freight. What is not named here has no order in the runs."""
+DENIED_SKUS = frozenset({"DENIED-SKU"})
+DENIED_EMAIL_DOMAINS = ("denied.example",)
 REJECTED_AT: dict[BusinessFault, tuple[str, str]] = {
     "out_of_stock": ("inventory", "POST /v1/reservations"),
     "undeliverable": ("shipping", "POST /v1/shipments"),
@@ -141,12 +144,15 @@ def legal_end(order: Order, script: FaultScript, stock: Mapping[str, int] | None
 
     `stock` is what was provisioned: an order that asks for more of a SKU than there ever was is out of stock, whoever
     comes first. When it is given it must cover the demand of all other orders together (`FaultScript.stock_for` does);
-    who wins a shortage is a race, and no oracle knows it.
+    who wins a shortage is a race, and no oracle knows it. Raises `ValueError` for an order that is paid from another country
+    than it goes to: whether its customer paid too often within the hour is a matter of time.
     """
+    if order.payment_country not in (None, order.country):
+        raise ValueError(f"{order.order_id}: payment_country is not country, and no oracle knows its end; leave it out")
     fault = script.business_fault(order.order_id)
     lacks = stock is not None and any(quantity > stock.get(sku, 0) for sku, quantity in order.stock.items())
     # The order of these questions is the order of the steps; the first two are asked at the same time.
-    is_suspected = order.goods > FRAUD_LIMITS.get(order.currency, FRAUD_LIMIT)
+    is_suspected = _is_suspected(order)
     if (is_unknown := _is_undeliverable(order)) or is_suspected:
         both = is_unknown and is_suspected
         return _compensated("" if both else "undeliverable" if is_unknown else "fraud_suspected")
@@ -170,6 +176,15 @@ def _is_undeliverable(order: Order) -> bool:
         any(not part.strip() for part in parts)
         or not is_known_country(order.country)
         or address.postcode.strip().upper() == UNDELIVERABLE_POSTCODE
+    )
+
+
+def _is_suspected(order: Order) -> bool:
+    domain = "." + (order.email or "").rpartition("@")[2].casefold()
+    return (
+        order.goods > FRAUD_LIMITS.get(order.currency, FRAUD_LIMIT)
+        or not DENIED_SKUS.isdisjoint(order.stock)
+        or domain.endswith(tuple(f".{denied}" for denied in DENIED_EMAIL_DOMAINS))
     )
 
 

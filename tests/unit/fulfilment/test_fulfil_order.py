@@ -9,10 +9,10 @@ from saga.core.connector import Call, Undo
 from saga.core.definition import Kind, Step
 from saga.core.states import Direction
 from saga.fulfilment.connectors import inventory, payment, shipping, tax
-from saga.fulfilment.fulfil_order import fulfil_order, price_order
-from saga.fulfilment.models import OrderPrice
+from saga.fulfilment.fulfil_order import calculate_tax, fulfil_order, price_order, screen_fraud
+from saga.fulfilment.models import Order, OrderPrice
 
-GOLDEN_FINGERPRINT = "d2f051ed9ec04db66b7c44a45aa180b9f878840e0cd13fe0747efeca1fb926e8"
+GOLDEN_FINGERPRINT = "6dab479a8ec8227c2ae2f68a260f517cff7da4a6ae4891a1f44fca80b7e7cfd3"
 
 ORDER = {
     "order_id": "SO-1",
@@ -50,11 +50,21 @@ SENT: dict[str, tuple[str, dict[str, Any]]] = {
             "lines": [{"sku": "B", "amount": 200}, {"sku": "A", "amount": 50}, {"sku": "B", "amount": 100}],
         },
     ),
-    "quote_shipping": ("/v1/quotes", {"country": "United Kingdom", "currency": "GBP", "item_count": 4}),
+    "quote_shipping": (
+        "/v1/quotes",
+        {"country": "United Kingdom", "postcode": "LS1 1AA", "currency": "GBP", "item_count": 4},
+    ),
     "validate_address": ("/v1/address-validations", DESTINATION),
     "screen_fraud": (
         "/v1/fraud-screens",
-        {"order_id": "SO-1", "amount": 350, "currency": "GBP", "country": "United Kingdom"},
+        {
+            "order_id": "SO-1",
+            "amount": 350,
+            "currency": "GBP",
+            "country": "United Kingdom",
+            "customer_id": "C7",
+            "skus": ["A", "B"],
+        },
     ),
     "reserve_inventory": (
         "/v1/reservations",
@@ -66,7 +76,13 @@ SENT: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "authorize_payment": (
         "/v1/authorizations",
-        {"order_id": "SO-1", "amount": 915, "currency": "GBP", "payment_method": "pm_card"},
+        {
+            "order_id": "SO-1",
+            "amount": 915,
+            "currency": "GBP",
+            "payment_method": "pm_card",
+            "customer_id": "C7",
+        },
     ),
     "firm_reservation": ("/v1/reservations/firm", {"reservation_id": "r1"}),
     "capture_payment": ("/v1/captures", {"authorization_id": "a1", "amount": 915, "currency": "GBP"}),
@@ -176,6 +192,17 @@ def test_each_step_sends_what_the_contract_says(name: str) -> None:
     assert (call.operation.method, call.operation.path) == ("POST", path)
     assert json.loads(call.request.model_dump_json()) == body
     assert call == call_of(step)
+
+
+def test_what_an_order_may_say_is_passed_on() -> None:
+    """What the shop knows of buyer and goods reaches the participant that asks for it; what it does not say is not sent."""
+    line, told = {"quantity": 1, "unit_price": 100}, {"email": "z@shop.example", "payment_country": "France"}
+    lines = [{**line, "sku": "A"}, {**line, "sku": "B", "tax_class": "exempt"}]
+    order = Order.model_validate_json(json.dumps({**ORDER, **told, "lines": lines}))
+    taxed = json.loads(calculate_tax(order).request.model_dump_json())["lines"]
+    assert taxed == [{"sku": "A", "amount": 100}, {"sku": "B", "amount": 100, "tax_class": "exempt"}]
+    screened = json.loads(screen_fraud(order).request.model_dump_json())
+    assert {name: screened[name] for name in told} == told
 
 
 def test_the_price_is_computed_from_the_order_and_the_two_quotes() -> None:

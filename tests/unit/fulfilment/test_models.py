@@ -87,6 +87,8 @@ def test_an_order_survives_the_journal() -> None:
         (one_line(unit_price=-1), "lines.0.unit_price: Input should be greater than or equal to 0"),
         (one_line(unit_price=10**9 + 1), "lines.0.unit_price: Input should be less than or equal to 1000000000"),
         (one_line(unit_price=0), "lines: the goods come to 0 minor units"),
+        (one_line(tax_class="luxury"), "lines.0.tax_class: Input should be 'standard', 'reduced', 'zero' or 'exempt'"),
+        (order_values(payment_country=""), "payment_country: String should have at least 1 character"),
         (one_line(unit_price=10**9, quantity=1_001), "lines: the goods come to 1001000000000 minor units"),
     ],
 )
@@ -123,6 +125,35 @@ def test_the_greatest_order_is_an_order() -> None:
     """Both ends of each bound are inside: the total of the greatest order fits 64 bits with room for its sums."""
     assert read(one_line(quantity=1_000, unit_price=10**9)).goods == 10**12
     assert read(one_line(quantity=10**6, unit_price=1)).goods == 10**6
+
+
+def test_the_pieces_of_an_order_are_bounded() -> None:
+    """10^9 pieces are an order, of one SKU or of many, and one more is refused: a participant that holds no more of a SKU would
+    otherwise answer 422 to an order that was accepted."""
+    line = {"sku": "A", "quantity": 10**6, "unit_price": 1}
+    bound = [line] * 1_000
+    assert read(order_values(lines=bound)).stock == {"A": 10**9}
+    for sku in ("A", "B"):
+        above = refusal(order_values(lines=[*bound, {**line, "sku": sku, "quantity": 1}]))
+        assert above == "lines: the quantities come to 1000000001 pieces; an order is for at most 1000000000"
+
+
+def test_an_order_that_says_no_more_keeps_its_bytes() -> None:
+    """What nobody says of tax class and country of payment stands neither in the journal nor in the hash of the request."""
+    text = read(order_values()).model_dump_json()
+    assert "tax_class" not in text
+    assert "payment_country" not in text
+    said = read(one_line(tax_class="exempt") | {"payment_country": "France"})
+    assert Order.model_validate_json(said.model_dump_json()) == said
+    assert '"tax_class":"exempt"' in said.model_dump_json()
+
+
+def test_a_sku_has_one_tax_class_in_an_order() -> None:
+    """A piece that comes back does not say which line it was of; unsaid is `standard`, so the two agree."""
+    one, two = ({"sku": "A", "quantity": 1, "unit_price": price} for price in (100, 200))
+    assert read(order_values(lines=[one, {**two, "tax_class": "standard"}])).goods == 300
+    said = refusal(order_values(lines=[one, {**two, "tax_class": "zero"}]))
+    assert said == "lines: A has tax_class standard in one line and zero in another; a SKU has one"
 
 
 def test_lines_of_one_sku_are_kept_and_added_up_for_the_stock() -> None:
