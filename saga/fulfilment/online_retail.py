@@ -148,7 +148,10 @@ def _records(path: Path, meter: Meter | None = None) -> Iterator[Line]:
     header = next(lines, None)
     names = header.data.removeprefix(b"\xef\xbb\xbf") if header else b""
     if names != ",".join(COLUMNS).encode():
-        raise UsageError(f"{path}: the first line must be {','.join(COLUMNS)}; it is {_shown(names)}")
+        raise UsageError(
+            f"{path}: the first line must be {','.join(COLUMNS)}, or '{{' and an order when it is JSON lines; "
+            f"it is {_shown(names)}"
+        )
     return (line for line in lines if line.data)
 
 

@@ -237,7 +237,8 @@ def tell(store: Store, definitions: Definitions, saga_id: str, event: Event, *, 
         if store.row(saga_id) is None:
             raise SagaNotFound(saga_id)
         msg = (
-            f"saga {saga_id}: this process does not have its definition and version; run the command where it is known"
+            f"saga {saga_id}: this process does not have its definition and version; run the command where it is known, "
+            "and name it with -d MODULE:NAME when it is none of the product's"
         )
         raise DefinitionError(msg)
     for _ in range(CONFLICT_LIMIT):

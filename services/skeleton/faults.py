@@ -154,5 +154,7 @@ def refused_rules(script: Script, operations: tuple[Operation, ...]) -> list[dic
                 {"field": f"rules.{number}.operation", "rule": f"one of {', '.join([*codes, *sorted(undos)])}"}
             )
         elif rule.fault == "reject" and (rule.operation == "*" or rule.code not in codes.get(rule.operation, {})):
-            errors.append({"field": f"rules.{number}.code", "rule": "a code that the named operation rejects with"})
+            known = ", ".join(sorted(codes.get(rule.operation, {})))
+            rule_text = f"one of {known}" if known else "reject wants an operation that rejects with codes of its own"
+            errors.append({"field": f"rules.{number}.code", "rule": rule_text})
     return errors

@@ -186,8 +186,8 @@ def test_audit_without_an_address_is_no_success(tmp_path: Path, more: tuple[str,
         ["inventory", "tax", "shipping", "payment"],
     )
     assert done.err == (
-        "saga: no address of inventory, tax, shipping, payment, so their ledgers were not read; set SAGA_INVENTORY_URL, "
-        "SAGA_TAX_URL, SAGA_SHIPPING_URL, SAGA_PAYMENT_URL, or say --partial (a saga of your own, audited with -d, has no "
+        "saga: no address of inventory, tax, shipping, payment, so their ledgers were not read; run  saga dev  in the "
+        "same SAGA_HOME, set SAGA_INVENTORY_URL, SAGA_TAX_URL, SAGA_SHIPPING_URL, SAGA_PAYMENT_URL, or say --partial (a saga of your own, audited with -d, has no "
         "such ledgers: it needs --partial too)\n"
     )
 

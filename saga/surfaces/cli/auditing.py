@@ -85,7 +85,8 @@ def unread(services: Sequence[str]) -> str:
     """Which ledgers were not read, which settings name them, and what to type when that is right."""
     settings = ", ".join(f"SAGA_{service.upper()}_URL" for service in services)
     return (
-        f"no address of {', '.join(services)}, so their ledgers were not read; set {settings}, or say --partial "
+        f"no address of {', '.join(services)}, so their ledgers were not read; run  saga dev  in the same SAGA_HOME, set {settings}, "
+        "or say --partial "
         "(a saga of your own, audited with -d, has no such ledgers: it needs --partial too)"
     )
 
