@@ -1,13 +1,19 @@
 """The confirmation mail, and a folder of mails where no mail server is set: one file per Message-ID.
 
-Protocol: a mail is written to a hidden temporary file, flushed to the disk, and moved to its name in one step, so a
-reader of `*.eml` never sees half of one. A mail that is there stays as it is: a repeat under the same key changes
-nothing. A crash may leave a temporary file, which nobody reads. When `put` returns, the mail survives a power cut.
+Protocol: a mail is written to a hidden temporary file, flushed to the disk, and linked to its name in one step, so a
+reader of `*.eml` never sees half of one. A mail that is there stays as it is, also between two processes: a link never
+replaces. A repeat under the same key changes nothing. A crash may leave a temporary file, which nobody reads. When `put`
+returns, the mail survives a power cut.
+
+A file system without hard links (FAT, some network folders) moves the draft to its name instead: of two processes that put
+the same key at one moment the later one's mail stays there. It has the same Message-ID.
 """
 
+import errno
 import os
 import re
 import threading
+from contextlib import suppress
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
@@ -19,6 +25,8 @@ from saga.fulfilment.money import shown
 
 SENDER = "Orders <orders@shop.invalid>"
 KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
+NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+"""What a file system without hard links answers to a link (link(2); FUSE says ENOSYS)."""
 BODY = """\
 Thank you for your order {order_id}.
 
@@ -81,11 +89,27 @@ def put(folder: Path, key: str, message: EmailMessage) -> Path:
 def _write(folder: Path, target: Path, message: EmailMessage) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f".{target.stem}.{os.getpid()}.{threading.get_ident()}.part"
+    draft.unlink(missing_ok=True)  # what a crash left may be a second name of the mail: never write into that
     with draft.open("wb") as file:
         file.write(message.as_bytes())
         file.flush()
         os.fsync(file.fileno())
-    draft.replace(target)
+    _name(draft, target)
+
+
+def _name(draft: Path, target: Path) -> None:
+    """Give the draft its name, unless another process was faster."""
+    try:
+        os.link(draft, target)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        draft.replace(target)
+        return
+    with suppress(OSError):  # the mail has its name by now, and nobody reads a draft
+        draft.unlink()
 
 
 def _flush(folder: Path) -> None:

@@ -10,8 +10,12 @@ A server has taken a mail over when it answers 250 to the end of the data, and n
 | 4xx to anything, the end of the data included | `Deferred` | the server says that it has not taken it: greylisting, a full disk |
 | 5xx to the recipient or to the data | `Rejected` | this customer cannot be told; the answer's code is the detail |
 | 5xx to anything else: greeting, TLS, user and password, sender | `ServerRefuses` | it is about us: a defect, for a person |
+| 5xx with 5.7.x to the recipient: relay denied, client blocked | `ServerRefuses` | the same: every recipient fares alike |
 | no answer after DATA | `Unknown` | it may be on its way; it is sent again under the same Message-ID |
 
+- 5.7.x is policy (RFC 3463 section 3.8). Said to the recipient, before the content is known, it is about who sends: Postfix so
+  answers a client that has not logged in (554 5.7.1 Relay access denied). Said to the data, it is about this mail. A server
+  that gives no enhanced code with its 5xx to the recipient is taken to mean the recipient.
 - What a server says is not repeated beyond its codes: its text holds the customer's address.
 - Everything ends within `SEND_S`, less than the step's time, whatever the server does: `smtplib` bounds each read alone, and a
   server that drips a byte a second would never be done. A timer shuts the line down, as `saga.runtime.http` does.
@@ -42,6 +46,8 @@ FAREWELL_S = 1.0
 ENHANCED = re.compile(rb"[245]\.\d{1,3}\.\d{1,3}(?!\d)")
 OF_OURS = frozenset({500, 502, 503, 504, 530, 534, 535, 538})
 """Said to a recipient or to data, these are about the client still: a command out of order, or user and password missing."""
+POLICY = b"5.7."
+"""How an enhanced code of security or policy begins."""
 Security = Literal["smtp", "smtps", "smtp+starttls"]
 PORTS: dict[Security, int] = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
 
@@ -165,7 +171,9 @@ def _refuse(code: int, text: bytes | str, asked: str) -> NoReturn:
     reply = f"smtp {code}" + (f" {found.group().decode('ascii')}" if found else "")
     if 400 <= code <= 499:
         raise Deferred(reply)
-    if 500 <= code <= 599 and asked in {"RCPT", "DATA"} and code not in OF_OURS:
+    is_policy = found is not None and found.group().startswith(POLICY)
+    is_ours = code in OF_OURS or (asked == "RCPT" and is_policy)
+    if 500 <= code <= 599 and asked in {"RCPT", "DATA"} and not is_ours:
         raise Rejected(reply)
     if 500 <= code <= 599:
         raise ServerRefuses(f"the mail server answers {reply} to {asked}; look at SAGA_SMTP_URL and SAGA_MAIL_FROM")

@@ -33,7 +33,8 @@ def pieces_of(lines: Iterable[OrderLine]) -> dict[Group, int]:
 
 
 def tax_due(bought: m.Order, paid: m.TaxQuote, back: Iterable[OrderLine]) -> int:
-    """The tax that goes back in all, once these lines of the order are back; never more than was paid."""
+    """The tax that goes back in all, once these lines of the order are back; never more than was paid, also when more pieces
+    are named than were sold, as a return may that was started by hand."""
     came = pieces_of(back)
     by_group = _tax_of_groups(bought, paid)
     if by_group is None:

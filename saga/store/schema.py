@@ -40,6 +40,7 @@ GRANTS = """
 GRANT USAGE ON SCHEMA saga TO {journal};
 GRANT SELECT, INSERT ON saga.journal, saga.effect, saga.request, saga.definition TO {journal};
 GRANT SELECT, INSERT, UPDATE ON saga.saga, saga.worker, saga.orders TO {journal};
+GRANT DELETE ON saga.orders TO {journal}; -- its rows are made from the journal: a rebuild drops those of nobody
 GRANT SELECT ON saga.transition, saga.alembic_version TO {journal};
 -- Reads everything: dashboards, audits.
 GRANT USAGE ON SCHEMA saga TO {reader};

@@ -8,27 +8,45 @@ from saga.store.port import SagaFilter, SagaRow, Store
 
 AMBIGUOUS_SHOWN = 5
 PAGE = 200
+Scope = tuple[str, str]
+"""An environment and a tenant."""
 
 
-def look_up(store: Store, reference: str) -> SagaRow:
+def look_up(store: Store, reference: str, scope: Scope | None = None) -> SagaRow:
     """The saga meant by `reference`: a whole saga id or entity first (of several runs the last), else a prefix of one.
 
-    Raises `SagaNotFound`, or `UsageError` naming some when a prefix fits several entities.
+    A command that changes something gives its `scope`: then only a saga of that environment and tenant is meant, since the same
+    order id may be in several. Without it, for reading, any is found.
+
+    Raises `SagaNotFound`, or `UsageError` naming some when a prefix fits several entities, or naming its owner when the saga
+    is there and not in the scope.
     """
     if not reference or "\x00" in reference:
         raise SagaNotFound(reference)
     if (row := store.row(reference)) is not None:
-        return row
-    if exact := store.find(SagaFilter(entity=reference), PAGE):
+        return _in_scope(row, scope)
+    owned = SagaFilter() if scope is None else SagaFilter(environment=scope[0], tenant=scope[1])
+    if exact := store.find(replace(owned, entity=reference), PAGE):
         return max(exact, key=lambda row: (row.run, row.saga_id))
-    found = store.find(SagaFilter(id_prefix=reference), PAGE)
+    found = store.find(replace(owned, id_prefix=reference), PAGE)
     entities = sorted({row.entity for row in found})
     if not found:
+        if scope is not None and (elsewhere := store.find(SagaFilter(entity=reference), 1)):
+            return _in_scope(elsewhere[0], scope)
         raise SagaNotFound(reference)
     if len(entities) > 1:
         more = " …" if len(entities) > AMBIGUOUS_SHOWN else ""
         raise UsageError(f"{reference!r} fits several: {', '.join(entities[:AMBIGUOUS_SHOWN])}{more}; type more of it")
     return max(found, key=lambda row: (row.run, row.saga_id))
+
+
+def _in_scope(row: SagaRow, scope: Scope | None) -> SagaRow:
+    if scope not in (None, (row.environment, row.tenant)):
+        raise UsageError(
+            f"saga {row.saga_id} is of environment {row.environment}, tenant {row.tenant}; "
+            "set SAGA_ENVIRONMENT and SAGA_TENANT to theirs"
+        )
+    return row
 
 
 def pages(store: Store, saga_filter: SagaFilter) -> Iterator[SagaRow]:

@@ -1,10 +1,9 @@
 """What a return looks like as JSON: one shape for the HTTP API and for `-o json`.
 
-Rules of this file: those of `saga.surfaces.reading`. Of a refund it holds what the return's own journal says, so a return that
-is not priced yet has no sum.
+Rules of this file: those of `saga.surfaces.reading`. The sum of a refund stands in the return's input, goods and tax, so it is
+known from the moment the return is accepted; whether it was paid back, the saga's status says.
 """
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -36,7 +35,7 @@ class ReturnReading(BaseModel):
     reason: str
     currency: str
     goods: int = Field(description="minor units: the pieces alone")
-    refund: int | None = Field(description="minor units, with tax; null until it is priced")
+    refund: int = Field(description="minor units: goods and their tax; whether it is paid back, saga_status says")
     lines: list[ReturnLineReading]
     accepted_at: datetime
     ended_at: datetime | None
@@ -45,7 +44,6 @@ class ReturnReading(BaseModel):
 
 def read_return(wanted: ReturnOrder, state: SagaState) -> ReturnReading:
     """The return that a saga of `return_order` is about."""
-    price = state.node("price_return:a").result
     saga = f"/v1/sagas/{state.saga_id}"
     return ReturnReading(
         return_id=wanted.return_id,
@@ -55,7 +53,7 @@ def read_return(wanted: ReturnOrder, state: SagaState) -> ReturnReading:
         reason=wanted.reason,
         currency=wanted.currency,
         goods=wanted.goods,
-        refund=None if price is None else json.loads(price.data)["total"],
+        refund=wanted.total,
         lines=[ReturnLineReading(sku=sku, quantity=quantity) for sku, quantity in wanted.pieces.items()],
         accepted_at=state.accepted_at,
         ended_at=state.ended_at,

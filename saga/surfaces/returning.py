@@ -10,6 +10,8 @@ Rules of this file
 - Only an order that comes back whole is cancelled, when its cancellation is read; the machine says whether it is too late.
 - A return stands on what its order's journal says, so it begins when the order has completed. An order that was rolled back
   holds nothing that could be returned. One that is halted in front of a person is not waited for.
+- An order whose journal cannot be read is refused under its cancellation's reference and hinders no other (RELIABILITY 18).
+  Only a database or an API that is away ends the run.
 """
 
 import json
@@ -24,7 +26,7 @@ import requests
 from saga.clock import monotonic, sleep
 from saga.core.events import CancelAsked
 from saga.core.states import ENDED, SagaStatus
-from saga.errors import DataRefused, KeyReused, SagaNotFound, UsageError
+from saga.errors import KeyReused, SagaError, SagaNotFound, StoreUnavailable, UsageError
 from saga.fulfilment.cancellations import Match, Sold
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.intake import Cancelled, Refused
@@ -42,6 +44,8 @@ THREADS = 8
 POLL_S = 0.1
 LOOKS = 64
 """At an order that moves whenever it is to be cancelled; it has no more entries than that unless its steps are repeated."""
+OF_ONE_SAGA = frozenset({"journal_unreadable", "definition_missing", "contended"})
+"""What the order API calls a failure that is about one saga, and not about the API."""
 REUSED = "its return was asked for before with other pieces"
 ACTOR = "customer"
 COUNTED = (
@@ -202,7 +206,7 @@ class HttpDesk:
         answer = self.api.ask("POST", path, request.model_dump_json(), headers)
         if answer.status_code == 202:
             return str(answer.json()["saga_id"]), answer.headers.get("Idempotency-Replayed") == "true"
-        code = _code(answer)
+        code = code_of(answer)
         if code == "exceeds_sold":
             raise MoreThanLeft(order_id)
         if code == "worth_nothing":
@@ -212,8 +216,8 @@ class HttpDesk:
         raise UsageError(f"the return of {order_id} is refused: {_words(answer)}")
 
 
-def _code(answer: requests.Response) -> str:
-    """What the API calls its refusal."""
+def code_of(answer: requests.Response) -> str:
+    """What the API calls its refusal or failure; empty when it says nothing."""
     try:
         return str(answer.json()["code"])
     except (ValueError, KeyError, TypeError):
@@ -258,31 +262,48 @@ class Returning:
                 self._cancels.append((wanted, cancel))
 
     def finish(self, *, bound_s: float | None = None) -> bool:
-        """Start what is to be returned, as orders end; False when `bound_s` seconds were not enough for all of them."""
+        """Start what is to be returned, as orders end; False when `bound_s` seconds were not enough for all of them.
+
+        Raises `StoreUnavailable`; what fails about one order is counted as refused.
+        """
         asked = {wanted.key: self._asked(wanted, future) for wanted, future in self._cancels}
         give_up_at = None if bound_s is None else monotonic() + bound_s
         for wanted in self._wanted:
             if asked.get(wanted.key, False) is None:
                 continue  # counted as refused
-            rest = self._rest(wanted.saga_id, give_up_at)
-            if rest is None or rest.status not in ENDED:
-                self.tally.waiting += 1
-            elif rest.status is SagaStatus.COMPLETED:
-                self._return(wanted)
-            elif rest.cause == "cancelled" and (is_new := asked.get(wanted.key)) is not None:
-                self.tally.cancelled += is_new
-                self.tally.already += not is_new
-            else:
-                self.tally.nothing_held += 1
+            try:
+                self._settle(wanted, asked.get(wanted.key), give_up_at)
+            except StoreUnavailable:
+                raise
+            except SagaError as error:
+                self._refuse(wanted, error)
         self._pool.shutdown()
         return give_up_at is None or monotonic() <= give_up_at
+
+    def _settle(self, wanted: _Wanted, is_new: bool | None, give_up_at: float | None) -> None:
+        """Count what became of one cancellation; `is_new` says whether this run cancelled its order, None that it was not asked."""
+        rest = self._rest(wanted.saga_id, give_up_at)
+        if rest is None or rest.status not in ENDED:
+            self.tally.waiting += 1
+        elif rest.status is SagaStatus.COMPLETED:
+            self._return(wanted)
+        elif rest.cause == "cancelled" and is_new is not None:
+            self.tally.cancelled += is_new
+            self.tally.already += not is_new
+        else:
+            self.tally.nothing_held += 1
+
+    def _refuse(self, wanted: _Wanted, error: SagaError) -> None:
+        self.tally.refused.append(Refused(wanted.reference, REUSED if isinstance(error, KeyReused) else str(error)))
 
     def _asked(self, wanted: _Wanted, cancel: Future[bool]) -> bool | None:
         """Whether this run asked for the cancel; None when it was refused, which hinders no other."""
         try:
             return cancel.result()
-        except UsageError as error:
-            self.tally.refused.append(Refused(wanted.reference, str(error)))
+        except StoreUnavailable:
+            raise
+        except SagaError as error:
+            self._refuse(wanted, error)
             return None
 
     def _rest(self, saga_id: str, give_up_at: float | None) -> Rest | None:
@@ -300,12 +321,6 @@ class Returning:
             saga_id, is_replayed = self._desk.take_back(wanted.match.order_id, request, wanted.key)
         except (MoreThanLeft, WorthNothing):
             self.tally.not_left += 1
-            return
-        except KeyReused:
-            self.tally.refused.append(Refused(wanted.reference, REUSED))
-            return
-        except (UsageError, DataRefused) as error:
-            self.tally.refused.append(Refused(wanted.reference, str(error)))
             return
         self.tally.already += is_replayed
         self.tally.returned += not is_replayed

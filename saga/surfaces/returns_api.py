@@ -37,7 +37,8 @@ class AcceptedReturn(BaseModel):
     order_id: str
     saga_id: str
     currency: str
-    goods: int = Field(description="minor units: the pieces alone; their tax is refunded with them, freight is not")
+    goods: int = Field(description="minor units: the pieces alone")
+    refund: int = Field(description="minor units: goods and their tax; freight is not refunded")
     lines: list[ReturnLineReading]
     links: ReturnLinks
 

@@ -24,8 +24,8 @@ import requests
 
 from saga.clock import monotonic, sleep
 from saga.core.definition import Saga
-from saga.core.states import SagaStatus
-from saga.errors import DataRefused, DuplicateOrder, KeyReused, StoreUnavailable, UsageError
+from saga.core.states import ENDED, SagaStatus
+from saga.errors import CodecError, DataRefused, DuplicateOrder, KeyReused, StoreUnavailable, UsageError
 from saga.fulfilment.intake import Cancelled, Found, Refused, Repeated, Rounded, Skipped
 from saga.fulfilment.models import Order
 from saga.runtime.engine import fold
@@ -34,7 +34,7 @@ from saga.runtime.work import Hint
 from saga.store.port import Store
 from saga.surfaces.contract import URN
 from saga.surfaces.draining import is_over
-from saga.surfaces.returning import Returning, ReturnTally
+from saga.surfaces.returning import OF_ONE_SAGA, Returning, ReturnTally, code_of
 
 THREADS = 16
 AHEAD = 64
@@ -138,8 +138,7 @@ class HttpIntake:
     def status(self, saga_id: str) -> tuple[SagaStatus, bool]:
         saga = self.saga(saga_id)
         status, halt = SagaStatus(saga["status"]), saga.get("halt")
-        is_ended = status in (SagaStatus.COMPLETED, SagaStatus.COMPENSATED)
-        return status, is_ended or bool(halt and not halt["heals_itself"])
+        return status, status in ENDED or bool(halt and not halt["heals_itself"])
 
     def why(self, saga_id: str) -> tuple[SagaStatus, str]:
         """Where a saga stands that did not complete, and why."""
@@ -150,21 +149,22 @@ class HttpIntake:
         return status, _reason(cause["step"], cause["cause"], cause["detail"]) if cause else ""
 
     def saga(self, saga_id: str) -> dict[str, Any]:
-        """A saga as the API shows it."""
+        """A saga as the API shows it. Raises `CodecError` when the API cannot read it."""
         answer = self.ask("GET", f"/v1/sagas/{saga_id}")
+        if code_of(answer) in OF_ONE_SAGA:
+            raise CodecError(f"saga {saga_id}: {object_of(answer).get('detail')}")
         if answer.status_code != 200:
             raise StoreUnavailable(f"{self._url}/v1/sagas/{saga_id} answers {answer.status_code}")
-        found: dict[str, Any] = answer.json()
-        return found
+        return object_of(answer)
 
     def ask(self, method: str, path: str, body: str = "", headers: dict[str, str] | None = None) -> requests.Response:
-        """The answer, whatever it is; one that says to come back later, or none, is `StoreUnavailable`."""
+        """The answer; one that says to come back later, or none, is `StoreUnavailable`, unless it is about one saga alone."""
         sent = {"Content-Type": "application/json", **(headers or {})}
         try:
             answer = self._session.request(method, self._url + path, data=body.encode(), headers=sent, timeout=CALL_S)
         except requests.RequestException as error:
             raise StoreUnavailable(f"no answer from {self._url}: {type(error).__name__}") from error
-        if answer.status_code >= 500 or answer.status_code in (408, 429):
+        if answer.status_code in (408, 429) or (answer.status_code >= 500 and code_of(answer) not in OF_ONE_SAGA):
             raise StoreUnavailable(f"{self._url}{path} answers {answer.status_code}; type the same command again")
         return answer
 
@@ -329,8 +329,7 @@ def _land(flying: dict[Future[Receipt], Order], tally: Tally) -> None:
         try:
             receipt = future.result()
         except (KeyReused, DuplicateOrder):
-            reason = "order_id: was submitted before with another content"
-            tally.refused.append(Refused(order.order_id, reason))
+            tally.refused.append(Refused(order.order_id, "order_id: was submitted before with another content"))
             continue
         except DataRefused as error:
             tally.refused.append(Refused(order.order_id, error.reason))

@@ -158,7 +158,8 @@ def _latest_runs(store: Store, wanted: SagaFilter) -> dict[str, SagaRow]:
 
 
 def _of_order(store: Store, order_id: str, rows: Sequence[SagaRow]) -> list[Returned]:
-    """With their journals, all of them read at once. Two orders may share numbers when both ids are too long for one."""
+    """With their journals, all of them read at once. A number may be another order's return: of an order whose id is the digest of
+    a longer one, or started by hand."""
     journals = store.load([row.saga_id for row in rows]) if rows else {}
     found = [_returned_from(row.saga_id, journals.get(row.saga_id, ())) for row in rows]
     return [one for one in found if one.wanted.order_id == order_id]

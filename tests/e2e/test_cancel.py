@@ -127,3 +127,13 @@ def test_a_saga_of_another_tenant_is_not_cancelled(place: Place) -> None:
     done = other.run("cancel", "SO-1", "-d", "shop:place", "--reason", "x")
     assert (done.code, "SAGA_TENANT" in done.err) == (2, True), done.err
     assert json.loads(place.run("show", saga_id, "-o", "json").out)["seq"] == 1
+
+
+def test_of_two_tenants_with_the_same_order_each_cancels_its_own(place: Place) -> None:
+    """The other's saga began later and stays as it is."""
+    first = started(place, "SO-1")
+    second = started(Place(place.directory, place.home, {"SAGA_TENANT": "other"}), "SO-1")
+    done = place.run("cancel", "SO-1", "-d", "shop:place", "--reason", "ordered twice", "-o", "json")
+    assert (done.code, json.loads(done.out)["saga_id"]) == (0, first), done.err
+    shown = [json.loads(place.run("show", saga_id, "-o", "json").out)["status"] for saga_id in (first, second)]
+    assert shown == ["compensated", "running"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -16,6 +17,7 @@ from saga.store import schema
 from saga.store.opening import open_store
 from saga.store.port import Append
 from saga.store.tables import SCHEMA, tables_of
+from saga.surfaces.order_rows import rebuild
 from tests.conformance.building import accepted, entry
 from tests.waiting import wait_until
 
@@ -146,32 +148,65 @@ def test_the_view_shows_a_row_per_transition(empty_url: str, empty_engine: Engin
     assert len(rows) == 4
 
 
-def test_the_journal_role_cannot_rewrite_the_journal(empty_postgres_url: str, unique: str) -> None:
-    """With the granted rights INSERT works and UPDATE and DELETE do not; the reader only reads."""
-    schema.upgrade(empty_postgres_url)
+@contextmanager
+def granted(url: str, unique: str) -> Iterator[tuple[psycopg.Connection[tuple[Any, ...]], dict[str, str]]]:
+    """A connection to an upgraded database, and the three roles that were given their rights there."""
+    schema.upgrade(url)
     roles = {kind: f"saga_test_{unique}_{kind}" for kind in ("journal", "reader", "migrator")}
-    with psycopg.connect(empty_postgres_url, autocommit=True) as connection:
+    with psycopg.connect(url, autocommit=True) as connection:
         for role in roles.values():
             connection.execute(f'CREATE ROLE "{role}"')
         try:
             connection.execute(schema.grants(**roles))
-            connection.execute(f'SET ROLE "{roles["journal"]}"')
-            insert = "INSERT INTO saga.journal VALUES ('s', 1, now(), 'w', 'a', NULL, '[]', decode(repeat('00', 32), 'hex'), 1)"
-            connection.execute(insert)
-            for forbidden in (
-                "UPDATE saga.journal SET body = '[]'",
-                "DELETE FROM saga.journal",
-                "TRUNCATE saga.journal",
-            ):
-                with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                    connection.execute(forbidden)
-            connection.execute(f'SET ROLE "{roles["reader"]}"')
-            assert connection.execute("SELECT count(*) FROM saga.transition").fetchone() == (0,)
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                connection.execute(insert)
+            yield connection, roles
         finally:
             connection.execute("RESET ROLE")
             for role in roles.values():
                 connection.execute(f'REASSIGN OWNED BY "{role}" TO CURRENT_USER')
                 connection.execute(f'DROP OWNED BY "{role}"')
                 connection.execute(f'DROP ROLE "{role}"')
+
+
+def test_the_journal_role_cannot_rewrite_the_journal(empty_postgres_url: str, unique: str) -> None:
+    """With the granted rights INSERT works and UPDATE and DELETE do not; the reader only reads."""
+    with granted(empty_postgres_url, unique) as (connection, roles):
+        connection.execute(f'SET ROLE "{roles["journal"]}"')
+        insert = (
+            "INSERT INTO saga.journal VALUES ('s', 1, now(), 'w', 'a', NULL, '[]', decode(repeat('00', 32), 'hex'), 1)"
+        )
+        connection.execute(insert)
+        for forbidden in (
+            "UPDATE saga.journal SET body = '[]'",
+            "DELETE FROM saga.journal",
+            "TRUNCATE saga.journal",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(forbidden)
+        connection.execute(f'SET ROLE "{roles["reader"]}"')
+        assert connection.execute("SELECT count(*) FROM saga.transition").fetchone() == (0,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(insert)
+
+
+STRAY = """
+INSERT INTO saga.orders
+  (environment, tenant, order_id, saga_id, run, status, saga_status, customer_id, country, currency, goods, accepted_at)
+VALUES ('test', 'shop', 'SO-99', 'gone', 1, 'paid', 'running', 'C7', 'GB', 'GBP', 1, now())
+"""
+
+
+def test_the_journal_role_makes_the_orders_table_again(empty_postgres_url: str, unique: str) -> None:
+    """`saga orders rebuild` under the role of API and workers drops the row of an order that no saga knows, and the role still
+    cannot delete a saga."""
+    with granted(empty_postgres_url, unique) as (connection, roles):
+        connection.execute(STRAY)
+        joint = "&" if "?" in empty_postgres_url else "?"
+        store = open_store(f"{empty_postgres_url}{joint}options=-crole%3D{roles['journal']}")
+        try:
+            assert rebuild(store).dropped == 1
+        finally:
+            store.close()
+        assert connection.execute("SELECT count(*) FROM saga.orders").fetchone() == (0,)
+        connection.execute(f'SET ROLE "{roles["journal"]}"')
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("DELETE FROM saga.saga")

@@ -10,8 +10,7 @@ from saga.core.states import SagaStatus
 from saga.errors import UsageError
 from saga.fulfilment.models import broken_rules
 from saga.runtime.engine import Definitions
-from saga.settings import Settings
-from saga.store.port import SagaRow, Store
+from saga.store.port import Store
 from saga.surfaces.cancelling import Cancelled, CancelRequest, CancelStanding, cancel
 from saga.surfaces.cli.looking import ReferenceArgument, reading_store
 from saga.surfaces.cli.options import (
@@ -58,7 +57,8 @@ def cancel_saga(
     """Cancel one saga: what it did is undone, in reverse order. A second cancel is the same cancel.
 
     Before the point of no return it is rolled back at once; while that step is in flight the cancel waits for its outcome;
-    after it the cancel is refused. Exit code 1: refused, or with --wait not compensated. 3: no such saga.
+    after it the cancel is refused. Only a saga of SAGA_ENVIRONMENT and SAGA_TENANT is meant. Exit code 1: refused, or with
+    --wait not compensated. 3: no such saga.
 
     \b
     Examples
@@ -70,7 +70,7 @@ def cancel_saga(
     settings = settings_and_log()
     sagas = definitions_named(definition)
     with reading_store(settings) as store, publisher(settings, sagas) as publish:
-        row = _own(look_up(store, ref), settings)
+        row = look_up(store, ref, (settings.environment, settings.tenant))
         found = cancel(store, Definitions(sagas), row.saga_id, request, surface="cli")
         publish(found.hints)
         status = found.state.status
@@ -89,16 +89,6 @@ def _request(reason: str, actor: str) -> CancelRequest:
         return CancelRequest(reason=reason, actor=actor)
     except ValidationError as error:
         raise UsageError(broken_rules(error, whole="cancel")) from None
-
-
-def _own(row: SagaRow, settings: Settings) -> SagaRow:
-    """The saga, when it is of the environment and the tenant of the settings: the same order id may be in several."""
-    if (row.environment, row.tenant) != (settings.environment, settings.tenant):
-        raise UsageError(
-            f"saga {row.saga_id} is of environment {row.environment}, tenant {row.tenant}; "
-            "set SAGA_ENVIRONMENT and SAGA_TENANT to cancel it"
-        )
-    return row
 
 
 def _await_end(store: Store, saga_id: str, bound_s: float | None) -> tuple[SagaStatus, bool]:

@@ -132,10 +132,5 @@ def _text(found: ReturnReading, taken: TakenBack) -> str:
     rest = len(found.lines) - LINES_SHOWN
     pieces = ", ".join(f"{it.quantity} of {it.sku}" for it in found.lines[:LINES_SHOWN])
     pieces += f" and {rest} more" if rest > 0 else ""
-    refund = (
-        shown(found.refund, found.currency)
-        if found.refund is not None
-        else f"{shown(found.goods, found.currency)} + tax"
-    )
     again = "   (was asked for before)" if taken.is_replayed else ""
-    return f"{found.return_id}   {found.saga_status}   {pieces}   refund {refund}{again}"
+    return f"{found.return_id}   {found.saga_status}   {pieces}   refund {shown(found.refund, found.currency)}{again}"

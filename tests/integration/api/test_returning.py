@@ -44,20 +44,20 @@ def returns(store: Store) -> list[str]:
 
 
 def test_a_return_is_durable_and_shown_with_its_order(shop: Shop) -> None:
-    """202 with what will be refunded and where it is shown; the order lists it, with the refund once it is priced."""
+    """202 with what will be refunded and where it is shown; the order lists it, with the same refund from the first moment."""
     completed(shop)
     answer = shop.give_back({SKU: 2})
     found = answer.json()
     assert answer.status_code == 202, answer.text
     assert (found["return_id"], found["order_id"], found["goods"], found["currency"]) == ("R1.SO-1", "SO-1", 510, "GBP")
-    assert found["lines"] == [{"sku": SKU, "quantity": 2}]
+    assert (found["lines"], found["refund"]) == ([{"sku": SKU, "quantity": 2}], 517)
     assert (answer.headers["location"], answer.headers["retry-after"]) == (f"/v1/sagas/{found['saga_id']}", "1")
     assert any(hint.saga_id == found["saga_id"] for hint in shop.published)
     [listed] = shop.client.get("/v1/orders/SO-1").json()["returns"]
-    assert (listed["return_id"], listed["saga_status"], listed["refund"]) == ("R1.SO-1", "running", None)
+    assert (listed["return_id"], listed["saga_status"], listed["refund"]) == ("R1.SO-1", "running", 517)
     shop.move(found["saga_id"])
     [listed] = shop.client.get("/v1/orders/SO-1").json()["returns"]
-    assert (listed["saga_status"], listed["refund"], listed["links"]) == ("completed", 275, found["links"])
+    assert (listed["saga_status"], listed["refund"], listed["links"]) == ("completed", 517, found["links"])
     assert shop.client.get(listed["links"]["saga"]).json()["status"] == "completed"
 
 

@@ -4,8 +4,8 @@ import email
 import subprocess
 import sys
 import threading
-from email.message import EmailMessage
-from email.policy import SMTP
+from email.message import EmailMessage, Message
+from email.policy import SMTP, Policy
 from pathlib import Path
 
 import pytest
@@ -69,6 +69,30 @@ def test_a_repeat_changes_nothing(tmp_path: Path) -> None:
     assert (first.read_bytes(), first.stat().st_mtime_ns) == before
     put(tmp_path, "other", mail())
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{KEY}.eml", "other.eml"]
+
+
+class Overtaken(EmailMessage):
+    """A mail at whose writing another process puts its own under the same key."""
+
+    def __init__(self, folder: Path, first: EmailMessage) -> None:
+        super().__init__()
+        self.set_content("the second one")
+        self._folder, self._first = folder, first
+
+    def as_bytes(self, unixfrom: bool = False, policy: "Policy[Message] | None" = None) -> bytes:
+        # The thread is another one, so its draft has another name, as that of another process has.
+        other = threading.Thread(target=put, args=(self._folder, KEY, self._first))
+        other.start()
+        other.join(30)
+        return super().as_bytes(unixfrom, policy)
+
+
+def test_of_two_processes_the_first_mail_stays(tmp_path: Path) -> None:
+    """Both saw no mail under the key. The later one's draft is thrown away, and the bytes of the first stand."""
+    first = mail()
+    path = put(tmp_path, KEY, Overtaken(tmp_path, first))
+    assert path.read_bytes() == first.as_bytes()
+    assert list(tmp_path.iterdir()) == [path]
 
 
 WRITER = """

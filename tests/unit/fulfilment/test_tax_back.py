@@ -12,6 +12,7 @@ from saga.core.states import SagaStatus
 from saga.fulfilment import models as m
 from saga.fulfilment.models import QUANTITY_MAX, LineTax, Order, OrderLine, TaxQuote
 from saga.fulfilment.returns import MoreThanLeft, ReturnOrder, WorthNothing, return_of, what_is_left
+from saga.fulfilment.tax_back import tax_due
 from tests.property.definitions import SEARCH
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -117,6 +118,16 @@ def test_each_line_gets_its_own_tax_back() -> None:
     for lies in (quote.model_copy(update={"lines": quote.lines[::-1]}), quote.model_copy(update={"tax_amount": 21})):
         back = Back(completed(lines, lies))
         assert [back.give_back({sku: 1}).tax for sku in ("book", "mug")] == [(lies.tax_amount + 1) // 2, 10]
+
+
+def test_pieces_that_were_never_sold_carry_no_tax() -> None:
+    """A return that somebody started by hand may name more than was sold and stand under a number of the order: its pieces
+    beyond that count for nothing, so no more tax is due than was paid, with the tax of each line and without."""
+    lines = [OrderLine(sku=sku, quantity=2, unit_price=100) for sku in ("mug", "tin")]
+    order = Order.model_validate_json(completed(lines, quoted(lines, [30, 10], by_line=True)).input.data)
+    too_many = [OrderLine(sku="mug", quantity=9, unit_price=100)]
+    assert tax_due(order, quoted(lines, [30, 10], by_line=True), too_many) == 30
+    assert tax_due(order, quoted(lines, [30, 10], by_line=False), too_many) == 40
 
 
 def test_a_return_that_is_rolled_back_late_leaves_the_sum_right() -> None:
