@@ -35,7 +35,7 @@ Tax       {tax}
 Delivery  {freight}
 Total     {total}
 
-Your parcel of {item_count} items is on its way with {carrier}, tracking number {tracking}.
+Your parcel of {items} is on its way with {carrier}, tracking number {tracking}.
 """
 
 
@@ -60,7 +60,7 @@ def confirmation(order: Order, price: OrderPrice, shipment: Shipment, key: str, 
     message.set_content(
         BODY.format(
             order_id=order.order_id,
-            item_count=order.item_count,
+            items=f"{order.item_count} item{'s' if order.item_count > 1 else ''}",
             carrier=shipment.carrier,
             tracking=shipment.tracking,
             **money,
