@@ -10,12 +10,12 @@ A server has taken a mail over when it answers 250 to the end of the data, and n
 | 4xx to anything, the end of the data included | `Deferred` | the server says that it has not taken it: greylisting, a full disk |
 | 5xx to the recipient or to the data | `Rejected` | this customer cannot be told; the answer's code is the detail |
 | 5xx to anything else: greeting, TLS, user and password, sender | `ServerRefuses` | it is about us: a defect, for a person |
-| 5xx with 5.7.x to the recipient: relay denied, client blocked | `ServerRefuses` | the same: every recipient fares alike |
+| 5xx to the recipient with 5.7.0, 5.7.8, 5.7.25, or 5.7.1 for relaying | `ServerRefuses` | the same: every recipient fares alike |
 | no answer after DATA | `Unknown` | it may be on its way; it is sent again under the same Message-ID |
 
-- 5.7.x is policy (RFC 3463 section 3.8). Said to the recipient, before the content is known, it is about who sends: Postfix so
-  answers a client that has not logged in (554 5.7.1 Relay access denied). Said to the data, it is about this mail. A server
-  that gives no enhanced code with its 5xx to the recipient is taken to mean the recipient.
+- 5.7.1 is said of a host and of a recipient (IANA, SMTP Enhanced Status Codes). Of the host it is where the text speaks of
+  relaying, as Postfix does to a client that has not logged in (554 5.7.1 Relay access denied); any other is the recipient's, as a
+  closed group is. A server that gives no enhanced code with its 5xx to the recipient is taken to mean the recipient.
 - What a server says is not repeated beyond its codes: its text holds the customer's address.
 - Everything ends within `SEND_S`, less than the step's time, whatever the server does: `smtplib` bounds each read alone, and a
   server that drips a byte a second would never be done. A timer shuts the line down, as `saga.runtime.http` does.
@@ -46,8 +46,8 @@ FAREWELL_S = 1.0
 ENHANCED = re.compile(rb"[245]\.\d{1,3}\.\d{1,3}(?!\d)")
 OF_OURS = frozenset({500, 502, 503, 504, 530, 534, 535, 538})
 """Said to a recipient or to data, these are about the client still: a command out of order, or user and password missing."""
-POLICY = b"5.7."
-"""How an enhanced code of security or policy begins."""
+ABOUT_US = frozenset({b"5.7.0", b"5.7.8", b"5.7.25"})
+"""Enhanced codes that are about the client whoever the recipient is: log in, bad password, no reverse name."""
 Security = Literal["smtp", "smtps", "smtp+starttls"]
 PORTS: dict[Security, int] = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
 
@@ -171,8 +171,7 @@ def _refuse(code: int, text: bytes | str, asked: str) -> NoReturn:
     reply = f"smtp {code}" + (f" {found.group().decode('ascii')}" if found else "")
     if 400 <= code <= 499:
         raise Deferred(reply)
-    is_policy = found is not None and found.group().startswith(POLICY)
-    is_ours = code in OF_OURS or (asked == "RCPT" and is_policy)
+    is_ours = code in OF_OURS or (asked == "RCPT" and found is not None and _is_about_us(found.group(), said))
     if 500 <= code <= 599 and asked in {"RCPT", "DATA"} and not is_ours:
         raise Rejected(reply)
     if 500 <= code <= 599:
@@ -180,6 +179,10 @@ def _refuse(code: int, text: bytes | str, asked: str) -> NoReturn:
     if asked == "DATA":
         raise Unknown(f"mail server: {reply} is no answer to DATA")
     raise NotSent(f"mail server: {reply} is no answer to {asked}")
+
+
+def _is_about_us(enhanced: bytes, said: bytes) -> bool:
+    return enhanced in ABOUT_US or (enhanced == b"5.7.1" and b"relay" in said.lower())
 
 
 @contextmanager

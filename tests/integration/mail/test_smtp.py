@@ -140,6 +140,8 @@ ROWS: list[tuple[str, Answer, type[SagaError]]] = [
     ("RCPT", b"503 5.5.1 not now", ServerRefuses),
     ("RCPT", b"554 5.7.1 <zoe@example.org>: Relay access denied", ServerRefuses),
     ("RCPT", b"550 5.7.25 no reverse name", ServerRefuses),
+    ("RCPT", b"554 5.7.1 <zoe@example.org>: Recipient address rejected: Access denied", Rejected),
+    ("RCPT", b"550 5.7.133 not in the closed group", Rejected),
     ("RCPT", b"550 relay? nobody knows", Rejected),
     ("DATA", b"554 5.5.1 no valid recipients", Rejected),
     ("end of data", b"550 5.7.1 spam", Rejected),
