@@ -237,7 +237,7 @@ def _saga_routes(sagas: Sagas) -> APIRouter:
 
 
 def _database_trouble(store: Store) -> str | None:
-    """Raises what an order would meet: a database that answers may be one that takes no writes."""
+    """Raises what an order would meet at a database that answers and is read-only; a full disk is not seen."""
     store.hand_back([])  # a transaction that writes, of no row
     return None
 
@@ -261,7 +261,7 @@ def _process_routes(checks: Sequence[ReadyCheck]) -> APIRouter:
 
     @routes.get("/readyz", responses={503: {"model": Readiness, "description": "A required check failed"}})
     def readyz(response: Response) -> Readiness:
-        """Whether this process can take orders: the database takes writes. The broker is reported only."""
+        """Whether this process can take orders: the database may be written. The broker is reported only."""
         results = [_checked(check) for check in checks]
         is_ready = all(result.is_ok or not result.is_required for result in results)
         response.status_code = 200 if is_ready else 503

@@ -199,8 +199,8 @@ def embedded(
     gave up, after which nothing moves here any more.
     Participants that have an address (set, or of a stack that runs in this home) are used where they are; services of ours
     and mocks are started for the others. The services run in one process of their own. With `Settings.own_cores` the threads
-    of the engine stay on one core and the services on another, when all `sagas` are the product's own. Raises `UsageError`, `StoreUnavailable` or
-    `FingerprintChanged` before anything is left running.
+    of the engine stay on one core and the services on another, on SQLite and when all `sagas` are the product's own. Raises
+    `UsageError`, `StoreUnavailable` or `FingerprintChanged` before anything is left running.
     """
     with ExitStack() as parts:
         if port is not None and (other := running_stack(settings)) is not None:
@@ -212,7 +212,7 @@ def embedded(
         store = opened_store(settings)
         parts.callback(store.close)
         definitions, _ = registered(store, sagas)
-        core, their_core = cores_of(settings) if _are_ours(sagas) else (None, None)
+        core, their_core = cores_of(settings) if _is_all_ours(settings, sagas) else (None, None)
         with on_core(their_core):
             urls, mocked = _participants(parts, settings, list(definitions))
         with on_core(core):
@@ -233,9 +233,11 @@ def embedded(
         yield Stack(settings, store, definitions, starter, urls, mocked, api_url, publish, writers)
 
 
-def _are_ours(sagas: Sequence[Saga[Any]]) -> bool:
-    """Whether no step of somebody else's runs here: that may want to compute on all cores, or start who does."""
-    return all(any(saga is one for one in (fulfil_order, return_order)) for saga in sagas)
+def _is_all_ours(settings: Settings, sagas: Sequence[Saga[Any]]) -> bool:
+    """Whether nobody else has a say: a step of somebody's may want all cores; beside a database server nothing was gained."""
+    return settings.store_url.startswith("sqlite") and all(
+        any(saga is one for one in (fulfil_order, return_order)) for saga in sagas
+    )
 
 
 def _participants(

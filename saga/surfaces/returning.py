@@ -26,7 +26,7 @@ import requests
 from saga.clock import monotonic, sleep
 from saga.core.events import CancelAsked
 from saga.core.states import ENDED, SagaStatus
-from saga.errors import KeyReused, SagaError, SagaNotFound, StoreUnavailable, UsageError
+from saga.errors import ConcurrencyError, KeyReused, SagaError, SagaNotFound, StoreUnavailable, UsageError
 from saga.fulfilment.cancellations import Match, Sold
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.intake import Cancelled, Refused
@@ -44,7 +44,7 @@ THREADS = 8
 POLL_S = 0.1
 LOOKS = 64
 """At an order that moves whenever it is to be cancelled; it has no more entries than that unless its steps are repeated."""
-OF_ONE_SAGA = frozenset({"journal_unreadable", "definition_missing", "contended"})
+OF_ONE_SAGA = frozenset({"journal_unreadable", "definition_missing"})
 """What the order API calls a failure that is about one saga, and not about the API."""
 REUSED = "its return was asked for before with other pieces"
 ACTOR = "customer"
@@ -264,7 +264,8 @@ class Returning:
     def finish(self, *, bound_s: float | None = None) -> bool:
         """Start what is to be returned, as orders end; False when `bound_s` seconds were not enough for all of them.
 
-        Raises `StoreUnavailable`; what fails about one order is counted as refused.
+        Raises `StoreUnavailable` or `ConcurrencyError`, after both of which it may be asked again; what fails about one order is
+        counted as refused.
         """
         asked = {wanted.key: self._asked(wanted, future) for wanted, future in self._cancels}
         give_up_at = None if bound_s is None else monotonic() + bound_s
@@ -273,7 +274,7 @@ class Returning:
                 continue  # counted as refused
             try:
                 self._settle(wanted, asked.get(wanted.key), give_up_at)
-            except StoreUnavailable:
+            except (StoreUnavailable, ConcurrencyError):
                 raise
             except SagaError as error:
                 self._refuse(wanted, error)
@@ -300,7 +301,7 @@ class Returning:
         """Whether this run asked for the cancel; None when it was refused, which hinders no other."""
         try:
             return cancel.result()
-        except StoreUnavailable:
+        except (StoreUnavailable, ConcurrencyError):
             raise
         except SagaError as error:
             self._refuse(wanted, error)

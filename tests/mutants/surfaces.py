@@ -412,7 +412,7 @@ SURFACES = [
     Mutant(
         "cores-of-somebody-else-s-steps",
         "saga/surfaces/embedded.py",
-        "cores_of(settings) if _are_ours(sagas) else (None, None)",
+        "cores_of(settings) if _is_all_ours(settings, sagas) else (None, None)",
         "cores_of(settings)",
         "a step of a user's that computes on all cores gets one of them",
         (f"{OWN_CORES}test_a_definition_of_somebody_else_keeps_all_cores",),

@@ -13,7 +13,7 @@ import pytest
 from saga.errors import NotSent
 from saga.fulfilment import telling
 from saga.fulfilment.mailbox import confirmation, put
-from saga.fulfilment.models import Order, OrderPrice, Shipment
+from saga.fulfilment.models import Order, OrderLine, OrderPrice, Shipment
 from tests.waiting import wait_until
 
 KEY = "a2345678b2345678c2345678d2345678"
@@ -52,6 +52,12 @@ def test_the_mail_is_one_that_a_mail_program_reads(tmp_path: Path) -> None:
     assert body is not None
     text = body.get_content()
     assert [part for part in ("£3.50", "£0.70", "£4.95", "£9.15", "T-1", "7 items") if part not in text] == []
+
+
+def test_one_item_is_one() -> None:
+    """A parcel of one piece is not one of 1 items."""
+    one = order().model_copy(update={"lines": (OrderLine(sku="A", quantity=1, unit_price=350),)})
+    assert "Your parcel of 1 item is on" in confirmation(one, PRICE, SHIPMENT, KEY).get_content()
 
 
 def test_an_order_without_an_address_is_written_to_nobody() -> None:
