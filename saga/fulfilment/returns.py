@@ -7,13 +7,14 @@ parcel), which `return_of` takes from there, so that nobody types an amount. Fre
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Annotated, Self, TypeVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from saga.core.fold import SagaState
+from saga.core.outcomes import Payload
 from saga.core.states import SagaStatus
-from saga.errors import UsageError
+from saga.errors import CodecError, UsageError
 from saga.fulfilment import models as m
 from saga.fulfilment.models import (
     LINES_MAX,
@@ -29,6 +30,8 @@ from saga.fulfilment.models import (
     Reference,
 )
 from saga.fulfilment.tax_back import pieces_of, tax_due
+
+Held = TypeVar("Held", bound=BaseModel)
 
 
 def _not_empty(lines: tuple[OrderLine, ...]) -> tuple[OrderLine, ...]:
@@ -191,6 +194,14 @@ def what_is_left(bought: m.Order, returned: Iterable[ReturnOrder]) -> list[Left]
     ]
 
 
+def payload_of(model: type[Held], state: SagaState, payload: Payload) -> Held:
+    """What a journal holds, parsed. Raises `CodecError` when this release reads no such model in it."""
+    try:
+        return model.model_validate_json(payload.data)
+    except ValidationError as error:
+        raise CodecError(f"saga {state.saga_id}: its journal holds no {model.__name__}: saga audit") from error
+
+
 def return_of(
     order: SagaState, return_id: str, pieces: Mapping[str, int], *, reason: str, returned: Iterable[ReturnOrder] = ()
 ) -> ReturnOrder:
@@ -198,27 +209,25 @@ def return_of(
     a SKU that stands on several lines the dearest pieces first, and none that is among the `returned`, which are those that
     were refunded or still may be. No pieces mean all that is left.
 
-    Raises `NotCompleted`, `MoreThanLeft` or `WorthNothing`; each names what cannot be returned.
+    Raises `NotCompleted`, `MoreThanLeft` or `WorthNothing`; each names what cannot be returned. `CodecError`: see `payload_of`.
     """
     tax, capture = order.node("calculate_tax:a").result, order.node("capture_payment:a").result
     shipment = order.node("book_shipment:a").result
     if order.status is not SagaStatus.COMPLETED or tax is None or capture is None or shipment is None:
         raise NotCompleted(order.entity, order.status)
-    bought, earlier = m.Order.model_validate_json(order.input.data), list(returned)
+    bought, earlier = payload_of(m.Order, order, order.input), list(returned)
     lines = _taken(bought.order_id, what_is_left(bought, earlier), pieces)
     if not any(line.amount for line in lines):
         raise WorthNothing(f"lines: what comes back of {bought.order_id} cost nothing, so there is nothing to refund")
-    due = tax_due(
-        bought, m.TaxQuote.model_validate_json(tax.data), [*(it for one in earlier for it in one.lines), *lines]
-    )
+    due = tax_due(bought, payload_of(m.TaxQuote, order, tax), [*(it for one in earlier for it in one.lines), *lines])
     return ReturnOrder(
         return_id=return_id,
         order_id=bought.order_id,
         customer_id=bought.customer_id,
         currency=bought.currency,
         country=bought.country,
-        capture_id=m.Capture.model_validate_json(capture.data).capture_id,
-        shipment_id=m.Shipment.model_validate_json(shipment.data).shipment_id,
+        capture_id=payload_of(m.Capture, order, capture).capture_id,
+        shipment_id=payload_of(m.Shipment, order, shipment).shipment_id,
         lines=tuple(lines),
         # Below zero when a return was rolled back after a later one had its share rounded up: then that one has it already.
         tax=max(0, due - sum(one.tax for one in earlier)),

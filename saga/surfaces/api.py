@@ -130,7 +130,7 @@ def build_api(
 def _order_routes(orders: Orders) -> APIRouter:
     routes = APIRouter(tags=["orders"])
     path = "/v1/orders/{order_id}"
-    ended = answer(200, "`Prefer: wait`: the order has ended", **describing.ACCEPTED)
+    ended = answer(200, "`Prefer: wait`: the order has ended", **describing.ACCEPTED, **describing.TAG)
     ended[200]["model"] = reading.OrderReading
     routes.add_api_route(
         "/v1/orders",

@@ -26,10 +26,11 @@ from saga.runtime.engine import fold
 from saga.settings import Settings, read_settings
 from saga.store.port import SagaFilter, Store
 from saga.surfaces.audit import AuditReport, Floor, audit
+from saga.surfaces.awaiting import await_ends
 from saga.surfaces.demo_following import cause_of
 from saga.surfaces.demo_stack import DemoStack, demo_stack
 from saga.surfaces.lookup import pages
-from saga.surfaces.submit import CALL_S, DirectIntake, Receipt, await_ends, hand_over, session
+from saga.surfaces.submit import CALL_S, DirectIntake, Receipt, hand_over, session
 from saga.testing.oracle import FaultScript, legal_ends
 
 BUSINESS_SHARE, TECHNICAL_SHARE = 0.2, 0.03
@@ -220,9 +221,6 @@ class _Noting:
         self.accepted.append((receipt.saga_id, order.order_id))
         return receipt
 
-    def status(self, saga_id: str) -> tuple[SagaStatus, bool]:
-        return self.intake.status(saga_id)
-
 
 def _paced(run: Run) -> Iterator[Order]:
     """The orders, so many a second, until no more are accepted."""
@@ -236,12 +234,12 @@ def _paced(run: Run) -> Iterator[Order]:
 
 def _run(run: Run, screen: Screen) -> None:
     stack = run.stack
-    intake = _Noting(DirectIntake(stack.store, stack.starter, fulfil_order, stack.publisher.publish), run.accepted)
+    intake = DirectIntake(stack.store, stack.starter, fulfil_order, stack.publisher.publish)
     errors: list[StoreUnavailable] = []
 
     def submit() -> None:
         try:
-            await_ends(intake, hand_over(_paced(run), intake), bound_s=BOUND_S)
+            await_ends(intake, hand_over(_paced(run), _Noting(intake, run.accepted)), bound_s=BOUND_S)
         except StoreUnavailable as error:
             errors.append(error)
 

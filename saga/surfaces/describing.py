@@ -73,7 +73,7 @@ def answer(status: int, description: str, **headers: str) -> dict[int | str, dic
     return {status: {"description": description, "headers": _headers(**headers)}}
 
 
-TAG = {"ETag": "changes with every entry of the journal, and with nothing else"}
+TAG = {"ETag": "changes with every entry of the journal, of an order also with its returns, and with nothing else"}
 APPLIED = {"Preference-Applied": "`wait=N` when the server waited"}
 ACCEPTED = {
     "Location": "the order",

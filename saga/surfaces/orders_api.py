@@ -128,9 +128,11 @@ class Orders:
         if started.is_replayed:
             headers["Idempotency-Replayed"] = "true"
         if await self._waited(request, order.order_id, started.saga_id, headers):
-            state, _ = await run_in_threadpool(self._state, started.saga_id)
+            state, seq = await run_in_threadpool(self._state, started.saga_id)
             if state.status in ENDED:
-                return JSONResponse(reading.read_order(state).model_dump(mode="json"), 200, headers)
+                returns, returns_before = await run_in_threadpool(self._returns, state)
+                shown = reading.read_order(state, returns, returns_before).model_dump(mode="json")
+                return JSONResponse(shown, 200, {**headers, "ETag": _tag(state, seq, returns)})
         response.headers.update({**headers, "Retry-After": str(POLL_AFTER_S)})
         return AcceptedOrder(order_id=order.order_id, saga_id=started.saga_id, run=started.run, links=links)
 

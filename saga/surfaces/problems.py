@@ -17,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from saga.errors import (
     CodecError,
@@ -211,10 +212,19 @@ def _invalid(_: Request, error: Exception) -> JSONResponse:
     return _problem("invalid", broken(len(found)), errors=field_errors(found, whole="request"))
 
 
-def _by_framework(_: Request, error: Exception) -> JSONResponse:
+def _by_framework(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code = BY_STATUS.get(error.status_code, "bad_request" if error.status_code < 500 else "internal")
-    return _problem(code, str(error.detail), headers=error.headers)
+    offered = _offered(request) if error.status_code == 405 else []
+    allow = {"Allow": ", ".join(offered)} if offered else {}
+    return _problem(code, str(error.detail), headers={**(error.headers or {}), **allow})
+
+
+def _offered(request: Request) -> list[str]:
+    """Every method that the document has for the path; the framework names those of the first route that matches."""
+    paths = request.app.openapi()["paths"]
+    fitting = (methods for path, methods in paths.items() if compile_path(path)[0].fullmatch(request.url.path))
+    return sorted({method.upper() for methods in fitting for method in methods})
 
 
 def _not_found(_: Request, error: Exception) -> JSONResponse:

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 import requests
 
-from saga.clock import monotonic, sleep
+from saga.clock import monotonic
 from saga.core.definition import Saga
 from saga.core.states import ENDED, SagaStatus
 from saga.errors import CodecError, DataRefused, DuplicateOrder, KeyReused, StoreUnavailable, UsageError
@@ -40,9 +40,6 @@ THREADS = 16
 AHEAD = 64
 """Orders on their way at once."""
 CALL_S = 30.0
-POLL_S = 0.1
-HEAD = 16
-"""Sagas that are asked about in one round while their ends are awaited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +57,6 @@ class Intake(Protocol):
         """Durable on return; again with the same order gives the same saga. Raises `KeyReused` or `DuplicateOrder`
         for an id that was taken by another order, `DataRefused`, `StoreUnavailable`, or `UsageError` when this is nobody
         who takes orders."""
-        ...
-
-    def status(self, saga_id: str) -> tuple[SagaStatus, bool]:
-        """Where the saga stands, and whether only a person could still move it."""
         ...
 
 
@@ -100,7 +93,6 @@ class DirectIntake:
         return row.status, is_over(row)
 
     def why(self, saga_id: str) -> tuple[SagaStatus, str]:
-        """Where a saga stands that did not complete, and why."""
         state = fold(self.store.load([saga_id])[saga_id])[0]
         if state.halt is not None:
             return state.status, state.halt.reason.value
@@ -141,7 +133,6 @@ class HttpIntake:
         return status, status in ENDED or bool(halt and not halt["heals_itself"])
 
     def why(self, saga_id: str) -> tuple[SagaStatus, str]:
-        """Where a saga stands that did not complete, and why."""
         saga = self.saga(saga_id)
         status, halt, cause = SagaStatus(saga["status"]), saga["halt"], saga["cause"]
         if halt:
@@ -208,11 +199,13 @@ class Tally:
     saga_of: dict[str, str] = field(default_factory=dict)
     """Order id → its saga."""
     ended: Counter[str] = field(default_factory=Counter)
-    """By status, filled by `await_ends`."""
+    """By status, filled by `await_ends` (`saga.surfaces.awaiting`)."""
     not_completed: list[str] = field(default_factory=list)
     """Sagas that ended or wait otherwise, filled by `await_ends`."""
+    unreadable: list[str] = field(default_factory=list)
+    """Sagas whose journal this release cannot read, so that nobody can say how they end; filled by `await_ends`."""
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Of those by status and reason, filled by `explain_ends`."""
+    """Of those that did not complete by status and reason, filled by `explain_ends`."""
     open_count: int = 0
     repeats: list[Repeated] = field(default_factory=list)
     """Counted in `already` or `refused` once it is known what became of their orders."""
@@ -234,6 +227,7 @@ class Tally:
             "rounded": self.rounded,
             **({"returns": self.returns.as_json()} if self.returns is not None else {}),
             **ends,
+            **({"unreadable": self.unreadable} if self.unreadable else {}),
             **({"reasons": reasons} if with_ends else {}),
             "seconds": round(self.seconds, 3),
             "refusals": [{"reference": one.reference, "reason": one.reason} for one in self.refused],
@@ -350,50 +344,3 @@ def _count_repeats(tally: Tally) -> None:
             tally.refused.append(Refused(repeat.reference, refusals[repeat.order_id]))
         else:
             tally.already += 1
-
-
-def await_ends(
-    intake: Intake,
-    tally: Tally,
-    *,
-    bound_s: float | None = None,
-    progress: Callable[[Tally], None] = lambda _tally: None,
-) -> bool:
-    """Wait until nobody but a person can move any of the sagas; False when `bound_s` seconds were not enough.
-
-    Sagas end roughly in the order of their start, so a few at the head are asked about in turn: the reads are about as many as
-    sagas, and one that takes long hides no more than the others do.
-    """
-    give_up_at = monotonic() + bound_s if bound_s is not None else None
-    waiting = list(reversed(tally.saga_ids))
-    tally.open_count = len(waiting)
-    head: list[str] = []
-    while waiting or head:
-        head += [waiting.pop() for _ in range(min(HEAD - len(head), len(waiting)))]
-        still = [saga_id for saga_id in head if not _has_ended(intake, tally, saga_id)]
-        progress(tally)
-        if len(still) == len(head):
-            if give_up_at is not None and monotonic() > give_up_at:
-                for saga_id in (*head, *waiting):
-                    tally.ended[intake.status(saga_id)[0].value] += 1
-                return False
-            sleep(POLL_S)
-        head = still
-    return True
-
-
-def _has_ended(intake: Intake, tally: Tally, saga_id: str) -> bool:
-    status, is_last = intake.status(saga_id)
-    if is_last:
-        tally.ended[status.value] += 1
-        tally.open_count -= 1
-        if status is not SagaStatus.COMPLETED:
-            tally.not_completed.append(saga_id)
-    return is_last
-
-
-def explain_ends(intake: DirectIntake | HttpIntake, tally: Tally) -> None:
-    """Count why sagas did not complete."""
-    for saga_id in tally.not_completed:
-        status, why = intake.why(saga_id)
-        tally.reasons[status.value, why] += 1

@@ -39,6 +39,7 @@ from saga.fulfilment.returns import (
     ReturnOrder,
     TooManyReturns,
     WorthNothing,
+    payload_of,
     return_of,
 )
 from saga.runtime.engine import fold, is_readable
@@ -264,4 +265,4 @@ def _returned_from(saga_id: str, entries: Sequence[JournalEntry]) -> Returned:
     if not entries:
         raise SagaNotFound(saga_id)
     state = fold(entries)[0]
-    return Returned(ReturnOrder.model_validate_json(state.input.data), state, is_readable(entries))
+    return Returned(payload_of(ReturnOrder, state, state.input), state, is_readable(entries))

@@ -1,10 +1,11 @@
 """Every mutant, floor by floor."""
 
 from tests.mutants.core import CORE
+from tests.mutants.customers import CUSTOMERS
 from tests.mutants.mutant import Mutant
 from tests.mutants.participants import PARTICIPANTS
 from tests.mutants.runtime import RUNTIME
 from tests.mutants.store import STORE
 from tests.mutants.surfaces import SURFACES
 
-MUTANTS: tuple[Mutant, ...] = (*CORE, *PARTICIPANTS, *STORE, *RUNTIME, *SURFACES)
+MUTANTS: tuple[Mutant, ...] = (*CORE, *PARTICIPANTS, *STORE, *RUNTIME, *CUSTOMERS, *SURFACES)

@@ -14,10 +14,11 @@ from pydantic import ValidationError
 from saga.core.connector import Model
 from saga.core.definition import Saga
 from saga.core.states import SagaStatus
-from saga.errors import UsageError
+from saga.errors import CodecError, UsageError
 from saga.fulfilment.models import broken_rules
 from saga.runtime.starting import Starter, first_hints
 from saga.settings import Settings
+from saga.surfaces.awaiting import await_ends
 from saga.surfaces.cli.options import (
     FAILED,
     Output,
@@ -32,7 +33,7 @@ from saga.surfaces.embedded import opened_store, registered
 from saga.surfaces.finding import find_definitions
 from saga.surfaces.inputs import SURROGATES, refuse_doubled, refuse_unstorable
 from saga.surfaces.publishing import publisher
-from saga.surfaces.submit import DirectIntake, Tally, await_ends
+from saga.surfaces.submit import DirectIntake, Tally
 
 KEY_MAX = 255
 orders = typer.Typer(help="Orders for fulfil_order.", no_args_is_help=True)
@@ -90,6 +91,8 @@ def start(
             return
         tally = Tally(saga_ids=[started.saga_id])
         is_over = await_ends(intake, tally, bound_s=timeout_s)
+        if tally.unreadable:
+            raise CodecError(f"saga {started.saga_id}: its journal cannot be read by this release: saga audit")
         status = next(iter(tally.ended))
     put_one(output, {**value, "status": status}, f"{started.saga_id}   {status}")
     if not is_over:

@@ -22,6 +22,7 @@ from saga.fulfilment.northwind import is_northwind, northwind_stock
 from saga.fulfilment.order_files import read_orders, returnable
 from saga.fulfilment.return_order import return_order
 from saga.settings import Settings
+from saga.surfaces.awaiting import await_ends, explain_ends
 from saga.surfaces.cli.options import (
     FAILED,
     USAGE,
@@ -43,8 +44,6 @@ from saga.surfaces.submit import (
     DirectIntake,
     HttpIntake,
     Tally,
-    await_ends,
-    explain_ends,
     hand_over,
 )
 
@@ -78,7 +77,7 @@ def submit(
     With --returns a cancellation is matched to orders by customer and stock code, the latest first: an order that comes back
     whole is cancelled while it can be rolled back; of any other the pieces are returned once it has completed.
     With --provision a Northwind folder puts its own units in stock on the shelf, once: who comes first is served.
-    Exit code 1 with --wait: an order is halted or has not ended. 2: there was no order in it, or it cannot be read to its
+    Exit code 1 with --wait: an order is halted, has not ended, or its journal cannot be read. 2: there was no order in it, or it cannot be read to its
     end; what was read before is handed over, and counted.
 
     \b
@@ -115,7 +114,7 @@ def submit(
     if not tally.saga_ids:
         say(f"saga: {file}: no order of it was taken" if tally.refused else f"saga: {file}: holds no order")
         raise typer.Exit(USAGE)
-    if not is_over or tally.ended[SagaStatus.HALTED.value]:
+    if not is_over or tally.unreadable or tally.ended[SagaStatus.HALTED.value]:
         raise typer.Exit(FAILED)
 
 
@@ -165,6 +164,7 @@ def _await(intake: DirectIntake | HttpIntake, tally: Tally, bound_s: float | Non
         returned = Tally(saga_ids=tally.returns.saga_ids)
         is_over &= await_ends(intake, returned, bound_s=bound_s)
         tally.returns.ended = returned.ended
+        tally.unreadable += returned.unreadable
         is_over &= not returned.ended[SagaStatus.HALTED.value]
     explain_ends(intake, tally)
     return is_over
@@ -240,6 +240,9 @@ def _text_of(tally: Tally, *, with_ends: bool) -> str:
             lines.append("returns   " + "   ".join(f"{status} {count}" for status, count in sorted(ends.items())))
     if with_ends:
         lines.append("   ".join(f"{status} {tally.ended[status.value]}" for status in SagaStatus))
+        lines += [
+            f"  {'unreadable':<11} {1:>5}  saga {saga_id}: saga audit" for saga_id in tally.unreadable[:REASONS_SHOWN]
+        ]
         lines += [
             f"  {status:<11} {count:>5}  {why}" for (status, why), count in tally.reasons.most_common(REASONS_SHOWN)
         ]

@@ -212,6 +212,7 @@ def test_another_method_is_405(small_shop: Shop) -> None:
     answer = small_shop.client.delete("/v1/sagas/x")
     problem(answer, 405, "method_not_allowed")
     assert answer.headers["allow"] == "GET"
+    assert small_shop.client.put("/v1/orders").headers["allow"] == "GET, POST"
 
 
 def test_a_journal_that_cannot_be_read_is_told_apart(api_sqlite_url: str) -> None:

@@ -42,6 +42,19 @@ def test_a_post_is_answered_when_the_order_has_ended(kind: str, request: pytest.
     assert answer.headers["preference-applied"] == "wait=30"
     assert answer.headers["location"] == "/v1/orders/SO-1"
     assert "retry-after" not in answer.headers
+    assert answer.headers["etag"].startswith(f'"{row.saga_id}-')
+
+
+def test_a_repeat_shows_what_the_order_shows(small_shop: Shop) -> None:
+    """Order, returns and ETag are those of a GET, so what was seen in either can be asked about in the other."""
+    small_shop.move(small_shop.accepted())
+    small_shop.give_back({"85123A": 1})
+    again, shown = (
+        small_shop.post(order_values(), key="key-of-SO-1", Prefer="wait=30"),
+        small_shop.client.get("/v1/orders/SO-1"),
+    )
+    assert len(again.json()["returns"]) == 1
+    assert (again.json(), again.headers["etag"]) == (shown.json(), shown.headers["etag"])
 
 
 def test_a_repeat_waits_too_and_an_ended_order_is_no_wait(small_shop: Shop) -> None:

@@ -1,0 +1,126 @@
+"""Mutants of what a customer meets: what his order says to the participants, the mail, his returns and cancels."""
+
+from tests.mutants.mutant import Mutant
+
+FULFIL = "saga/fulfilment/fulfil_order.py"
+SMTP, MAILBOX = "saga/fulfilment/smtp.py", "saga/fulfilment/mailbox.py"
+RETURNING, AWAITING = "saga/surfaces/returning.py", "saga/surfaces/awaiting.py"
+
+RULES = "tests/e2e/test_rules_reached.py::"
+SAID = "tests/integration/mail/test_smtp.py::"
+MAILS, DISKS = "tests/unit/fulfilment/test_mailbox.py::", "tests/unit/fulfilment/test_mailbox_disks.py::"
+UNREADABLE = "tests/integration/returns/test_unreadable_orders.py::"
+ENDS = "tests/integration/returns/test_unreadable_ends.py::"
+OWN = "tests/unit/surfaces/test_looking_up_own.py::"
+
+CUSTOMERS = [
+    Mutant(
+        "fraud-sees-who-pays",
+        FULFIL,
+        "            payment_country=order.payment_country,\n            customer_id=order.customer_id,\n",
+        "",
+        "no order can meet the rules about customers: a thief who pays ten times from abroad is let through",
+        (
+            f"{RULES}test_a_payment_from_another_country_is_noticed",
+            f"{RULES}test_who_pays_often_and_from_abroad_is_stopped",
+        ),
+    ),
+    Mutant(
+        "fraud-sees-the-goods",
+        FULFIL,
+        "            skus=tuple(order.stock),\n",
+        "",
+        "goods that are screened are sold unscreened",
+        (f"{RULES}test_what_the_screen_stops_is_rolled_back_before_anything_is_held",),
+    ),
+    Mutant(
+        "relay-denied-is-about-us",
+        SMTP,
+        "is_ours = code in OF_OURS or (",
+        "is_ours = code in OF_OURS or False and (",
+        "a mail server that takes nothing from us is taken for customers who cannot be told: orders complete, nobody is told",
+        (f"{SAID}test_every_word_of_the_server_has_one_meaning",),
+    ),
+    Mutant(
+        "closed-group-is-the-recipient-s",
+        SMTP,
+        'return enhanced in ABOUT_US or (enhanced == b"5.7.1" and b"relay" in said.lower())',
+        'return enhanced.startswith(b"5.7.") and bool(said)',
+        "one customer whose mailbox takes no mail from outside halts his order in front of a person",
+        (f"{SAID}test_every_word_of_the_server_has_one_meaning",),
+    ),
+    Mutant(
+        "mail-broken-off-is-unknown",
+        SMTP,
+        'raise Unknown(f"mail server: {type(error).__name__} after the mail was sent") from error',
+        'raise Rejected("broken off") from error',
+        "an answer that was lost is taken for a no: the journal says that nobody was told, and he was",
+        (f"{SAID}test_every_word_of_the_server_has_one_meaning",),
+    ),
+    Mutant(
+        "mail-of-another-stays",
+        MAILBOX,
+        "        os.link(draft, target)\n    except FileExistsError:\n",
+        "        os.replace(draft, target)\n    except FileExistsError:\n",
+        "of two processes that send one mail the later one replaces what a reader may hold already",
+        (f"{MAILS}test_of_two_processes_the_first_mail_stays",),
+    ),
+    Mutant(
+        "mail-is-flushed-before-it-is-named",
+        MAILBOX,
+        "        os.fsync(file.fileno())\n",
+        "",
+        "a power cut leaves an empty mail under its name, and the repeat says that it is there",
+        (f"{DISKS}test_a_mail_is_on_the_disk_before_it_has_its_name",),
+    ),
+    Mutant(
+        "mail-is-not-written-into",
+        MAILBOX,
+        "    draft.unlink(missing_ok=True)  # what a crash left",
+        "    # what a crash left",
+        "the draft that a crash left is the mail itself, and is written over while it is read",
+        (f"{DISKS}test_a_draft_that_is_a_second_name_of_a_mail_is_not_written_into",),
+    ),
+    Mutant(
+        "unreadable-return-hinders-no-other",
+        RETURNING,
+        "            except SagaError as error:\n                self._refuse(wanted, error)\n        self._pool",
+        "            except KeyReused as error:\n                self._refuse(wanted, error)\n        self._pool",
+        "one damaged journal ends the returns of all other customers, at each repeat",
+        (f"{UNREADABLE}test_an_order_that_cannot_be_read_hinders_no_other",),
+    ),
+    Mutant(
+        "lost-race-is-no-refusal",
+        RETURNING,
+        "            except (StoreUnavailable, ConcurrencyError):\n                raise\n            except SagaError as error:\n"
+        "                self._refuse(wanted, error)\n        self._pool",
+        "            except StoreUnavailable:\n                raise\n            except SagaError as error:\n"
+        "                self._refuse(wanted, error)\n        self._pool",
+        "a return that met a crowd is counted as refused, and a customer waits for his money",
+        (f"{ENDS}test_a_lost_race_is_no_refusal",),
+    ),
+    Mutant(
+        "unreadable-order-ends-no-wait",
+        AWAITING,
+        "    except UNREADABLE:\n        _give_up(tally, saga_id)\n        return True\n",
+        "    except IllegalTransition:\n        _give_up(tally, saga_id)\n        return True\n",
+        "one damaged journal sends away who waits for ten thousand orders",
+        (f"{ENDS}test_an_order_that_cannot_be_read_ends_no_wait[under-way-api]",),
+    ),
+    Mutant(
+        "unreadable-order-is-not-waited-for",
+        AWAITING,
+        "if len(still) == len(head) and monotonic() - moved_at >= STILL_S:",
+        "if False:",
+        "who waits in the database waits for ever for an order that nobody can move",
+        (f"{ENDS}test_an_order_that_cannot_be_read_ends_no_wait[under-way-database]",),
+    ),
+    Mutant(
+        "a-command-means-its-own-tenant",
+        "saga/surfaces/lookup.py",
+        "owned = SagaFilter() if scope is None else SagaFilter(environment=scope[0], tenant=scope[1])",
+        "owned = SagaFilter()",
+        "saga cancel of an order id that two tenants have rolls back the other one's",
+        (f"{OWN}test_of_several_places_the_own_one_is_meant",),
+    ),
+]
