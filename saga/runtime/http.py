@@ -6,13 +6,21 @@
 - A call whose time was over by then (a slow name server, a slow connect) is not sent at all: it may have been taken over.
 - `requests`' time-outs are per socket operation, so a participant that drips a byte a second would never time out. The
   wall deadline is kept by `_Wall`, one thread per process that shuts down the socket of a call that is over its time.
+- An answer counts when it is whole. `http.client` takes the end of a connection for the end of the head, so a 402 that was cut
+  behind its status would be a business "no": `_WholeHead` refuses such a head. A body without a length ends with its connection,
+  whoever ended that: it is whole when it is a whole JSON value. All else is `unknown`, and so is what was read when the wall time
+  was over, because our own shutdown looks like an end.
 - No retries, no redirects, no cookies, no proxies from the environment: the engine is the only retry brain, and a
   redirect is a defect. One session per process; its pool is as large as the step threads are many.
 """
 
+import json
 import socket
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
+from http.client import HTTPResponse, RemoteDisconnected
+from io import BufferedReader
 from typing import Any
 
 import requests
@@ -29,6 +37,7 @@ from saga.runtime.classify import Answer
 BODY_LIMIT_BYTES = 4 * 1024 * 1024
 _WALL_TICK_S = 0.2
 TEMPLATES_MAX = 512
+WITHOUT_BODY = (204, 304)
 
 
 class _TooLate(OSError):
@@ -54,13 +63,42 @@ class _Trace(threading.local):
             raise _TooLate
         self.request_began = True
         if self.wall is not None:
-            self.wall.watch(self.deadline, connection)
+            self.wall.watch(self.deadline, connection.sock)
 
 
 _trace = _Trace()
 
 
+class _Lines:
+    """A file that notes whether its end was read."""
+
+    def __init__(self, file: BufferedReader) -> None:
+        self.file, self.is_at_end = file, False
+
+    def readline(self, limit: int = -1) -> bytes:
+        line = self.file.readline(limit)
+        self.is_at_end = not line.endswith(b"\n") and (limit < 0 or len(line) < limit)
+        return line
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
+class _WholeHead(HTTPResponse):
+    """An answer whose head ended with its blank line."""
+
+    def begin(self) -> None:
+        lines = _Lines(self.fp)
+        self.fp = lines  # type: ignore[assignment]  # it reads no more than lines until the head is over
+        super().begin()
+        if lines.is_at_end:
+            raise RemoteDisconnected("the connection ended within the head of the answer")
+        self.fp = lines.file
+
+
 class _Plain(HTTPConnection):
+    response_class = _WholeHead
+
     def request(self, *args: Any, **kwargs: Any) -> None:
         _trace.use(self)
         super().request(*args, **kwargs)
@@ -68,6 +106,8 @@ class _Plain(HTTPConnection):
 
 
 class _Secure(HTTPSConnection):
+    response_class = _WholeHead
+
     def request(self, *args: Any, **kwargs: Any) -> None:
         _trace.use(self)
         super().request(*args, **kwargs)
@@ -89,17 +129,20 @@ class _Adapter(HTTPAdapter):
 
 
 class _Wall:
-    """Ends calls whose wall time is over by shutting their socket down; the reader then sees the connection break."""
+    """Ends calls whose wall time is over by shutting their socket down; the reader then sees the connection break.
+
+    It holds the socket and not the connection, which lets go of it at the head of an answer that ends with the connection.
+    """
 
     def __init__(self) -> None:
-        self._calls: dict[int, tuple[float, HTTPConnection]] = {}
+        self._calls: dict[int, tuple[float, socket.socket]] = {}
         self._lock = threading.Lock()
         self._wakes = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def watch(self, deadline: float, connection: HTTPConnection) -> None:
+    def watch(self, deadline: float, line: socket.socket) -> None:
         with self._lock:
-            self._calls[threading.get_ident()] = (deadline, connection)
+            self._calls[threading.get_ident()] = (deadline, line)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="saga-wall", daemon=True)
                 self._thread.start()
@@ -112,17 +155,10 @@ class _Wall:
         while not self._wakes.wait(_WALL_TICK_S):
             now = monotonic()
             with self._lock:
-                late = [connection for deadline, connection in self._calls.values() if deadline <= now]
-            for connection in late:
-                _shut(connection)
-
-
-def _shut(connection: HTTPConnection) -> None:
-    if connection.sock is not None:
-        try:
-            connection.sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return  # closed meanwhile: the call is over, which is all that was wanted
+                late = [line for deadline, line in self._calls.values() if deadline <= now]
+            for line in late:
+                with suppress(OSError):  # closed meanwhile: the call is over, which is all that was wanted
+                    line.shutdown(socket.SHUT_RDWR)
 
 
 class Sender:
@@ -158,7 +194,12 @@ class Sender:
             return _without_answer(error)
         finally:
             self._wall.forget()
-        return Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()}, content)
+        answer = Answer(
+            response.status_code, {name.lower(): value for name, value in response.headers.items()}, content
+        )
+        if (fault := _may_be_cut(answer)) is not None:
+            return Outcome(OutcomeCode.UNKNOWN, f"HTTP {answer.status}: {fault}")
+        return answer
 
     def _prepared(self, method: str, url: str, body: str, headers: Mapping[str, str]) -> requests.PreparedRequest:
         """What `Session.prepare_request` makes. Its reading of the URL costs as much as the engine's part of a call, and
@@ -191,6 +232,21 @@ def _read(response: requests.Response) -> bytes:
             response.close()
             break
     return content
+
+
+def _may_be_cut(answer: Answer) -> str | None:
+    """Why the answer may be another one than was sent; None when it is whole."""
+    if monotonic() >= _trace.deadline:
+        return "its time was over before it was read"
+    has_length = answer.headers.get("content-length", "").isdecimal()
+    is_chunked = answer.headers.get("transfer-encoding", "").lower() == "chunked"
+    if has_length or is_chunked or answer.status in WITHOUT_BODY:
+        return None
+    try:
+        json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return "a body without Content-Length that is no whole JSON; it may be cut"
+    return None
 
 
 def _without_answer(error: Exception) -> Outcome:

@@ -106,7 +106,8 @@ CLIENT = Executor(lambda _name: HOST, SystemClock().now)
 def answered(asked: Asking, status: int, body: str = "", **headers: str) -> Outcome:
     """The outcome of an attempt that is answered so."""
     with responses.RequestsMock() as participant:
-        participant.post(HOST + asked.path, body=body, status=status, headers=headers)
+        where = HOST + asked.path
+        participant.post(where, body=body, status=status, headers=headers, auto_calculate_content_length=True)
         outcome = CLIENT.perform(call_of(asked))
         (sent,) = participant.calls
         assert sent.request.headers["Idempotency-Key"] == KEY
@@ -284,11 +285,40 @@ def codes_at(url: str, *, timeout_s: float = 5.0, late_s: float = 0.0) -> set[Ou
         return {it.code for it in at_once([lambda c=call: made.perform(c) for call in calls])}  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", b"SSH-2.0-x\r\n\r\n"])
+JSON_TYPE = b"Content-Type: application/problem+json\r\n"
+CUT = {
+    "nothing": b"",
+    "no HTTP": b"SSH-2.0-x\r\n\r\n",
+    "body": b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{",
+    "chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{",
+    "status line of a yes": b"HTTP/1.1 200",
+    "head of a yes": b"HTTP/1.1 200 OK\r\n" + JSON_TYPE,
+    "name of a header": b"HTTP/1.1 201 Created\r\nContent-Le",
+    "status line of a no": b"HTTP/1.1 402 Payment Requ",
+    "behind the status line of a no": b"HTTP/1.1 402 Payment Required\r\n",
+    "head of a no": b"HTTP/1.1 402 Payment Required\r\n" + JSON_TYPE,
+    "head of another no": b"HTTP/1.1 409 Conflict\r\n" + JSON_TYPE,
+    "behind a head without a length": b"HTTP/1.1 402 Payment Required\r\n" + JSON_TYPE + b"\r\n",
+    "body of a no without a length": b"HTTP/1.1 402 Payment Required\r\n" + JSON_TYPE + b'\r\n{"code": "decl',
+    "body of a yes without a length": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{",
+}
+
+
+@pytest.mark.parametrize("answer", CUT.values(), ids=CUT)
 def test_a_line_that_breaks_after_the_request_is_unknown(answer: bytes) -> None:
-    """Closed without an answer, in the middle of one, and by something that speaks no HTTP."""
+    """Closed without an answer, and cut wherever an answer can be cut; also by something that speaks no HTTP. Half of a "no" is
+    no "no", and half of a "yes" no success: both are settled by asking again."""
     with peer(lambda connection: connection.sendall(answer)) as url:
         assert codes_at(url) == {OutcomeCode.UNKNOWN}
+
+
+def test_a_body_without_a_length_counts_when_it_is_whole() -> None:
+    """It ends with its connection, as HTTP/1.0 has it: a JSON value that is whole was not cut."""
+    body = problem("declined").encode()
+    answer = b"HTTP/1.0 402 No\r\n" + JSON_TYPE + b"\r\n" + body
+    with peer(lambda connection: connection.sendall(answer)) as url, executor(lambda _name: url) as made:
+        outcome = made.perform(call_of(connectors.authorize))
+    assert (outcome.code, outcome.detail) == (OutcomeCode.REJECTED, "declined")
 
 
 def test_a_reset_is_unknown() -> None:

@@ -205,17 +205,23 @@ def test_plain_text_on_a_tls_socket_is_unknown_or_not_sent_by_where_it_broke() -
     assert outcome.code is OutcomeCode.NOT_SENT
 
 
-@pytest.mark.parametrize("part", ["head", "body"])
+@pytest.mark.parametrize("part", ["status line", "head", "body", "last body", "body without a length"])
 def test_a_dripping_peer_meets_the_wall_deadline(part: str) -> None:
     """A byte every tenth of a second never meets requests' own time-out; the wall deadline ends it."""
     head, body = OK.split(b"\r\n\r\n")[0] + b"\r\n\r\n", b"{}"
+    at_once = {
+        "status line": b"",
+        "head": b"HTTP/1.1 402 Payment Required\r\nX-Slow: ",
+        "body": head.replace(b"Length: 2", b"Length: 2000"),
+        "last body": head.replace(b"Length: 2", b"Length: 2000\r\nConnection: close"),
+        "body without a length": b"HTTP/1.1 402 Payment Required\r\n\r\n",
+    }[part]
     stop = threading.Event()
 
     def behave(connection: socket.socket) -> None:
         _request_of(connection)
-        if part == "body":
-            connection.sendall(head.replace(b"Length: 2", b"Length: 2000"))
-        for byte in (head if part == "head" else b" ") * 1000 + body:
+        connection.sendall(at_once)
+        for byte in (head if part == "status line" else b" ") * 1000 + body:
             if stop.wait(0.1):
                 return
             try:
