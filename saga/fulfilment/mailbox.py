@@ -14,12 +14,14 @@ import os
 import re
 import threading
 from contextlib import suppress
+from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 from pathlib import Path
 
 from saga.clock import SystemClock
+from saga.errors import Rejected
 from saga.fulfilment.models import Order, OrderPrice, Shipment
 from saga.fulfilment.money import shown
 
@@ -46,27 +48,50 @@ class NotKept(OSError):
 def confirmation(order: Order, price: OrderPrice, shipment: Shipment, key: str, sender: str = SENDER) -> EmailMessage:
     """The mail that confirms an order.
 
-    Its Message-ID is made of `key` and of nothing that a setting changes, so every repeat is the same mail to a reader. An
-    order without an address of its own is written to a name under `.invalid` (RFC 2606), which nobody delivers.
+    Its Message-ID is made of `key` and of nothing that a setting changes, so every repeat is the same mail to a reader. Raises
+    `Rejected` for an address that a mail program would read as another.
     """
     money = {part: shown(getattr(price, part), price.currency) for part in ("goods", "tax", "freight", "total")}
-    message = EmailMessage(policy=SMTP)
-    message["Message-ID"] = f"<{key}@shop.invalid>"
-    message["Date"] = format_datetime(SystemClock().now())
-    message["From"] = sender
-    message["To"] = order.email or f"{order.customer_id}@customers.invalid"
-    message["Subject"] = f"Your order {order.order_id} is on its way"
-    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answer comes back
+    message = letter(
+        key, sender, recipient(order.email, order.customer_id), f"Your order {order.order_id} is on its way"
+    )
     message.set_content(
         BODY.format(
             order_id=order.order_id,
-            items=f"{order.item_count} item{'s' if order.item_count > 1 else ''}",
+            items=counted(order.item_count),
             carrier=shipment.carrier,
             tracking=shipment.tracking,
             **money,
         )
     )
     return message
+
+
+def letter(key: str, sender: str, to: str, subject: str) -> EmailMessage:
+    """A mail without its text. Raises `Rejected` when a mail program would read another address, or several, in the header."""
+    message = EmailMessage(policy=SMTP)
+    message["Message-ID"] = f"<{key}@shop.invalid>"
+    message["Date"] = format_datetime(SystemClock().now())
+    message["From"] = sender
+    try:
+        message["To"] = to
+        is_one = [one.addr_spec for one in message["To"].addresses] == [to]
+    except ValueError:  # of the standard library, for an encoded line break
+        is_one = False
+    if not is_one:
+        raise Rejected("unusable_address")
+    message["Subject"] = subject
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answer comes back
+    return message
+
+
+def recipient(address: str | None, customer_id: str) -> str:
+    """Who the header names; without an address a name under `.invalid` (RFC 2606), which nobody delivers."""
+    return address or Address(username=customer_id, domain="customers.invalid").addr_spec
+
+
+def counted(items: int) -> str:
+    return f"{items} item{'s' if items != 1 else ''}"
 
 
 def put(folder: Path, key: str, message: EmailMessage) -> Path:

@@ -11,12 +11,12 @@ and paths. Money is integer minor units (saga.fulfilment.money).
 The lines of one SKU are kept as they came; `Order.stock` adds them up.
 """
 
-import unicodedata
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from saga.fulfilment.money import is_known_currency
+from saga.fulfilment.texts import OneAddress, Printable, Seen, text
 
 GOODS_MAX = 10**12
 AMOUNT_MAX = 10**13
@@ -26,17 +26,6 @@ LINES_MAX = 2_000
 ITEMS_MAX = 10**9
 """Pieces of one order: the most that the inventory holds of one SKU, and that a parcel is quoted for."""
 RESERVATION_TTL_S = 900
-UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
-
-
-def _printable(text: str) -> str:
-    if text.isprintable():  # which refuses more than is refused here, at once
-        return text
-    for place, letter in enumerate(text):
-        if unicodedata.category(letter) in UNPRINTABLE:
-            msg = f"character {place} is U+{ord(letter):04X}; control characters, line breaks and surrogates are not allowed"
-            raise ValueError(msg)
-    return text
 
 
 def _currency(code: str) -> str:
@@ -60,10 +49,6 @@ def _unsaid(description: str | None = None) -> Any:
     return Field(default=None, exclude_if=_is_unsaid, description=description)
 
 
-def _text(length: int) -> StringConstraints:
-    return StringConstraints(min_length=1, max_length=length)
-
-
 ID = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"
 CURRENCY = r"^[A-Z]{3}$"
 EMAIL = r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$"
@@ -75,18 +60,18 @@ IN_WORDS = {
 """The rules of an order that a person cannot read from the pattern."""
 _PATTERN_RULES = {f"String should match pattern '{pattern}'": words for pattern, words in IN_WORDS.items()}
 
-Printable = AfterValidator(_printable)
 Id = Annotated[str, StringConstraints(pattern=ID)]
 """It becomes part of paths, file names and command lines, so it begins with neither a dot nor a dash."""
-Reference = Annotated[str, _text(128), Printable]
+Reference = Annotated[str, text(128), Printable]
 """An id that a participant gave."""
-Text = Annotated[str, _text(200), Printable]
-Country = Annotated[str, _text(64), Printable]
-Postcode = Annotated[str, _text(20), Printable]
+Text = Annotated[str, text(200), Printable, Seen]
+Country = Annotated[str, text(64), Printable]
+Postcode = Annotated[str, text(20), Printable]
 Currency = Annotated[str, StringConstraints(pattern=CURRENCY), AfterValidator(_currency)]
 Email = Annotated[
     str,
     StringConstraints(max_length=254, pattern=EMAIL),
+    OneAddress,
 ]
 Yes = Annotated[bool, AfterValidator(_true)]
 TaxClass = Literal["standard", "reduced", "zero", "exempt"]

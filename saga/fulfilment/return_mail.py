@@ -1,10 +1,8 @@
 """The mail that tells a customer that his return was refunded."""
 
 from email.message import EmailMessage
-from email.policy import SMTP
-from email.utils import format_datetime
 
-from saga.clock import SystemClock
+from saga.fulfilment.mailbox import counted, letter, recipient
 from saga.fulfilment.money import shown
 from saga.fulfilment.returns import ReturnLabel, ReturnOrder, ReturnPrice
 
@@ -14,21 +12,16 @@ We have refunded {total} for your return {return_id} of order {order_id}.
 Goods     {goods}
 Tax       {tax}
 
-{item_count} items go back with tracking number {tracking}.
+{items} on the way back, tracking number {tracking}.
 """
 
 
 def refund_notice(wanted: ReturnOrder, price: ReturnPrice, label: ReturnLabel, key: str, sender: str) -> EmailMessage:
-    """Its Message-ID is made of `key`, so every repeat is the same mail to a reader."""
+    """Its Message-ID is made of `key`, so every repeat is the same mail to a reader. Raises `Rejected` as `letter` does."""
     money = {part: shown(getattr(price, part), price.currency) for part in ("goods", "tax", "total")}
-    message = EmailMessage(policy=SMTP)
-    message["Message-ID"] = f"<{key}@shop.invalid>"
-    message["Date"] = format_datetime(SystemClock().now())
-    message["From"] = sender
-    message["To"] = wanted.email or f"{wanted.customer_id}@customers.invalid"
-    message["Subject"] = f"Your return {wanted.return_id} was refunded"
-    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answer comes back
+    to = recipient(wanted.email, wanted.customer_id)
+    message = letter(key, sender, to, f"Your return {wanted.return_id} was refunded")
     pieces = sum(line.quantity for line in wanted.lines)
     ids = {"return_id": wanted.return_id, "order_id": wanted.order_id, "tracking": label.tracking}
-    message.set_content(BODY.format(item_count=pieces, **ids, **money))
+    message.set_content(BODY.format(items=counted(pieces), **ids, **money))
     return message

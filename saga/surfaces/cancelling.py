@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from saga.core.definition import Saga
 from saga.core.events import CancelAsked, Decision
@@ -26,7 +26,8 @@ from saga.core.machine import decide
 from saga.core.plan import is_past_return
 from saga.core.states import SagaStatus
 from saga.errors import ConcurrencyError, SagaNotFound
-from saga.fulfilment.models import Given, Printable
+from saga.fulfilment.models import Given
+from saga.fulfilment.texts import Printable, Seen, text
 from saga.runtime.engine import Definitions, Loaded, append_for, fold, load, tell
 from saga.runtime.work import Hint, task_name
 from saga.store.port import AppendResult, Store
@@ -37,10 +38,10 @@ REASON_MAX, ACTOR_MAX = 500, 100
 class CancelRequest(Given):
     """Why, and who asks. Both are kept in the journal and shown to whoever reads it."""
 
-    reason: Annotated[str, StringConstraints(min_length=1, max_length=REASON_MAX), Printable] = Field(
+    reason: Annotated[str, text(REASON_MAX), Printable, Seen] = Field(
         description="for people; kept in the journal", examples=["customer called"]
     )
-    actor: Annotated[str, StringConstraints(min_length=1, max_length=ACTOR_MAX), Printable] = Field(
+    actor: Annotated[str, text(ACTOR_MAX), Printable, Seen] = Field(
         default="api", description="who asks, as the caller says; nobody checks it", examples=["support:anna"]
     )
 

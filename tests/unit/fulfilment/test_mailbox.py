@@ -5,15 +5,17 @@ import subprocess
 import sys
 import threading
 from email.message import EmailMessage, Message
-from email.policy import SMTP, Policy
+from email.policy import SMTP, Policy, default
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from saga.errors import NotSent
+from saga.errors import NotSent, Rejected
 from saga.fulfilment import telling
-from saga.fulfilment.mailbox import confirmation, put
-from saga.fulfilment.models import Order, OrderLine, OrderPrice, Shipment
+from saga.fulfilment.mailbox import SENDER, confirmation, letter, put, recipient
+from saga.fulfilment.models import EMAIL, ID, Order, OrderLine, OrderPrice, Shipment
 from tests.waiting import wait_until
 
 KEY = "a2345678b2345678c2345678d2345678"
@@ -58,6 +60,33 @@ def test_one_item_is_one() -> None:
     """A parcel of one piece is not one of 1 items."""
     one = order().model_copy(update={"lines": (OrderLine(sku="A", quantity=1, unit_price=350),)})
     assert "Your parcel of 1 item is on" in confirmation(one, PRICE, SHIPMENT, KEY).get_content()
+
+
+@given(st.from_regex(EMAIL, fullmatch=True).filter(lambda it: "=?" not in it and len(it) <= 254))
+def test_the_header_names_the_customer_and_nobody_else(address: str) -> None:
+    """Whatever address an order may have, a mail program reads that one in the mail, to the letter."""
+    read = email.message_from_bytes(letter(KEY, SENDER, address, "Hello").as_bytes(), policy=default)
+    assert [it.addr_spec for it in read["To"].addresses] == [address]
+
+
+@given(st.from_regex(ID, fullmatch=True))
+def test_a_customer_without_an_address_has_a_name_that_is_one(customer_id: str) -> None:
+    """Whatever the id of a customer is, the header of his mail is one name under .invalid."""
+    read = email.message_from_bytes(
+        letter(KEY, SENDER, recipient(None, customer_id), "Hello").as_bytes(), policy=default
+    )
+    [it] = read["To"].addresses
+    assert (it.username, it.domain) == (customer_id, "customers.invalid")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["=?utf-8?q?=0A?=@example.org", "=?utf-8?q?eve=40evil.org=2C_zoe?=@example.org", "=?x?q?=41?=@example.org"],
+)
+def test_an_address_that_would_be_read_as_another_gets_no_mail(address: str) -> None:
+    """Of an order that was accepted by an earlier release: it completes with a warning, and nobody else is written to."""
+    with pytest.raises(Rejected, match="unusable_address"):
+        letter(KEY, SENDER, address, "Hello")
 
 
 def test_an_order_without_an_address_is_written_to_nobody() -> None:
