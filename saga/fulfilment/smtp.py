@@ -189,7 +189,7 @@ def _is_about_us(enhanced: bytes, said: bytes) -> bool:
 def _connected(server: MailServer, ends_at: float) -> Iterator[smtplib.SMTP]:
     """A session on a line that is up and, for smtps, secured; it is shut down at `ends_at`."""
     try:
-        line = socket.create_connection((server.host, server.port), CONNECT_S)
+        line = _line(server, ends_at)
     except (OSError, UnicodeError) as error:  # a name that no resolver takes is a UnicodeError
         raise NotSent(f"mail server: {type(error).__name__} while connecting") from error
     with line.dup() as end, line:  # TLS takes the socket over: its twin still ends the connection
@@ -205,6 +205,25 @@ def _connected(server: MailServer, ends_at: float) -> Iterator[smtplib.SMTP]:
             timer.cancel()
             if session is not None:
                 session.close()
+
+
+def _line(server: MailServer, ends_at: float) -> socket.socket:
+    """A connection to the first address of the server that takes one. `socket.create_connection` gives each its whole time."""
+    refusal: OSError = TimeoutError()
+    for family, kind, protocol, _, address in socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM):
+        left_s = min(CONNECT_S, ends_at - monotonic())
+        if left_s <= 0:
+            break
+        line = socket.socket(family, kind, protocol)
+        try:
+            line.settimeout(left_s)
+            line.connect(address)
+        except OSError as error:
+            line.close()
+            refusal = error
+        else:
+            return line
+    raise refusal
 
 
 def _secured(line: socket.socket, server: MailServer) -> socket.socket:

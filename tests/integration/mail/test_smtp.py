@@ -2,9 +2,11 @@
 
 import copy
 import shutil
+import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from email.message import EmailMessage
 from typing import Any
 from urllib.parse import quote
@@ -177,6 +179,34 @@ def test_nobody_listens_is_not_sent() -> None:
         assert type(told(f"smtp://127.0.0.1:{port}")) is NotSent
     assert type(told("smtp://nowhere.invalid")) is NotSent
     assert type(told(f"smtp://{'a' * 80}.invalid")) is NotSent
+
+
+def addresses_of(monkeypatch: pytest.MonkeyPatch, ports: list[int]) -> None:
+    """Make every name one of these addresses, in their order."""
+    found = [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", port)) for port in ports]
+    monkeypatch.setattr("saga.fulfilment.smtp.socket.getaddrinfo", lambda *_words, **_more: found)
+
+
+def test_a_server_of_several_addresses_is_tried_at_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first takes no connection, the second takes the mail."""
+    inbox = Inbox()
+    with nobody() as closed, mail_server(inbox) as port:
+        addresses_of(monkeypatch, [closed, port])
+        assert told("smtp://mail.test") is None
+    assert len(inbox.mails) == 1
+
+
+def test_addresses_that_do_not_answer_share_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are, the mail is given up within its bound: each step has a deadline."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as silent, ExitStack() as waiting:
+        for _ in range(4):  # the queue is full then, and the next is not even refused
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(silent.getsockname())
+        addresses_of(monkeypatch, [silent.getsockname()[1]] * 6)
+        began = monotonic()
+        assert type(told("smtp://mail.test", bound_s=1.0)) is NotSent
+        assert 0.9 <= monotonic() - began < 3.0
 
 
 def test_starttls_secures_the_line_before_anything_is_told(certificate: ssl.SSLContext) -> None:
