@@ -15,7 +15,7 @@ Rules of this file
 """
 
 import json
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -50,6 +50,7 @@ REUSED = "its return was asked for before with other pieces"
 ACTOR = "customer"
 COUNTED = (
     "cancellations", "cancelled", "returned", "already", "nothing_held", "not_left", "waiting", "unmatched_lines",
+    "not_taken_lines",
 )  # fmt: skip
 
 
@@ -70,6 +71,9 @@ class ReturnTally:
     waiting: int = 0
     """The order is halted or did not end in time."""
     unmatched_lines: int = 0
+    """Of no order before them in the file that had as many left."""
+    not_taken_lines: int = 0
+    """Of an order of the file that was refused, or not handed over: matching goes by the file alone."""
     refused: list[Refused] = field(default_factory=list)
     """Returns and cancels that could not be asked for, each by the reference of its cancellation."""
     saga_ids: list[str] = field(default_factory=list)
@@ -237,8 +241,9 @@ class Returning:
     def __init__(self, desk: Desk, sold: Sold) -> None:
         self._desk, self._sold = desk, sold
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="returning")
-        self._wanted: list[_Wanted] = []
-        self._cancels: list[tuple[_Wanted, Future[bool]]] = []
+        self._wanted: deque[_Wanted] = deque()
+        """Those of which it is not known yet what they become."""
+        self._cancels: dict[str, Future[bool]] = {}
         self.tally = ReturnTally()
 
     def sold(self, order: Order) -> None:
@@ -253,33 +258,44 @@ class Returning:
         for match in matches:
             saga_id = saga_of(match.order_id)
             if saga_id is None:
-                self.tally.unmatched_lines += len(match.pieces)
+                self.tally.not_taken_lines += len(match.pieces)
                 continue
             wanted = _Wanted(it.reference, match, saga_id)
             self._wanted.append(wanted)
             if match.is_whole:
-                cancel = self._pool.submit(self._desk.cancel, match.order_id, saga_id, wanted.reason)
-                self._cancels.append((wanted, cancel))
+                self._ask(wanted)
 
     def finish(self, *, bound_s: float | None = None) -> bool:
         """Start what is to be returned, as orders end; False when `bound_s` seconds were not enough for all of them.
 
-        Raises `StoreUnavailable` or `ConcurrencyError`, after both of which it may be asked again; what fails about one order is
-        counted as refused.
+        Raises `StoreUnavailable` or `ConcurrencyError`, after both of which it may be asked again: it goes on with the
+        cancellation that it stood at, and what was counted before stays. What fails about one order is counted as refused.
         """
-        asked = {wanted.key: self._asked(wanted, future) for wanted, future in self._cancels}
         give_up_at = None if bound_s is None else monotonic() + bound_s
-        for wanted in self._wanted:
-            if asked.get(wanted.key, False) is None:
-                continue  # counted as refused
+        while self._wanted:
+            wanted = self._wanted[0]
             try:
-                self._settle(wanted, asked.get(wanted.key), give_up_at)
+                self._settle(wanted, self._asked(wanted), give_up_at)
             except (StoreUnavailable, ConcurrencyError):
                 raise
             except SagaError as error:
                 self._refuse(wanted, error)
+            self._wanted.popleft()
         self._pool.shutdown()
         return give_up_at is None or monotonic() <= give_up_at
+
+    def _ask(self, wanted: _Wanted) -> None:
+        cancel = self._pool.submit(self._desk.cancel, wanted.match.order_id, wanted.saga_id, wanted.reason)
+        self._cancels[wanted.key] = cancel
+
+    def _asked(self, wanted: _Wanted) -> bool | None:
+        """Whether this run asked for the cancel; None where there was none to ask for. Raises what the desk did, and asks again."""
+        cancel = self._cancels.get(wanted.key)
+        try:
+            return None if cancel is None else cancel.result()
+        except (StoreUnavailable, ConcurrencyError):
+            self._ask(wanted)
+            raise
 
     def _settle(self, wanted: _Wanted, is_new: bool | None, give_up_at: float | None) -> None:
         """Count what became of one cancellation; `is_new` says whether this run cancelled its order, None that it was not asked."""
@@ -296,16 +312,6 @@ class Returning:
 
     def _refuse(self, wanted: _Wanted, error: SagaError) -> None:
         self.tally.refused.append(Refused(wanted.reference, REUSED if isinstance(error, KeyReused) else str(error)))
-
-    def _asked(self, wanted: _Wanted, cancel: Future[bool]) -> bool | None:
-        """Whether this run asked for the cancel; None when it was refused, which hinders no other."""
-        try:
-            return cancel.result()
-        except (StoreUnavailable, ConcurrencyError):
-            raise
-        except SagaError as error:
-            self._refuse(wanted, error)
-            return None
 
     def _rest(self, saga_id: str, give_up_at: float | None) -> Rest | None:
         """Where the order stands once nobody but a person can move it; None when that is not in time."""

@@ -338,3 +338,35 @@ def test_many_returns_are_read_together_and_the_latest_are_shown(touched: tuple[
     assert shop.give_back({SKU: 1}, key="r-200").json()["return_id"] == "R200.SO-1"
     assert shop.give_back({SKU: 1}, key="r-200").headers["idempotency-replayed"] == "true"
     problem(shop.give_back({SKU: 1}, key="r-201"), 409, "too_many_returns")
+
+
+class SleepingStarter(Starter):
+    """One that sleeps between what it was told to start and the start; meanwhile something happens."""
+
+    def __init__(self, store: Store, meanwhile: Callable[[], None]) -> None:
+        super().__init__(store, environment="test", tenant="shop")
+        self._meanwhile = [meanwhile]
+
+    def start(self, saga: Saga[Any], order: Model, **more: Any) -> Started:
+        while self._meanwhile:
+            self._meanwhile.pop()()
+        return super().start(saga, order, **more)
+
+
+def test_a_number_that_was_rolled_back_is_not_taken_by_a_sleeper(shop: Shop) -> None:
+    """Who read that nothing had come back sleeps; the first return is rolled back meanwhile and a second takes four of six
+    pieces. The sleeper does not start the first number again with six: he reads what is left, and there are two."""
+    completed(shop)
+
+    def meanwhile() -> None:
+        first = shop.give_back({SKU: 1}, key="r-1").json()
+        shop.move(first["saga_id"], {"refund_payment:a": REFUSED})
+        assert shop.give_back({SKU: 4}, key="r-2").json()["return_id"] == "R2.SO-1"
+
+    sleeper = SleepingStarter(shop.store, meanwhile)
+    wanted = ReturnRequest(lines=(WantedLine(sku=SKU, quantity=6),), reason="broken handle")
+    with pytest.raises(MoreThanLeft):
+        take_back(shop.store, sleeper, return_order, "SO-1", wanted, key="r-3")
+    sleeper.stop()
+    runs = {(row.entity, row.run): row.status for row in shop.store.find(SagaFilter(return_order.name), 10)}
+    assert runs == {("R1.SO-1", 1): SagaStatus.COMPENSATED, ("R2.SO-1", 1): SagaStatus.RUNNING}
