@@ -16,6 +16,7 @@ from typing import Any
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.skeleton.answers import Refused
+from services.skeleton.database import Unavailable
 from services.skeleton.migrating import SchemaTooNew
 from services.skeleton.server import NAMES, RunningService, serve_in_thread
 
@@ -81,7 +82,7 @@ def _run(arguments: argparse.Namespace, environment: Environment, parent: int | 
             except OSError as error:
                 print(f"{name}: cannot listen on {arguments.host}:{port}: {error}", file=sys.stderr)
                 return 1
-            except SchemaTooNew as error:
+            except (SchemaTooNew, Unavailable) as error:
                 print(f"{name}: {error}", file=sys.stderr)
                 return 1
             running.callback(service.stop)

@@ -8,8 +8,9 @@ Rules of this file
 - **Expiry is lazy.** Nothing runs by a clock. Whoever wants a SKU first puts back the expired holds on it; the rows of
   the ledger for that have no key, since no request of theirs asked for it. A request that is rejected puts nothing
   back, and the next one finds the hold as it was.
-- Making an expired hold firm reserves again, from whatever warehouse has it, and is `reservation_expired` when there is
-  not enough. A hold that was undone stays undone: firm answers `reservation_expired` also when there is enough.
+- A hold that is past its instant and whose pieces nobody wanted is made firm as it lies: nothing was promised to anybody
+  else. One whose pieces went back reserves again, from whatever warehouse has them, and is `reservation_expired` when
+  there is not enough. A hold that was undone stays undone: firm answers `reservation_expired` also when there is enough.
 - So the SKUs of a hold never change, and its warehouses may: lines are read after the rows of their SKUs are locked.
 - What has left the house is not put back: the undo of a committed reservation is refused with `committed`, which no
   connector takes for a business rejection. Likewise the commit of what is not reserved (`not_reserved`).
@@ -103,16 +104,13 @@ def release(context: Context, kept: dict[str, Any]) -> Sequence[Effect]:
 
 def firm(context: Context, request: ReservationRequest) -> FirmAnswer:
     """`POST /v1/reservations/firm`: from here on the hold does not expire."""
-    now = context.now()
     answer = FirmAnswer(reservation_id=request.reservation_id)
-    if _turn(context, request.reservation_id, (HoldState.HELD,), HoldState.FIRM, RESERVATION.c.expires_at > now):
+    if _turn(context, request.reservation_id, (HoldState.HELD, HoldState.FIRM), HoldState.FIRM):
         return answer
     hold = _hold(context, request.reservation_id)
-    if hold.state == HoldState.FIRM:
-        return answer
-    if hold.state in (HoldState.HELD, HoldState.EXPIRED):
+    if hold.state == HoldState.EXPIRED:
         lines = _lines(context, request.reservation_id)
-        taken = take(context, hold.order_id, by_sku(lines), now)
+        taken = take(context, hold.order_id, by_sku(lines), context.now())
         if isinstance(taken, dict) and _turn(context, request.reservation_id, (HoldState.EXPIRED,), HoldState.FIRM):
             of_hold = RESERVATION_LINE.c.reservation_id == request.reservation_id
             context.connection.execute(RESERVATION_LINE.delete().where(of_hold))
@@ -201,11 +199,11 @@ def _put_back(context: Context, reservation_ids: set[str], now: datetime) -> lis
     return [moved for lines in by_order.values() for moved in lines.items()]
 
 
-def _turn(context: Context, reservation_id: str, states: Iterable[HoldState], to: HoldState, *conditions: Any) -> bool:
+def _turn(context: Context, reservation_id: str, states: Iterable[HoldState], to: HoldState) -> bool:
     """Bring the reservation from one of `states` to another; False when it is in none of them."""
     statement = (
         update(RESERVATION)
-        .where(RESERVATION.c.reservation_id == reservation_id, *conditions)
+        .where(RESERVATION.c.reservation_id == reservation_id)
         .where(RESERVATION.c.state.in_([state.value for state in states]))
         .values(state=to.value)
     )

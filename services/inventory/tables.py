@@ -3,8 +3,8 @@
 Every piece of a SKU lies in one warehouse and in one of three buckets there; the row's own check says that none is lost.
 A change of these tables needs a revision in `services/skeleton/migrations/inventory`. A reservation is in one state:
 
-- `held`: expires at `expires_at`. Expired is what is held and past that instant; it becomes `expired` when somebody wants
-  its SKUs or names it, not by a clock.
+- `held`: expires at `expires_at`. What is past that instant becomes `expired` when somebody else wants its SKUs, not by a
+  clock; until then it is held, and may be made firm or shipped.
 - `firm`: does not expire. `committed`: has left the house. `released`: was undone. `expired`: its pieces are back.
 """
 

@@ -8,6 +8,7 @@ Rules of this file
 - A name is wanted everywhere. A field that a country does not use (a postcode in Hong Kong) is dropped, not refused.
 - Normalised: white space is folded, fields that the country writes in capitals are in capitals, a prefix of the country
   (`CH-`, `B-`) is taken off the postcode, and a region is the key that the country's list has for it.
+- `postcode_of` is the one reading of a postcode: the price, the validation and the label go by it.
 - A region may be missing although a country wants one, since the orders of a shop have none (`WITHOUT_REGION`); one that
   is given must be in the country's list, and the postcode must then be of that region.
 - The postcode `UNDELIVERABLE` is served by nobody, so that a test can ask for one.
@@ -82,13 +83,13 @@ def delivered(address: Address) -> NormalisedAddress:
     """The address as a label has it, and the code of its country. Raises `undeliverable` with the broken rules."""
     code = country_code(address.country)
     if code is None:
-        raise _undeliverable([("country", "no carrier knows this country")])
+        raise undeliverable([("country", "no carrier knows this country")])
     rules = rules_of(code)
     fields = {name: _folded(getattr(address, name) or "") for name in ("name", *FIELDS)}
     if fields["postcode"].upper() == UNDELIVERABLE:
-        raise _undeliverable([("postcode", "no carrier serves this postcode")])
+        raise undeliverable([("postcode", "no carrier serves this postcode")])
     fields = {name: text if name == "name" or name in rules.used else "" for name, text in fields.items()}
-    fields["postcode"] = _without_prefix(fields["postcode"], code)
+    fields["postcode"] = postcode_of(fields["postcode"], code)
     region = rules.regions.get(fields["region"].casefold(), "")
     broken = [
         *_missing(fields, rules),
@@ -96,19 +97,20 @@ def delivered(address: Address) -> NormalisedAddress:
         *_refused_postcode(fields, region, code),
     ]
     if broken:
-        raise _undeliverable(broken)
+        raise undeliverable(broken)
     fields["region"] = region or fields["region"]
     written = {name: text.upper() if name in rules.upper else text for name, text in fields.items()}
     return NormalisedAddress(**written, country_code=code)
 
 
+def postcode_of(text: str, code: str) -> str:
+    """The postcode of a country as a label has it: blanks folded, in capitals, without the prefix that letters across a
+    border used to carry (`E-35001`, `GB-BT1 1AA`). Whether there is such a postcode is not asked."""
+    return re.sub(rf"^(?:{code}|{code[0]})-", "", _folded(text).upper())
+
+
 def _folded(text: str) -> str:
     return " ".join(text.split())
-
-
-def _without_prefix(text: str, code: str) -> str:
-    """In capitals, without the prefix that letters across a border used to carry."""
-    return re.sub(rf"^(?:{code}|{code[0]})-", "", text.upper())
 
 
 def _missing(fields: Mapping[str, str], rules: Rules) -> Iterator[Broken]:
@@ -135,7 +137,8 @@ def _refused_postcode(fields: Mapping[str, str], region: str, code: str) -> Iter
         yield "postcode", "is no postcode of this region"
 
 
-def _undeliverable(broken: list[Broken]) -> ExplainedRejection:
+def undeliverable(broken: list[Broken]) -> ExplainedRejection:
+    """The refusal that names each field and the rule that it breaks."""
     errors = [{"field": field, "rule": rule} for field, rule in broken]
     detail = "; ".join(f"{field}: {rule}" for field, rule in broken)
     return ExplainedRejection(409, "undeliverable", detail, errors=errors)

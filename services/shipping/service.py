@@ -1,6 +1,6 @@
 """What the shipping service can be asked: prices, addresses, labels out and labels back."""
 
-from services.shipping.addresses import delivered
+from services.shipping.addresses import delivered, postcode_of, undeliverable
 from services.shipping.labels import book, buy_return, dispatch, void, void_return
 from services.shipping.models import (
     Address,
@@ -33,11 +33,16 @@ BOUGHT = {"kind": "label", "unit": "eurolane", "quantity": 1, "sign": 1, "expire
 def quote(context: Context, request: QuoteRequest) -> ShippingQuote:
     """`POST /v1/quotes`: the price by zone and weight, and the days on which the parcel may arrive."""
     table = tariff()
-    zone = table.zone_of(country_code(request.country) or "", request.postcode or "")
+    factor = table.factors.get(request.currency)
+    if factor is None:
+        raise undeliverable([("currency", f"is not in the price list; there are {', '.join(sorted(table.factors))}")])
+    code = country_code(request.country)
+    # A country that nobody knows has no rules by postcode.
+    zone = table.zone_of(code, postcode_of(request.postcode or "", code)) if code else table.zone_of("")
     weight_g = request.item_count * (request.weight_g or table.default_item_weight_g)
     today, (days_min, days_max) = context.now().date(), zone.days
     return ShippingQuote(
-        amount=zone.price(weight_g),
+        amount=zone.price(weight_g) * factor,
         currency=request.currency,
         carrier=zone.carrier,
         days=days_max,
@@ -66,6 +71,7 @@ SERVICE = Service(
             ShippingQuote,
             quote,
             is_readonly=True,
+            rejections={"undeliverable": 409},
             example={"country": "Germany", "postcode": "10115", "currency": "EUR", "item_count": 3, "weight_g": 400},
             answer_example={
                 "amount": 1145,

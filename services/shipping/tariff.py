@@ -2,6 +2,8 @@
 
 Rules of this file
 ------------------
+- Prices stand in one currency. Another that the price list names costs a whole multiple of the minor units, so nothing is
+  rounded; one that it does not name is refused, because a number without a price list would be any amount of money.
 - The first zone with an area that holds the postcode is the one, else the zone of the country, else the zone of `*`.
   Without a postcode it is the country's zone. So a quote always has a price; whether a parcel can be delivered is the
   question of the address validation.
@@ -28,6 +30,7 @@ INWARD_LENGTH = 3
 CODE = re.compile(r"([A-Z]*)([0-9]*)")
 Count = Annotated[int, Field(ge=1)]
 Price = Annotated[int, Field(ge=0)]
+CurrencyCode = Annotated[str, Field(pattern="^[A-Z]{3}$")]
 
 
 class _Table(BaseModel):
@@ -84,6 +87,10 @@ class Tariff(_Table):
 
     country_of_origin: Annotated[str, Field(pattern="^[A-Z]{2}$")]
     default_item_weight_g: Count
+    currency: CurrencyCode
+    factors_since: date
+    factors: dict[CurrencyCode, Count]
+    """Minor units of that currency for one of `currency`."""
     carrier: tuple[Carrier, ...]
     zone: tuple[Zone, ...]
 
@@ -92,6 +99,8 @@ class Tariff(_Table):
         named = [country for zone in self.zone for country in zone.countries]
         if len(named) != len(set(named)) or ANY_COUNTRY not in named:
             raise ValueError("each country is in one zone, and one zone is that of *")
+        if self.factors.get(self.currency) != 1:
+            raise ValueError("the factor of the tariff's own currency is 1")
         if unknown := {zone.carrier for zone in self.zone} - {carrier.name for carrier in self.carrier}:
             raise ValueError(f"carriers that are not in the table: {', '.join(sorted(unknown))}")
         return self

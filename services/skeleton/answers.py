@@ -48,6 +48,11 @@ def overloaded(detail: str) -> Answer:
     return problem(503, "overloaded", detail, {"Retry-After": "1"})
 
 
+def unavailable(detail: str, headers: Mapping[str, str] | None = None) -> Answer:
+    """The service's own database refuses. With Retry-After nothing was done; without it nobody knows."""
+    return problem(503, "unavailable", detail, headers)
+
+
 def invalid(errors: list[dict[str, str]]) -> Answer:
     """The body breaks rules; nothing was stored."""
     first = errors[0]

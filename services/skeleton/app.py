@@ -29,10 +29,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from services.skeleton import answers
 from services.skeleton.answers import Answer, ClosedConnection, Refused
-from services.skeleton.database import THREADS, Database
+from services.skeleton.database import THREADS, Database, Unavailable
 from services.skeleton.describing import describe
 from services.skeleton.desk import UNDO_SUFFIX, Desk, UndoRequest, parsed
 from services.skeleton.faults import Fault, Faults, Script, refused_rules
@@ -43,6 +44,9 @@ log = logging.getLogger(__name__)
 
 BODY_MAX_BYTES = 2**20
 KEY_HEADER = "idempotency-key"
+REFUSES = "the database refuses: %s"
+DATABASE_RETRY = {"Retry-After": "5"}
+"""Seconds; a disk is not emptied within one."""
 KEY_RULE = re.compile(r"[\x21-\x7e]{1,255}")
 
 BEFORE_WORK = frozenset({"refuse", "error_before", "overloaded", "late"})
@@ -83,6 +87,7 @@ def build_app(service: Service, database_url: str) -> FastAPI:
             HTTPException: _refused_by_routing,
             RequestValidationError: _refused_query,
             Refused: _refused,
+            Unavailable: _unavailable,
             ClientDisconnect: _gone,
             Exception: _failed,
         },
@@ -186,8 +191,8 @@ class Edge:
         def healthz() -> Response:
             try:
                 self.database.read(lambda connection: connection.execute(text("SELECT 1")).scalar_one())
-            except SQLAlchemyError:
-                return answers.problem(503, "unavailable", "the database does not answer").response()
+            except (SQLAlchemyError, Unavailable):
+                return answers.unavailable("the database does not answer").response()
             return answers.of_value({"status": "ok"})
 
         def show_ledger(after: After = 0, limit: Limit = 1000) -> Response:
@@ -268,13 +273,27 @@ async def _body(request: Request) -> bytes:
 
 
 def _log_failure(done: Future[Any]) -> None:
-    if not done.cancelled() and (error := done.exception()) is not None:
+    if done.cancelled() or (error := done.exception()) is None:
+        return
+    if isinstance(error, Unavailable):
+        log.error(REFUSES, error)
+    else:
         log.error("a late request failed", exc_info=error)
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
     return error.answer.response()
+
+
+async def _unavailable(_request: Request, error: Exception) -> Response:
+    """503 and one line in the log. Retry-After stands only where nothing was applied for certain: a caller may take it for
+    an answer that was given before any work."""
+    assert isinstance(error, Unavailable)
+    log.error(REFUSES, error)
+    if error.may_stand:
+        return answers.unavailable("the database failed at the commit; repeat with the same key to find out").response()
+    return answers.unavailable("the database refuses; nothing was applied", DATABASE_RETRY).response()
 
 
 async def _gone(_request: Request, _error: Exception) -> Response:
@@ -286,7 +305,17 @@ async def _refused_by_routing(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "refused")
     detail = f"{request.method} {request.url.path}: {error.detail}"
-    return answers.problem(error.status_code, code, detail, error.headers).response()
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_offered(request)) or headers.get("Allow", "")
+    return answers.problem(error.status_code, code, detail, headers).response()
+
+
+def _offered(request: Request) -> list[str]:
+    """Every method that the document has for the path; the framework names those of the first route that matches."""
+    paths: dict[str, dict[str, Any]] = request.app.openapi()["paths"]
+    fitting = (methods for path, methods in paths.items() if compile_path(path)[0].fullmatch(request.url.path))
+    return sorted({method.upper() for methods in fitting for method in methods})
 
 
 async def _refused_query(_request: Request, error: Exception) -> Response:
@@ -296,5 +325,5 @@ async def _refused_query(_request: Request, error: Exception) -> Response:
 
 
 async def _failed(_request: Request, _error: Exception) -> Response:
-    """A bug, or a database that is away; the server logs the traceback."""
+    """A bug; the server logs the traceback."""
     return answers.problem(500, "internal", "the service failed; repeat with the same key").response()

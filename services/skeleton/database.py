@@ -9,9 +9,12 @@ Rules of this file
   once. The writers of this process queue at a lock instead of polling the file; other processes wait for the busy
   time-out. A connection serves one thread at a time.
 - PostgreSQL: READ COMMITTED. A wait for a key that somebody else works on ends after `LOCK_WAIT_S` with `StillBusy`.
+- Trouble of the database itself (full, read-only, damaged, away) is `Unavailable`, no traceback. It says whether the
+  commit had been sent: before that nothing was applied; after it the transaction may stand.
 - Tables are made, or brought to this release, at start and by one process at a time (services.skeleton.migrating).
 """
 
+import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -20,7 +23,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from services.skeleton.migrating import SchemaTooNew, bring_up
@@ -35,10 +38,35 @@ LOCK_WAIT_S = 10
 AGAIN = frozenset({"40001", "40P01", "23505"})
 """SQLSTATEs after which the same transaction may succeed: serialization, deadlock, unique violation."""
 LOCK_NOT_AVAILABLE = "55P03"
+SQLITE_TROUBLE = frozenset(
+    {
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_NOTADB,
+    }
+)
+"""Primary result codes that say something of the file and nothing of the statement."""
+POSTGRES_TROUBLE = ("08", "25006", "53", "57", "58")
+"""Beginnings of SQLSTATEs of that kind: connection, read-only, resources (a full disk is 53100), shutdown, system."""
 
 
 class StillBusy(Exception):
     """Somebody else holds what is needed for longer than one waits; nothing was done."""
+
+
+class Unavailable(Exception):
+    """The database refuses to work: it is full, read-only, damaged or away."""
+
+    def __init__(self, reason: str, *, may_stand: bool) -> None:
+        super().__init__(reason)
+        self.may_stand = may_stand
+        """The commit itself failed, so the transaction may be there. Else nothing was applied."""
 
 
 class Database:
@@ -46,6 +74,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        self._name = make_url(url).render_as_string(hide_password=True)
         self._engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
         self._reads = self._engine.execution_options(reads_only=True)
         self._queue: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
@@ -53,21 +82,24 @@ class Database:
     def create(self, metadata: MetaData) -> None:
         """Make the tables, or bring them to this release; safe when several processes start at once.
 
-        Raises `SchemaTooNew` for a database of a later release.
+        Raises `SchemaTooNew` for a database of a later release, and `Unavailable`.
         """
         try:
             self.write(lambda connection: bring_up(connection, metadata))
-        except SchemaTooNew:
+        except (SchemaTooNew, Unavailable):
             # Nobody can go on from here, so nobody else would close what was opened.
             self.close()
             raise
 
     def read(self, work: Callable[[Connection], T]) -> T:
-        """Run work that writes nothing; it sees what was committed and blocks nobody."""
+        """Run work that writes nothing; it sees what was committed and blocks nobody. Raises `Unavailable`."""
         return self._repeat(lambda: _once(self._reads, work))
 
     def write(self, work: Callable[[Connection], T]) -> T:
-        """Run work in a transaction and commit it; work may run several times, of which one is committed."""
+        """Run work in a transaction and commit it; work may run several times, of which one is committed.
+
+        Raises `StillBusy` and `Unavailable`.
+        """
 
         def locked() -> T:
             with self._queue:
@@ -79,6 +111,16 @@ class Database:
         self._engine.dispose()
 
     def _repeat(self, attempt: Callable[[], T]) -> T:
+        try:
+            return self._tried(attempt)
+        except DBAPIError as error:
+            trouble = _trouble_of(error)
+            if trouble is None:
+                raise
+            reason = f"{self._name}: {' '.join(str(trouble.orig).split())}"
+            raise Unavailable(reason, may_stand=isinstance(error.__cause__, _WhileCommitting)) from error
+
+    def _tried(self, attempt: Callable[[], T]) -> T:
         for _ in range(TRIES_MAX - 1):
             try:
                 return attempt()
@@ -98,6 +140,28 @@ class Database:
             # Writers take turns, so nobody took the key in between: it is a bug of the work.
             return False
         return state in AGAIN or error.connection_invalidated
+
+
+def _trouble_of(error: BaseException) -> DBAPIError | None:
+    """The error that says that the database refuses, if there is one. A full SQLite may roll back by itself, and then the
+    error on top is the savepoint that is gone."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, DBAPIError) and _is_trouble(found):
+            return found
+        found = found.__context__
+    return None
+
+
+def _is_trouble(error: DBAPIError) -> bool:
+    if isinstance(error.orig, sqlite3.Error):
+        # The low byte of an extended code is the primary one. An error of the module itself has no code.
+        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in SQLITE_TROUBLE
+    state = getattr(error.orig, "sqlstate", None)
+    if state is None:
+        # What cannot be connected to names no state.
+        return error.connection_invalidated or isinstance(error, OperationalError)
+    return str(state).startswith(POSTGRES_TROUBLE)
 
 
 class _WhileCommitting(Exception):

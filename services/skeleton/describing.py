@@ -117,8 +117,8 @@ class Health(BaseModel):
 
 OWN: dict[tuple[str, str], tuple[type[BaseModel], tuple[int, ...]]] = {
     ("/healthz", "get"): (Health, (503,)),
-    ("/v1/ledger", "get"): (LedgerPage, (422,)),
-    ("/v1/barrier", "get"): (BarrierPage, (422,)),
+    ("/v1/ledger", "get"): (LedgerPage, (422, 503)),
+    ("/v1/barrier", "get"): (BarrierPage, (422, 503)),
     ("/v1/faults", "get"): (ScriptInForce, ()),
     ("/v1/faults", "put"): (ScriptInForce, (413, 422)),
     ("/v1/faults", "delete"): (ScriptInForce, ()),
@@ -133,9 +133,14 @@ MEANINGS = {
     413: "too_large: the body has more than 1 MiB",
     422: "invalid: errors names each field and rule; key_reused: the key belongs to another request",
     500: "internal; or the fault script",
-    503: "overloaded: nothing was done; unavailable: the database does not answer",
+    503: "overloaded: nothing was done; unavailable: the database refuses, with Retry-After before anything was applied",
 }
-RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds; on overloaded, in_progress"}}
+RETRY_AFTER = {
+    "Retry-After": {
+        "schema": {"type": "integer"},
+        "description": "seconds; on overloaded, in_progress, and unavailable unless the commit itself failed",
+    }
+}
 REPLAYED = {
     "Idempotency-Replayed": {
         "schema": {"type": "string", "enum": ["true"]},
@@ -205,7 +210,7 @@ class _Describing:
             described["requestBody"] = self._body(route.request, None)
         answer = self.answered[route.method, route.path]
         done = self._answer("done", answer, route.answer_example) if answer else {"description": "done"}
-        described["responses"] = {"200": done, **self._problems((400, 404, 409, 413, 422, 500))}
+        described["responses"] = {"200": done, **self._problems((400, 404, 409, 413, 422, 500, 503))}
 
     def _key(self, *, is_required: bool) -> Document:
         schema = {"type": "string", "pattern": KEY_PATTERN if is_required else KEY_OR_NONE_PATTERN}

@@ -59,11 +59,17 @@ class Jurisdiction:
         """`GB`, `CA-QC`: ISO 3166-1, or ISO 3166-2."""
         return f"{self.country}-{self.region}" if self.region else self.country
 
+    def class_of(self, tax_class: TaxClass) -> TaxClass:
+        """The class whose rate goods of a class pay: where no reduced rate is written down, `standard`, never too little."""
+        is_unknown = tax_class is TaxClass.REDUCED and self.reduced is None
+        return TaxClass.STANDARD if is_unknown else tax_class
+
     def rate_of(self, tax_class: TaxClass) -> int:
-        """Of a class. Where no reduced rate is written down, the standard rate: never too little."""
-        if tax_class in (TaxClass.ZERO, TaxClass.EXEMPT):
+        """What goods of a class pay."""
+        paid = self.class_of(tax_class)
+        if paid in (TaxClass.ZERO, TaxClass.EXEMPT):
             return 0
-        return self.reduced if tax_class is TaxClass.REDUCED and self.reduced is not None else self.standard
+        return self.reduced if paid is TaxClass.REDUCED and self.reduced is not None else self.standard
 
 
 def read_table(lines: list[str]) -> list[Jurisdiction]:

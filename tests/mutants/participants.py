@@ -1,4 +1,4 @@
-"""Mutants of what a participant promises: `saga/barrier.py`, and the shelf of the inventory."""
+"""Mutants of what a participant promises: `saga/barrier.py`, the shelf of the inventory, prices, taxes, a database that refuses."""
 
 from tests.mutants.mutant import Mutant
 
@@ -7,6 +7,9 @@ STOCK, HOLDS = "services/inventory/stock.py", "services/inventory/reservations.p
 RESTOCKS = "services/inventory/restocks.py"
 
 AT_BARRIER = "tests/integration/services/test_barrier.py::"
+SHIPS = "tests/integration/services/test_shipping.py::"
+TAXES = "tests/integration/services/test_tax.py::"
+REFUSES = "tests/integration/services/test_database_refuses.py::"
 AT_INVENTORY = "tests/integration/services/test_inventory.py::"
 
 PARTICIPANTS = [
@@ -134,5 +137,96 @@ PARTICIPANTS = [
         "    left = ",
         "of two returns at once one is rejected for good, though a piece from another warehouse is left, and halts",
         (f"{AT_INVENTORY}test_what_is_left_is_read_when_its_skus_are_locked",),
+    ),
+    Mutant(
+        "quote-reads-the-postcode-as-the-label",
+        "services/shipping/service.py",
+        'table.zone_of(code, postcode_of(request.postcode or "", code))',
+        'table.zone_of(code, request.postcode or "")',
+        "a parcel to an island costs the mainland's price when the postcode has a prefix",
+        (f"{SHIPS}test_a_prefix_of_the_country_changes_no_price[ES-35001]",),
+    ),
+    Mutant(
+        "failed-commit-may-stand",
+        "services/skeleton/database.py",
+        "may_stand=isinstance(error.__cause__, _WhileCommitting)",
+        "may_stand=False",
+        'a commit that may stand is told as "nothing was done", and the saga goes on as if the effect were absent',
+        (f"{REFUSES}test_a_disk_that_is_full_at_the_commit",),
+    ),
+    Mutant(
+        "refusal-before-the-commit-is-certain",
+        "services/skeleton/app.py",
+        "    if error.may_stand:",
+        "    if error:",
+        "what was surely not applied counts as unknown",
+        (f"{REFUSES}test_a_file_that_takes_no_writes[full]",),
+    ),
+    Mutant(
+        "trouble-under-a-lost-savepoint",
+        "services/skeleton/database.py",
+        "            if trouble is None:\n                raise",
+        "            if trouble is not error:\n                raise",
+        "a full SQLite rolls back by itself, and the caller gets a 500 with a traceback",
+        (f"{REFUSES}test_a_file_that_takes_no_writes[full]",),
+    ),
+    Mutant(
+        "read-only-server",
+        "services/skeleton/database.py",
+        '("08", "25006", "53"',
+        '("08", "53"',
+        "a standby is a 500 with a traceback",
+        (f"{REFUSES}test_a_server_that_takes_no_writes",),
+    ),
+    Mutant(
+        "refusal-is-503",
+        "services/skeleton/app.py",
+        "            Unavailable: _unavailable,\n",
+        "",
+        "a traceback and a 500 instead of a 503",
+        (
+            f"{REFUSES}test_a_server_that_is_away",
+            f"{REFUSES}test_a_file_that_takes_no_writes[full]",
+        ),
+    ),
+    Mutant(
+        "database-away-at-the-start",
+        "services/__main__.py",
+        "except (SchemaTooNew, Unavailable) as error:",
+        "except SchemaTooNew as error:",
+        "a service whose database is away starts with a traceback",
+        (f"{REFUSES}test_a_database_that_is_away_at_the_start",),
+    ),
+    Mutant(
+        "class-of-the-rate",
+        "services/tax/service.py",
+        "rate_class=place.class_of(line.tax_class) if place else None",
+        "rate_class=line.tax_class if place else None",
+        'a quote calls the standard rate "reduced"',
+        (f"{TAXES}test_a_reduced_line_pays_the_standard_rate_where_none_is_written_down[sqlite]",),
+    ),
+    Mutant(
+        "exempt-customer-pays-nothing",
+        "services/tax/service.py",
+        "applied = None if request.tax_exempt else place",
+        "applied = place",
+        "an exempt customer pays",
+        (f"{TAXES}test_where_no_rate_was_applied_no_class_is_named[sqlite]",),
+    ),
+    Mutant(
+        "price-list-by-currency",
+        "services/shipping/service.py",
+        "zone.price(weight_g) * factor",
+        "zone.price(weight_g)",
+        "495 pence become 495 yen or 0.495 dinars",
+        (f"{SHIPS}test_a_price_is_that_of_the_price_list_of_its_currency[GB]",),
+    ),
+    Mutant(
+        "currency-without-a-price-list",
+        "services/shipping/service.py",
+        "factor = table.factors.get(request.currency)",
+        "factor = table.factors.get(request.currency, 1)",
+        "a bare number is charged in a currency that nobody priced",
+        (f"{SHIPS}test_a_currency_that_is_not_in_the_price_list",),
     ),
 ]

@@ -141,3 +141,11 @@ def sqlite_caller(sqlite_url: str) -> Iterator[Caller]:
     service = serve(stand_in(), sqlite_url)
     yield Caller(service)
     service.stop()
+
+
+@pytest.fixture
+def empty_postgres_caller(empty_postgres_url: str) -> Iterator[Caller]:
+    """The stand-in on PostgreSQL, for what SQLite does in another way."""
+    service = serve(stand_in(), empty_postgres_url)
+    yield Caller(service)
+    service.stop()

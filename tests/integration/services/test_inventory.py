@@ -315,6 +315,20 @@ def test_firm_takes_from_another_warehouse_what_is_gone_from_its_own(spread: Ask
     assert places_of(spread, "D") == {"east": (0, 3, 0), "north": (0, 0, 2), "west": (4, 0, 0)}
 
 
+def test_firm_leaves_an_expired_hold_where_it_lies_while_nobody_wants_it(spread: Asked) -> None:
+    """Past its instant and still on `east`: no piece moves, though `center` would be asked first by now."""
+    reserve(spread, "k1", {"D": 2}, ttl_s=0)
+    more = [{"sku": "D", "quantity": 5, "warehouse": "center"}]
+    spread.post("/v1/stock", "p2", {"items": more})
+    before, written = places_of(spread, "D"), spread.ledger()
+    assert spread.post(FIRM, "k2", named("k1")).status == 200
+    assert (places_of(spread, "D"), spread.ledger()) == (before, written)
+    assert reserve(spread, "k3", {"D": 8}).status == 201
+    assert places_of(spread, "D")["east"] == (0, 3, 0)
+    assert spread.post(COMMIT, "k4", named("k1")).status == 200
+    assert places_of(spread, "D")["east"] == (0, 1, 2)
+
+
 def test_holds_that_expire_firm_and_fall_back_at_once_lose_no_piece(spread: Asked) -> None:
     """Reserve, firm, its undo, release and commit of holds that expire at once, from 8 threads: the books stay right."""
 

@@ -15,14 +15,26 @@ import pytest
 from saga.fulfilment.online_retail import POSTCODES
 from services.shipping import addresses, s10
 from services.shipping.service import SERVICE
-from services.shipping.tariff import business_days_after, tariff
+from services.shipping.tariff import Tariff, business_days_after, tariff
 from services.skeleton.countries import CODES, NORTHWIND
+from services.skeleton.fields import AMOUNT_MAX, QUANTITY_MAX
 from tests.integration.services.asking import DATABASES, Asked, Reply, asked, at_once
 
 BOOK, DISPATCH, QUOTE, CHECK = "/v1/shipments", "/v1/shipments/dispatch", "/v1/quotes", "/v1/address-validations"
 RETURN = "/v1/return-labels"
 ADDRESS = {"name": "A. Buyer", "street": "1 High Street", "city": "Cork", "postcode": "T12 X70A", "country": "EIRE"}
 DATA = Path(__file__).parents[4] / "shared" / "data"
+ON_ISLANDS = [
+    ("GB", "BT1 1AA"),
+    ("ES", "35001"),
+    ("PT", "9000-018"),
+    ("IT", "09100"),
+    ("FR", "20000"),
+    ("FR", "97100"),
+    ("FI", "22100"),
+    ("GR", "700 13"),
+]
+"""A postcode of each area of the tariff, as a label has it."""
 
 
 @pytest.fixture(params=DATABASES)
@@ -233,6 +245,9 @@ def test_every_country_of_the_online_retail_data_is_served(on_sqlite: Asked) -> 
         made_up = {"name": "Customer 1", "street": "1 Customer Street", "city": country}
         made_up["postcode"] = POSTCODES.get(country, "0")
         assert check(on_sqlite, country=country, **made_up).status == 200, country
+    without = countries - set(POSTCODES)
+    assert without == {"Hong Kong", "United Arab Emirates", "European Community", "Unspecified"}
+    assert all(check(on_sqlite, country=country, postcode="7").status == 200 for country in without)
 
 
 def test_a_quote_depends_on_zone_and_weight(shipping: Asked) -> None:
@@ -253,7 +268,43 @@ def test_a_quote_depends_on_zone_and_weight(shipping: Asked) -> None:
     for zone in tariff().zone:
         prices = [zone.price(weight_g) for weight_g in range(0, 60_000, 250)]
         assert prices == sorted(prices)
-    assert tariff().zone_of("US").price(10**9 * 20_000) <= 10**13
+    heaviest_g = QUANTITY_MAX * tariff().default_item_weight_g
+    assert tariff().zone_of("US").price(heaviest_g) * max(tariff().factors.values()) <= AMOUNT_MAX
+
+
+def amounts_of(service: Asked, country: str) -> dict[str, int]:
+    """Currency → what the parcel costs, of every currency in the price list."""
+    body = {"country": country, "item_count": 7}
+    return {it: service.post(QUOTE, "", {**body, "currency": it}).body["amount"] for it in tariff().factors}
+
+
+@pytest.mark.parametrize("country", ["GB", "FR", "US"])
+def test_a_price_is_that_of_the_price_list_of_its_currency(on_sqlite: Asked, country: str) -> None:
+    """The tariff is in GBP; EUR and USD cost the same number, each other its factor, and the places of the minor unit are
+    minded: a pound's worth of yen or dinars is not 100 of their minor units."""
+    amounts = amounts_of(on_sqlite, country)
+    in_gbp = tariff().zone_of(country).price(7 * 500)
+    assert amounts["GBP"] == amounts["EUR"] == amounts["USD"] == in_gbp
+    assert amounts["JPY"] == 2 * in_gbp
+    assert amounts["KWD"] == 4 * in_gbp
+    assert amounts == {it: in_gbp * factor for it, factor in tariff().factors.items()}
+
+
+def test_a_currency_that_is_not_in_the_price_list(on_sqlite: Asked) -> None:
+    """409 `undeliverable`, which the engine rolls back for, with the field; an order cannot be charged a bare number."""
+    refused = on_sqlite.post(QUOTE, "", {"country": "GB", "currency": "XAU", "item_count": 1})
+    assert (refused.status, refused.code) == (409, "undeliverable")
+    assert [error["field"] for error in refused.body["errors"]] == ["currency"]
+    assert "GBP" in refused.body["detail"]
+
+
+def test_the_price_list_is_checked_when_it_is_read() -> None:
+    """The tariff's own currency has the factor 1, and no factor is 0."""
+    table = tariff().model_dump()
+    assert {"GBP", "USD"} <= set(table["factors"])
+    for factors in ({}, {"GBP": 2}, {"GBP": 1, "JPY": 0}, {"GBP": 1, "yen": 2}):
+        with pytest.raises(ValueError, match="factor"):
+            Tariff.model_validate({**table, "factors": factors})
 
 
 @pytest.mark.parametrize(
@@ -285,6 +336,30 @@ def test_the_zone_is_that_of_the_postcode(on_sqlite: Asked, country: str, postco
     """Islands have a zone of their own by range of postcodes; without a postcode it is the country's."""
     asked_for = {"country": country, "postcode": postcode, "currency": "GBP", "item_count": 1}
     assert on_sqlite.post(QUOTE, "", asked_for).body["zone"] == zone
+
+
+@pytest.mark.parametrize(("country", "postcode"), ON_ISLANDS)
+def test_a_prefix_of_the_country_changes_no_price(on_sqlite: Asked, country: str, postcode: str) -> None:
+    """Each spelling that the validation takes is quoted like the postcode that stands on the label; without a zone of
+    its own it would be the country's."""
+
+    def quoted(text: str | None) -> dict[str, Any]:
+        body = {"country": country, "postcode": text, "currency": "GBP", "item_count": 1}
+        return on_sqlite.post(QUOTE, "", body).body
+
+    for prefix in ("", f"{country}-", f"{country[0]}-", f" {country}-".lower()):
+        for spelling in (postcode, postcode.lower(), f"  {postcode} "):
+            written = prefix + (spelling.strip() if prefix else spelling)
+            taken = check(on_sqlite, country=country, postcode=written)
+            assert taken.status == 200, (written, taken.body)
+            on_label = taken.body["address"]["postcode"]
+            assert on_label == postcode
+            assert quoted(written) == quoted(on_label) != quoted(None), written
+
+
+def test_every_country_with_a_rule_by_postcode_is_asked_with_prefixes() -> None:
+    """A country that gets an area in the tariff gets a row above."""
+    assert {area.country for zone in tariff().zone for area in zone.area} == {country for country, _ in ON_ISLANDS}
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,8 @@ def test_a_quote_is_the_sum_of_its_rounded_lines(tax: Asked) -> None:
 
 
 def test_a_quote_says_where_and_by_whom_it_is_taxed(tax: Asked) -> None:
-    """Jurisdiction, source and the first day of the rate stand beside the sum; a line has its class and rate."""
+    """Jurisdiction, source, the first day of the rate and what the row says of itself stand beside the sum; a line has its
+    class, its rate, and the class of that rate."""
     answer = tax.post(QUOTE, "k1", request_of("Canada", 1000, region="QC")).body
     assert answer == {
         "tax_amount": 150,
@@ -59,6 +60,8 @@ def test_a_quote_says_where_and_by_whom_it_is_taxed(tax: Asked) -> None:
         "jurisdiction": "CA-QC",
         "source": "Canada Revenue Agency; Revenu Québec",
         "valid_from": "2013-01-01",
+        "taken_down_on": "2026-11-21",
+        "note": "GST 5 + QST 9.975",
         "exemption_reason": None,
         "lines": [
             {
@@ -66,6 +69,7 @@ def test_a_quote_says_where_and_by_whom_it_is_taxed(tax: Asked) -> None:
                 "tax_amount": 150,
                 "tax_class": "standard",
                 "rate_percent": "14.975",
+                "rate_class": "standard",
                 "exemption_reason": None,
             }
         ],
@@ -82,9 +86,28 @@ def test_each_class_of_goods_has_its_rate(tax: Asked) -> None:
 
 
 def test_a_reduced_line_pays_the_standard_rate_where_none_is_written_down(tax: Asked) -> None:
-    """Denmark has no reduced rate: never too little."""
+    """Never too little, and the line says so: Denmark has no reduced rate, Finland's was not known; Germany's is applied."""
     lines = [{"sku": "A", "amount": 1000, "tax_class": "reduced"}]
-    assert tax.post(QUOTE, "k1", {**request_of("Denmark"), "lines": lines}).body["tax_amount"] == 250
+    found = {}
+    for country in ("Denmark", "Finland", "Germany"):
+        (line,) = tax.post(QUOTE, "k1", {**request_of(country), "lines": lines}).body["lines"]
+        assert line["tax_class"] == "reduced"
+        found[country] = (line["tax_amount"], line["rate_percent"], line["rate_class"])
+    assert found == {
+        "Denmark": (250, "25.00", "standard"),
+        "Finland": (255, "25.50", "standard"),
+        "Germany": (70, "7.00", "reduced"),
+    }
+
+
+def test_where_no_rate_was_applied_no_class_is_named(tax: Asked) -> None:
+    """For an exempt customer, and in a country that is not in the table; zero-rated and exempt goods have their own."""
+    for body in (request_of("France", 1000, tax_exempt=True), request_of("Atlantis", 1000)):
+        assert [line["rate_class"] for line in tax.post(QUOTE, "k1", body).body["lines"]] == [None]
+    lines = [{"sku": it, "amount": 1000, "tax_class": it} for it in ("zero", "exempt")]
+    answer = tax.post(QUOTE, "k1", {**request_of("France"), "lines": lines}).body
+    assert [line["rate_class"] for line in answer["lines"]] == ["zero", "exempt"]
+    assert answer["note"] == "overseas departments have rates of their own"
 
 
 def test_an_exempt_customer_pays_nothing(tax: Asked) -> None:
@@ -101,7 +124,7 @@ def test_an_unknown_country_is_taxed_at_nothing(tax: Asked, country: str) -> Non
     """Whether goods can go there is the question of another service; the answer names no jurisdiction."""
     answer = tax.post(QUOTE, "k1", request_of(country, 10_000)).body
     assert (answer["tax_amount"], answer["rate_percent"]) == (0, "0.00")
-    assert (answer["jurisdiction"], answer["source"], answer["valid_from"]) == (None, None, None)
+    assert {answer[it] for it in ("jurisdiction", "source", "valid_from", "taken_down_on", "note")} == {None}
 
 
 def test_a_bad_request_names_field_and_rule(tax: Asked) -> None:
@@ -165,6 +188,14 @@ def test_every_row_says_where_it_is_from() -> None:
     assert max(Counter((row.code, row.valid_from) for row in JURISDICTIONS).values()) == 1
     assert all(row.reduced is None or 0 < row.reduced < row.standard for row in JURISDICTIONS)
     assert all(row.standard or row.note for row in JURISDICTIONS), "a rate of 0 is explained"
+
+
+def test_the_page_says_how_much_of_the_table_is_uncertain() -> None:
+    """The counts of docs/participants.md are those of the table."""
+    text = " ".join((Path(__file__).parents[3] / "docs" / "participants.md").read_text(encoding="utf-8").split())
+    rows, stand_ins = len(JURISDICTIONS), sum(row.valid_from == date(2025, 1, 1) for row in JURISDICTIONS)
+    assert f"`valid_from` is 2025-01-01 in {stand_ins} of the {rows} rows" in text
+    assert f"{sum(row.reduced is None for row in JURISDICTIONS)} of the {rows} have no reduced rate" in text
 
 
 @pytest.mark.parametrize(
