@@ -3,7 +3,7 @@
 #   make demo    orders are fulfilled and rolled back before your eyes (saga demo)
 #   make test    the suite                                      make coverage    every branch of saga/core
 #   make check   ruff, mypy --strict, import-linter, deptry
-#   make search  the property search 40 times as long          make mutants  take each protection out, see its test fail
+#   make search  the searches 20 to 40 times as long           make mutants  take each protection out, see its test fail
 #   make lock    resolve the dependencies anew                  make wheel       build what would be published
 #
 # uv installs when it is on PATH and reaches an index; else pip does.
@@ -70,6 +70,7 @@ coverage: $(READY)
 	$(BIN)/coverage report --include='saga/core/*' --fail-under=100
 
 search: $(READY)
+	SAGA_HYPOTHESIS=deep $(PYTEST) --timeout=0 tests/integration/services/test_contract.py tests/integration/api/test_contract.py $(ARGS)
 	SAGA_HYPOTHESIS=deep $(PYTEST) --timeout=0 -k "hatever or without_faults or prefix" tests/property tests/unit/surfaces/test_audit_rollbacks.py $(ARGS)
 
 mutants: $(READY)

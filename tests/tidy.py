@@ -91,6 +91,10 @@ BROAD_EXCEPT_ALLOWED: dict[tuple[str, str], str] = {
     ("saga/runtime/task.py", "TaskWorker._help"): "guard of a rescue: the saga stays due",
     ("saga/runtime/celery/attempts.py", "Announcer._run"): "guard of an endless loop: events are best effort",
     ("saga/runtime/celery/publisher.py", "Publisher._run"): "guard of an endless loop: hints are best effort",
+    (
+        "saga/surfaces/following.py",
+        "Follower._look",
+    ): "guard of an endless loop: one bad row never ends the looks of others",
 }
 """(module, function) -> why: where user code is called, or the guard of an endless loop."""
 

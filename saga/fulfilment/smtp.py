@@ -28,12 +28,12 @@ import smtplib
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import SMTP
-from typing import Literal, NoReturn, cast
+from typing import Any, Literal, NoReturn, cast
 from urllib.parse import unquote, urlsplit
 
 from saga.clock import monotonic
@@ -189,7 +189,7 @@ def _is_about_us(enhanced: bytes, said: bytes) -> bool:
 def _connected(server: MailServer, ends_at: float) -> Iterator[smtplib.SMTP]:
     """A session on a line that is up and, for smtps, secured; it is shut down at `ends_at`."""
     try:
-        line = _line(server, ends_at)
+        line = reached(socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM), ends_at)
     except (OSError, UnicodeError) as error:  # a name that no resolver takes is a UnicodeError
         raise NotSent(f"mail server: {type(error).__name__} while connecting") from error
     with line.dup() as end, line:  # TLS takes the socket over: its twin still ends the connection
@@ -207,10 +207,14 @@ def _connected(server: MailServer, ends_at: float) -> Iterator[smtplib.SMTP]:
                 session.close()
 
 
-def _line(server: MailServer, ends_at: float) -> socket.socket:
-    """A connection to the first address of the server that takes one. `socket.create_connection` gives each its whole time."""
+def reached(found: Sequence[tuple[int, int, int, str, Any]], ends_at: float) -> socket.socket:
+    """A connection to the first of these addresses (as `getaddrinfo` gives them) that takes one, at most `CONNECT_S` seconds each
+    and all of them until `ends_at` on the monotonic clock. `socket.create_connection` gives each the whole time.
+
+    Raises the `OSError` of the last that was tried.
+    """
     refusal: OSError = TimeoutError()
-    for family, kind, protocol, _, address in socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM):
+    for family, kind, protocol, _, address in found:
         left_s = min(CONNECT_S, ends_at - monotonic())
         if left_s <= 0:
             break

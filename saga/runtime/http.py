@@ -8,8 +8,7 @@
   wall deadline is kept by `_Wall`, one thread per process that shuts down the socket of a call that is over its time.
 - An answer counts when it is whole. `http.client` takes the end of a connection for the end of the head, so a 402 that was cut
   behind its status would be a business "no": `_WholeHead` refuses such a head. A body without a length ends with its connection,
-  whoever ended that: it is whole when it is a whole JSON value. All else is `unknown`, and so is what was read when the wall time
-  was over, because our own shutdown looks like an end.
+  whoever ended that, the wall among them: it is whole when it is a JSON object, of which no part is one. All else is `unknown`.
 - No retries, no redirects, no cookies, no proxies from the environment: the engine is the only retry brain, and a
   redirect is a defect. One session per process; its pool is as large as the step threads are many.
 """
@@ -236,17 +235,15 @@ def _read(response: requests.Response) -> bytes:
 
 def _may_be_cut(answer: Answer) -> str | None:
     """Why the answer may be another one than was sent; None when it is whole."""
-    if monotonic() >= _trace.deadline:
-        return "its time was over before it was read"
     has_length = answer.headers.get("content-length", "").isdecimal()
     is_chunked = answer.headers.get("transfer-encoding", "").lower() == "chunked"
     if has_length or is_chunked or answer.status in WITHOUT_BODY:
         return None
     try:
-        json.loads(answer.body)
+        is_whole = isinstance(json.loads(answer.body), dict)
     except (ValueError, RecursionError):
-        return "a body without Content-Length that is no whole JSON; it may be cut"
-    return None
+        is_whole = False
+    return None if is_whole else "a body without Content-Length that is no JSON object; it may be cut"
 
 
 def _without_answer(error: Exception) -> Outcome:

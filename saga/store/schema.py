@@ -59,6 +59,12 @@ def head() -> str:
     return revision
 
 
+def is_behind(revision: str) -> bool:
+    """Whether this release knows the revision and needs a later one; one that it does not know is of a later release."""
+    known = {one.revision for one in ScriptDirectory.from_config(_config()).walk_revisions()}
+    return revision in known and revision != head()
+
+
 def current(url: str) -> str | None:
     """The revision that the database is at; None when it was never upgraded."""
     engine = connect_once(url)

@@ -19,15 +19,17 @@ from pydantic import BaseModel
 from saga import __version__
 from saga.errors import SagaError
 from saga.fulfilment.fulfil_order import fulfil_order
+from saga.fulfilment.orders_table import ORDERS
 from saga.runtime.engine import Definitions
 from saga.runtime.starting import Starter
 from saga.runtime.work import Hint
 from saga.store import schema
-from saga.store.port import Store
+from saga.store.port import RowFilter, Store
 from saga.surfaces import describing, reading
 from saga.surfaces.backlog import Backlog
 from saga.surfaces.describing import ALWAYS, BODY, JOURNAL, DescribedApi, answer, problems, request_of
 from saga.surfaces.following import Bounds, Follower
+from saga.surfaces.heads import HeadAsGet
 from saga.surfaces.orders_api import AcceptedOrder, CancelledOrder, Orders
 from saga.surfaces.problems import install
 from saga.surfaces.returns_api import AcceptedReturn, Returns
@@ -68,11 +70,13 @@ class ReadyCheck:
 
 
 def migrations_check(url: str) -> ReadyCheck:
-    """The database at `url` is at the revision of this release."""
+    """The database at `url` has the tables of this release; those of a later one will do while it is brought in."""
 
     def find_trouble() -> str | None:
-        at, head = schema.current(url), schema.head()
-        return None if at == head else f"at revision {at or 'none'}, needs {head}: run `saga db upgrade`"
+        at = schema.current(url)
+        if at is not None and not schema.is_behind(at):
+            return None  # of this release, or of the next one, which this one survives
+        return f"at revision {at or 'none'}, needs {schema.head()}: run `saga db upgrade`"
 
     return ReadyCheck("migrations", find_trouble)
 
@@ -109,6 +113,7 @@ def build_api(
         redirect_slashes=False,
     )
     install(app)
+    app.add_middleware(HeadAsGet)
     follower = Follower(store, starter.environment, starter.tenant, bounds or Bounds())
     app.state.follower = follower
     orders = Orders(
@@ -237,8 +242,10 @@ def _saga_routes(sagas: Sagas) -> APIRouter:
 
 
 def _database_trouble(store: Store) -> str | None:
-    """Raises what an order would meet at a database that answers and is read-only; a full disk is not seen."""
+    """Raises what an order would meet at a database that answers and is read-only, or lacks a table or a right on it; a full
+    disk is not seen."""
     store.hand_back([])  # a transaction that writes, of no row
+    store.rows(ORDERS, RowFilter(order=("accepted_at", "order_id"), equal={}), 1)
     return None
 
 
@@ -261,7 +268,7 @@ def _process_routes(checks: Sequence[ReadyCheck]) -> APIRouter:
 
     @routes.get("/readyz", responses={503: {"model": Readiness, "description": "A required check failed"}})
     def readyz(response: Response) -> Readiness:
-        """Whether this process can take orders: the database may be written. The broker is reported only."""
+        """Whether this process can take orders: the database may be written and has its tables. The broker is reported only."""
         results = [_checked(check) for check in checks]
         is_ready = all(result.is_ok or not result.is_required for result in results)
         response.status_code = 200 if is_ready else 503

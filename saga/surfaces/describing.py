@@ -30,7 +30,7 @@ EXAMPLE = {
 
 
 ALWAYS = ("internal", "store_unavailable")
-BODY = ("not_json", "too_large", "not_offered_type")
+BODY = ("not_json", "too_slow", "too_large", "not_offered_type")
 JOURNAL = ("journal_unreadable",)
 """Problems that go together: of every route, of a body, of a journal that is folded."""
 _DETAILS = {

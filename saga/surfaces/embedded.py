@@ -14,19 +14,16 @@ Rules of this file
 import fcntl
 import json
 import os
-import socket
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import requests
 
-from saga.clock import monotonic, sleep
 from saga.core.definition import Saga
-from saga.errors import FingerprintChanged, StoreUnavailable, UsageError
+from saga.errors import FingerprintChanged, UsageError
 from saga.fulfilment import connectors
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.return_order import return_order
@@ -45,7 +42,8 @@ from saga.surfaces.cores import cores_of, on_core
 from saga.surfaces.database_named import database_named
 from saga.surfaces.folders import made_home, made_journal_folder, refuse_unwritable_journal
 from saga.surfaces.mocks import mocks_for, serve_mock
-from saga.surfaces.participants import running_services
+from saga.surfaces.participants import Ended, watched_services
+from saga.surfaces.patience import wait_for
 from saga.surfaces.submit import session
 
 PRODUCT = (connectors.inventory, connectors.tax, connectors.shipping, connectors.payment)
@@ -74,6 +72,8 @@ class Stack:
     writers: Callable[[], frozenset[str]]
     """Ids of the worker of this process, as its journal entries name their writer; another one after a lost lease. None
     with a broker: there Celery has the worker."""
+    services_ended: Ended
+    """How the services of this stack ended by themselves; None while they run, and when it has none of its own."""
 
 
 def opened_store(settings: Settings, *, pool_size: int = 4) -> Store:
@@ -214,7 +214,7 @@ def embedded(
         definitions, _ = registered(store, sagas)
         core, their_core = cores_of(settings) if _is_all_ours(settings, sagas) else (None, None)
         with on_core(their_core):
-            urls, mocked = _participants(parts, settings, list(definitions))
+            urls, mocked, ended = _participants(parts, settings, list(definitions))
         with on_core(core):
             has_broker = with_broker and not settings.store_url.startswith("memory:")
             if has_broker:
@@ -225,12 +225,19 @@ def embedded(
             parts.callback(starter.stop)
             api_url = None
             if port is not None and any(saga.name == fulfil_order.name for saga in definitions):
-                api_url = parts.enter_context(
-                    serving_api(store, definitions, starter, publish, HOST, port, backlog_bound=settings.backlog_bound)
-                )
+                api_url = parts.enter_context(_api(settings, store, definitions, starter, publish, port))
         if port is not None:
             parts.enter_context(_written_down(settings, {**urls, **({"api": api_url} if api_url else {})}))
-        yield Stack(settings, store, definitions, starter, urls, mocked, api_url, publish, writers)
+        yield Stack(settings, store, definitions, starter, urls, mocked, api_url, publish, writers, ended)
+
+
+def _api(
+    settings: Settings, store: Store, definitions: Definitions, starter: Starter, publish: Publish, port: int
+) -> AbstractContextManager[str]:
+    from saga.surfaces.serving import ready_checks_of, serving_api
+
+    bound, checks = settings.backlog_bound, ready_checks_of(settings)
+    return serving_api(store, definitions, starter, publish, HOST, port, backlog_bound=bound, ready_checks=checks)
 
 
 def _is_all_ours(settings: Settings, sagas: Sequence[Saga[Any]]) -> bool:
@@ -242,8 +249,9 @@ def _is_all_ours(settings: Settings, sagas: Sequence[Saga[Any]]) -> bool:
 
 def _participants(
     parts: ExitStack, settings: Settings, sagas: Sequence[Saga[Any]]
-) -> tuple[dict[str, str], frozenset[str]]:
-    """Addresses of every connector that the definitions call: what is set, a service of ours, else a mock."""
+) -> tuple[dict[str, str], frozenset[str], Ended]:
+    """Addresses of every connector that the definitions call: what is set, a service of ours, else a mock; which are mocks; and
+    whether the services ended."""
     urls = addresses(settings)
     urls.pop("api", None)
     mocks = [mock for mock in mocks_for(sagas, PRODUCT, settings.home / "mocks") if mock.connector.name not in urls]
@@ -261,10 +269,10 @@ def _participants(
     if clash := called & mocked:
         raise UsageError(f"two different connectors are called {', '.join(sorted(clash))}; rename one of them")
     wanted = [one.name for one in PRODUCT if one.name in called and one.name not in urls]
-    if wanted:
-        folder = settings.home / "services"
-        urls |= parts.enter_context(running_services(wanted, folder))
-    return urls, mocked
+    if not wanted:
+        return urls, mocked, lambda: None
+    services = parts.enter_context(watched_services(wanted, settings.home / "services"))
+    return {**urls, **services.urls}, mocked, services.ended
 
 
 def _worker(
@@ -325,52 +333,6 @@ def stocked_sku_count(stack: Stack) -> int | None:
         return sum(bool(item["available"] > 0) for item in answer.json()["items"])
     except (requests.RequestException, ValueError, KeyError, TypeError):
         return None  # a banner is no place to fail; the first order will say it
-
-
-@contextmanager
-def serving_api(
-    store: Store,
-    definitions: Definitions,
-    starter: Starter,
-    publish: Publish,
-    host: str,
-    port: int,
-    *,
-    backlog_bound: int | None = None,
-) -> Iterator[str]:
-    """The order API in a thread; yields its address. Raises `UsageError` when the port is taken."""
-    import uvicorn
-
-    from saga.surfaces.api import build_api
-
-    try:
-        listening = socket.create_server((host, port))
-    except OSError as error:
-        raise UsageError(f"port {port} of {host} cannot be had ({error.strerror}); take another with --port") from error
-    # asyncio sets this only on sockets that name TCP as their protocol, and without it an answer in two writes takes 40 ms.
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    app = build_api(store, definitions, starter, publish, backlog_bound=backlog_bound)
-    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="saga-api", daemon=True)
-    thread.start()
-    wait_for(lambda: server.started, START_S, "the API did not start")
-    try:
-        yield f"http://{host}:{listening.getsockname()[1]}"
-    finally:
-        app.state.follower.stop()  # the server waits for its connections, and an event stream ends with its order
-        server.should_exit = True
-        thread.join()
-        listening.close()
-
-
-def wait_for(condition: Callable[[], bool], bound_s: float, otherwise: str) -> None:
-    """Return when `condition` holds; `StoreUnavailable` with `otherwise` after `bound_s` seconds."""
-    give_up_at = monotonic() + bound_s
-    while not condition():
-        if monotonic() > give_up_at:
-            raise StoreUnavailable(f"{otherwise} within {bound_s:.0f} s")
-        sleep(0.02)
 
 
 @contextmanager

@@ -37,8 +37,10 @@ def find_definition(name: str) -> Saga[Any]:
     if isinstance(found, Saga):
         return found
     has = ", ".join(f"{module_name}:{key}" for key, value in vars(module).items() if isinstance(value, Saga)) or "none"
-    what = "holds no" if found is None else f"has a {type(found).__name__} and no saga called"
-    raise UsageError(f"{module_name} {what} {attribute}; definitions in it: {has}")
+    what = f"{module_name} holds no {attribute}"
+    if found is not None:
+        what = f"{module_name}:{attribute} is of type {type(found).__name__} and no saga"
+    raise UsageError(f"{what}; definitions in it: {has}")
 
 
 def _import(name: str) -> Any:
@@ -50,11 +52,11 @@ def _import(name: str) -> Any:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise UsageError(f"no module {name}: stand beside its file, or install its package ({EXAMPLE})") from error
         raise UsageError(f"{name} imports {error.name}, which is not installed here") from error
-    except Exception as error:  # the user's module runs
+    except (Exception, SystemExit) as error:  # the user's module runs, and may be a script that ends its process
         raise UsageError(f"{name} cannot be imported: {type(error).__name__}: {error}{_place(error)}") from error
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     """Where in the user's file it was raised: the innermost frame outside the import machinery."""
     trace = error.__traceback__
     places = []

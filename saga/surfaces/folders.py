@@ -43,8 +43,10 @@ def refuse_unwritable_mailbox(
     existing = next(it for it in (folder, *folder.parents) if os.path.lexists(it))
     if not existing.is_dir():
         raise UsageError(f"{settings.mail_setting}: {folder} cannot be a folder: {existing} is none")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise UsageError(f"{settings.mail_setting}: the folder {folder} cannot be written: permission denied")
+    try:
+        _write_into(existing)
+    except OSError as error:
+        raise _unwritable(settings.mail_setting, folder, error) from error
 
 
 def refuse_unwritable_journal(settings: Settings) -> None:
@@ -56,10 +58,19 @@ def refuse_unwritable_journal(settings: Settings) -> None:
 def _make_writable(folder: Path, setting: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):  # SQLite puts files beside its own, also to read
-            return
+        _write_into(folder)  # SQLite puts files beside its own, also to read
     except (FileExistsError, NotADirectoryError) as error:
         raise UsageError(f"{setting}: {folder} cannot be a folder: {error.strerror}") from error
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise UsageError(f"{setting}: the folder {folder.absolute()} cannot be written: {why}") from error
+        raise _unwritable(setting, folder.absolute(), error) from error
+
+
+def _write_into(folder: Path) -> None:
+    """The one way to ask: a right to write says nothing about a file system that is read-only."""
+    with TemporaryFile(dir=folder):
+        pass
+
+
+def _unwritable(setting: str, folder: Path, error: OSError) -> UsageError:
+    why = (error.strerror or str(error)).lower()
+    return UsageError(f"{setting}: the folder {folder} cannot be written: {why}")

@@ -6,7 +6,8 @@ Rules of this file
   them, on one connection at a time, and it exists only while somebody waits.
 - One look asks once for the rows of all orders that are waited for (`ORDERS`, by its key), and once per stream for the tail
   of its journal, which a stream that has not yet sent what it got is spared.
-- A database that is away is looked at again at the next tick; whoever waits has a bound of his own.
+- A database that is away is looked at again at the next tick; whoever waits has a bound of his own. Any other failure is of
+  the stream or of the few hundred orders that were looked at, and costs nobody else his look.
 - There are bounds for both. A caller above it is not made to wait, which is his server's right (RFC 7240); a stream above it is
   refused.
 """
@@ -16,10 +17,11 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 
-from saga.core.states import ENDED, SELF_HEALING, HaltReason, SagaStatus
-from saga.errors import SagaError
+from saga.core.states import SELF_HEALING, SagaStatus
+from saga.errors import StoreUnavailable
 from saga.fulfilment.orders_table import ORDERS
 from saga.log import logger
 from saga.store.port import JournalEntry, RowFilter, Store
@@ -29,11 +31,12 @@ TICK_S = 0.1
 CHUNK = 500
 WITHOUT_ROW_MAX = 20
 """An order that has no row in the table (it was accepted before there was one) costs a read of its own; so many a tick."""
+MOVING = (SagaStatus.RUNNING, SagaStatus.COMPENSATING, SagaStatus.HALTED)
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How long and by how many a process may be waited for."""
+    """How long and by how many a process may be waited for, and how long it waits for a body."""
 
     wait_s: int = 30
     waiters: int = 1_000
@@ -41,6 +44,8 @@ class Bounds:
     stream_s: float = 600.0
     """Then a stream ends, and its reader comes back behind the last event that he saw."""
     heartbeat_s: float = 15.0
+    body_s: float = 20.0
+    """Then a body that is not whole is given up."""
 
 
 @dataclass(eq=False, slots=True)
@@ -160,14 +165,9 @@ class Follower:
             self._thread.start()
 
     def _run(self) -> None:
-        try:
-            while self._is_wanted():
-                self._look()
-                self._stopping.wait(TICK_S)
-        finally:  # a bug in a look must not leave those who come next without a thread
-            with self._gate:
-                if self._thread is threading.current_thread():
-                    self._thread = None
+        while self._is_wanted():
+            self._look()
+            self._stopping.wait(TICK_S)
 
     def _is_wanted(self) -> bool:
         with self._gate:
@@ -180,14 +180,21 @@ class Follower:
         with self._gate:
             waiters = list(self._waiters)
             streams = [stream for stream in self._streams if stream.is_hungry]
-        try:
-            for start in range(0, len(waiters), CHUNK):
-                self._look_at_orders(waiters[start : start + CHUNK])
-            for stream in streams:
-                if entries := self._store.tail(stream.saga_id, stream.seq):
-                    stream.feed(entries)
-        except (SagaError, OSError) as error:
-            logger.warning("follower_cannot_look", error=error)
+        chunks = (waiters[start : start + CHUNK] for start in range(0, len(waiters), CHUNK))
+        looks = [partial(self._look_at_orders, chunk) for chunk in chunks]
+        looks += [partial(self._look_at_journal, stream) for stream in streams]
+        for look in looks:
+            try:
+                look()
+            except StoreUnavailable as error:
+                logger.warning("follower_cannot_look", error=error)
+                return  # it would say the same to the others, after as long a wait
+            except Exception as error:  # the guard of an endless loop: one bad row never ends the looks of all others
+                logger.error("follower_look_failed", error=f"{type(error).__name__}: {error}")
+
+    def _look_at_journal(self, stream: Stream) -> None:
+        if entries := self._store.tail(stream.saga_id, stream.seq):
+            stream.feed(entries)
 
     def _look_at_orders(self, waiters: list[_Waiter]) -> None:
         order_ids = tuple({waiter.order_id for waiter in waiters})
@@ -210,9 +217,10 @@ class Follower:
 
 
 def _is_at_rest(status: str, halt_reason: object) -> bool:
+    """A status or a reason of a later release is at rest here: whoever waits then asks the journal, and is told."""
     if halt_reason is not None:
-        return HaltReason(str(halt_reason)) not in SELF_HEALING
-    return SagaStatus(status) in ENDED
+        return halt_reason not in SELF_HEALING
+    return status not in MOVING
 
 
 def _call(loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> None:

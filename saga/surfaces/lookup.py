@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from saga.errors import SagaNotFound, UsageError
 from saga.store.port import SagaFilter, SagaRow, Store
+from saga.surfaces.inputs import SURROGATES
 
 AMBIGUOUS_SHOWN = 5
 PAGE = 200
@@ -21,7 +22,7 @@ def look_up(store: Store, reference: str, scope: Scope | None = None) -> SagaRow
     Raises `SagaNotFound`, or `UsageError` naming some when a prefix fits several entities, or naming its owner when the saga
     is there and not in the scope.
     """
-    if not reference or "\x00" in reference:
+    if not is_storable(reference):
         raise SagaNotFound(reference)
     if (row := store.row(reference)) is not None:
         return _in_scope(row, scope)
@@ -38,6 +39,12 @@ def look_up(store: Store, reference: str, scope: Scope | None = None) -> SagaRow
         more = " …" if len(entities) > AMBIGUOUS_SHOWN else ""
         raise UsageError(f"{reference!r} fits several: {', '.join(entities[:AMBIGUOUS_SHOWN])}{more}; type more of it")
     return max(found, key=lambda row: (row.run, row.saga_id))
+
+
+def is_storable(reference: str) -> bool:
+    """Whether a journal can hold it, so that it can be looked for: a byte of the command line that is no text is half of a
+    surrogate pair here, and no database takes one."""
+    return bool(reference) and "\x00" not in reference and not any(ord(letter) in SURROGATES for letter in reference)
 
 
 def _in_scope(row: SagaRow, scope: Scope | None) -> SagaRow:

@@ -54,7 +54,7 @@ from saga.surfaces.following import Follower
 from saga.surfaces.paging import Cursor, Limit, next_link, position
 from saga.surfaces.problems import Refusal
 from saga.surfaces.reading_returns import ReturnReading, read_return, statuses_of
-from saga.surfaces.receiving import optional_key, parsed, read_body, request_key
+from saga.surfaces.receiving import optional_key, parsed, read_body, refuse_other_query, request_key, while_there
 from saga.surfaces.streaming import ChangeStream, last_event_id
 from saga.surfaces.taking_back import latest_returns
 
@@ -138,6 +138,7 @@ class Orders:
 
     def page(
         self,
+        request: Request,
         response: Response,
         status: Annotated[list[OrderView] | None, Query(description="may be repeated")] = None,
         customer_id: CustomerId | None = None,
@@ -145,6 +146,7 @@ class Orders:
         limit: Limit = 50,
     ) -> OrderPage:
         """Orders, the latest accepted first."""
+        refuse_other_query(request, "customer_id", "cursor", "limit", repeatable="status")
         equal = {"environment": self.starter.environment, "tenant": self.starter.tenant}
         if customer_id is not None:
             equal["customer_id"] = customer_id
@@ -152,7 +154,7 @@ class Orders:
             order=("accepted_at", "order_id"),
             equal=equal,
             one_of={"status": tuple(dict.fromkeys(view.value for view in status or ()))},
-            before=position(cursor),
+            before=position("/v1/orders", cursor),
         )
         rows = self.store.rows(ORDERS, wanted, limit + 1)
         items = [
@@ -211,20 +213,27 @@ class Orders:
 
     def _start(self, request: Request, body: bytes) -> tuple[Order, Started]:
         key, order = request_key(request), parsed(body, Order)
-        trace = request.headers.get("traceparent", "")
-        if self.backlog.is_full() and not self._runs(order.order_id):
-            detail = "nothing was stored; send the same request again later"
-            raise Refusal("backlog", detail, retry_after_s=BACKLOG_AFTER_S)
+        if not self.backlog.enter():
+            if not self._runs(order.order_id):
+                detail = "nothing was stored; send the same request again later"
+                raise Refusal("backlog", detail, retry_after_s=BACKLOG_AFTER_S)
+            self.backlog.enter(is_forced=True)
+        started = None
         try:
-            started = self.starter.start(
-                self.definition, order, request_key=key, traceparent=trace if TRACEPARENT.fullmatch(trace) else None
-            )
-        except (CodecError, DataRefused) as error:
-            raise Refusal("invalid", "the database cannot hold this order; nothing was stored") from error
+            started = self._started(request, order, key)
+        finally:
+            self.backlog.settle(is_new=started is not None and not started.is_replayed)
         if not started.is_replayed:
-            self.backlog.add()
             self.publish(first_hints(self.definition, started.saga_id))
         return order, started
+
+    def _started(self, request: Request, order: Order, key: str) -> Started:
+        trace = request.headers.get("traceparent", "")
+        traceparent = trace if TRACEPARENT.fullmatch(trace) else None
+        try:
+            return self.starter.start(self.definition, order, request_key=key, traceparent=traceparent)
+        except (CodecError, DataRefused) as error:
+            raise Refusal("invalid", "the database cannot hold this order; nothing was stored") from error
 
     async def _waited(
         self, request: Request, order_id: str, saga_id: str, headers: dict[str, str], *, is_moving: bool = True
@@ -233,7 +242,9 @@ class Orders:
         wait_s = wanted_wait_s(request.headers.getlist("prefer"), self.follower.bounds.wait_s)
         if wait_s is None:
             return False
-        is_at_rest = await self.follower.at_rest(order_id, saga_id, wait_s) if wait_s and is_moving else False
+        is_at_rest: bool | None = False
+        if wait_s and is_moving:
+            is_at_rest = await while_there(request, self.follower.at_rest(order_id, saga_id, wait_s))
         if is_at_rest is not None:
             headers["Preference-Applied"] = f"wait={wait_s}"
         return bool(is_at_rest)

@@ -1,7 +1,7 @@
 """Where a page of a list begins: an opaque cursor out of the header `Link`, and back.
 
-A page goes by (accepted_at, id), so what arrives meanwhile moves nothing and each thing is listed once. A cursor that no page
-handed out is refused.
+A page goes by (accepted_at, id), so what arrives meanwhile moves nothing and each thing is listed once. A cursor that is not
+written as a page of the same list writes it is refused; nothing in it is secret, and it holds with other filters too.
 """
 
 import re
@@ -16,31 +16,36 @@ from fastapi import Query
 from saga.surfaces.problems import FieldError, Refusal, broken
 
 PAGE_MAX = 200
+ID = re.compile(r"[!-~]{1,64}")
 Cursor = Annotated[str | None, Query(max_length=300, description="from `Link`; opaque")]
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 
 
 def next_link(path: str, asked: Mapping[str, object], accepted_at: datetime, last_id: str) -> str:
     """The header `Link` of a page that ends with this row; what was `asked` goes along."""
-    text = f"{accepted_at.astimezone(UTC).isoformat()} {last_id}"
     query = {name: value for name, value in asked.items() if value}
-    query["cursor"] = urlsafe_b64encode(text.encode()).decode()
+    query["cursor"] = _cursor(path, accepted_at, last_id)
     return f'<{path}?{urlencode(query, doseq=True)}>; rel="next"'
 
 
-def position(cursor: str | None) -> tuple[datetime, str] | None:
-    """The row behind which a page begins; None for the first page."""
+def position(path: str, cursor: str | None) -> tuple[datetime, str] | None:
+    """The row behind which a page of this list begins; None for the first page."""
     if cursor is None:
         return None
     try:
-        at, _, last_id = urlsafe_b64decode(cursor.encode()).decode("ascii").partition(" ")
+        of, at, last_id = urlsafe_b64decode(cursor.encode()).decode("ascii").split(" ")
         accepted_at = datetime.fromisoformat(at)
-    except ValueError:
+        is_own = of == path and ID.fullmatch(last_id) and _cursor(path, accepted_at, last_id) == cursor
+    except (ValueError, OverflowError):
         raise _foreign_cursor() from None
-    if accepted_at.tzinfo is not UTC or not re.fullmatch(r"[!-~]{1,64}", last_id):
+    if not is_own:
         raise _foreign_cursor()
     return accepted_at, last_id
 
 
 def _foreign_cursor() -> Refusal:
     return Refusal("invalid", broken(1), [FieldError(field="query.cursor", rule="one from the header Link")])
+
+
+def _cursor(path: str, accepted_at: datetime, last_id: str) -> str:
+    return urlsafe_b64encode(f"{path} {accepted_at.astimezone(UTC).isoformat()} {last_id}".encode()).decode()

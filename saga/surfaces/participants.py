@@ -8,8 +8,9 @@ must reach it last), is ended by its own id, and ends by itself when this proces
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 from saga.bundled import place_of
@@ -24,9 +25,29 @@ def services_command(*words: str) -> list[str]:
     return [sys.executable, "-P", services_program.__file__, str(place_of("services")), *words]
 
 
+Ended = Callable[[], int | None]
+"""How the process of the services ended, as `subprocess` has it; None while it runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The process of the services, and where they answer."""
+
+    urls: dict[str, str]
+    """Name to address."""
+    ended: Ended
+
+
 @contextmanager
 def running_services(names: Sequence[str], folder: Path, log: Path | None = None) -> Iterator[dict[str, str]]:
     """Name to address while the block runs. What they have to say goes to the file `log`, else to this process's stderr."""
+    with watched_services(names, folder, log) as services:
+        yield services.urls
+
+
+@contextmanager
+def watched_services(names: Sequence[str], folder: Path, log: Path | None = None) -> Iterator[Services]:
+    """The same for whoever asks now and then whether they still run; nobody is told by itself, and nothing starts them again."""
     folder.mkdir(parents=True, exist_ok=True)
     with log.open("ab") if log is not None else nullcontext() as errors:
         process = subprocess.Popen(
@@ -38,7 +59,7 @@ def running_services(names: Sequence[str], folder: Path, log: Path | None = None
         )
     try:
         urls = _addresses(process)
-        yield {name: url for name, url in urls.items() if name in names}
+        yield Services({name: url for name, url in urls.items() if name in names}, process.poll)
     finally:
         process.terminate()
         try:

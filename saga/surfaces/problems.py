@@ -2,7 +2,8 @@
 
 Rules of this file
 ------------------
-- Every answer from 400 up (except the list of checks of `/readyz`) is `application/problem+json`. `type` is
+- Every answer from 400 up is `application/problem+json`, except the list of checks of `/readyz`, and what is no HTTP: that the
+  server refuses before anything here sees it. `type` is
   `urn:ordersaga:problem:<code>`; a code in `CODES` keeps its meaning and its status for good.
 - `errors` names each field and the rule that it breaks. The value is never repeated: it may be personal data. The name
   of a field may come from outside as well (an unknown one), so it is cut and its unprintable characters are replaced.
@@ -28,6 +29,7 @@ from saga.errors import (
     KeyReused,
     SagaNotFound,
     StoreUnavailable,
+    UsageError,
 )
 from saga.fulfilment.models import in_words
 from saga.log import logger
@@ -53,6 +55,7 @@ CODES: dict[str, tuple[int, str]] = {
     "too_many_returns": (409, "The order has had as many returns as an order may have"),
     "rolled_back": (409, "The order is rolled back: nothing of it can come back"),
     "changed": (412, "The order is no longer as the caller has seen it"),
+    "too_slow": (408, "The body did not come in time"),
     "too_large": (413, "The body is too large"),
     "not_offered_type": (415, "The body is of a type that is not accepted"),
     "invalid": (422, "The request breaks a rule"),
@@ -155,6 +158,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(IllegalTransition, _unreadable)
     app.add_exception_handler(DefinitionError, _definition_missing)
     app.add_exception_handler(ConcurrencyError, _contended)
+    app.add_exception_handler(UsageError, _unusable)
     app.add_exception_handler(Exception, _internal)
 
 
@@ -185,7 +189,7 @@ def _problem(
         links=dict(links or {}) or None,
     )
     # A refused body may still be on its way: this connection is not used again.
-    closing = {"Connection": "close"} if status == 413 else {}
+    closing = {"Connection": "close"} if status in (408, 413) else {}
     return JSONResponse(
         problem.model_dump(exclude_none=True), status, {**(headers or {}), **closing}, media_type=MEDIA_TYPE
     )
@@ -217,14 +221,16 @@ def _by_framework(request: Request, error: Exception) -> JSONResponse:
     code = BY_STATUS.get(error.status_code, "bad_request" if error.status_code < 500 else "internal")
     offered = _offered(request) if error.status_code == 405 else []
     allow = {"Allow": ", ".join(offered)} if offered else {}
-    return _problem(code, str(error.detail), headers={**(error.headers or {}), **allow})
+    detail = f"offered are {allow['Allow']}" if allow else str(error.detail)
+    return _problem(code, detail, headers={**(error.headers or {}), **allow})
 
 
 def _offered(request: Request) -> list[str]:
     """Every method that the document has for the path; the framework names those of the first route that matches."""
     paths = request.app.openapi()["paths"]
     fitting = (methods for path, methods in paths.items() if compile_path(path)[0].fullmatch(request.url.path))
-    return sorted({method.upper() for methods in fitting for method in methods})
+    methods = {method.upper() for methods in fitting for method in methods}
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
 def _not_found(_: Request, error: Exception) -> JSONResponse:
@@ -245,6 +251,13 @@ def _key_reused(_: Request, error: Exception) -> JSONResponse:
 def _unavailable(_: Request, error: Exception) -> JSONResponse:
     logger.warning("store_unavailable", error=error)
     detail = "nothing is known to be stored; send the same request with the same Idempotency-Key again"
+    return _problem("store_unavailable", detail, headers={"Retry-After": str(STORE_RETRY_AFTER_S)})
+
+
+def _unusable(_: Request, error: Exception) -> JSONResponse:
+    """The database was found without its tables or without a right: an operator mends it, and the log tells him what."""
+    logger.error("store_unusable", error=error)
+    detail = "nothing was stored; send the same request with the same Idempotency-Key again"
     return _problem("store_unavailable", detail, headers={"Retry-After": str(STORE_RETRY_AFTER_S)})
 
 

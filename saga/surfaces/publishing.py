@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from saga.core.definition import Saga
@@ -20,12 +21,24 @@ def refuse_bad_broker(settings: Settings) -> None:
         greeted_broker(settings.broker_url, SETTING)
 
 
+@dataclass(frozen=True, slots=True)
+class Hinting:
+    """Sends hints when it is called, and says whether the broker could not be reached when it was last tried; without a broker
+    that others can hear there is nothing to say."""
+
+    send: Callable[[Sequence[Hint]], None]
+    is_away: Callable[[], bool] | None = None
+
+    def __call__(self, hints: Sequence[Hint]) -> None:
+        self.send(hints)
+
+
 @contextmanager
-def publisher(settings: Settings, sagas: Iterable[Saga[Any]]) -> Iterator[Callable[[Sequence[Hint]], None]]:
+def publisher(settings: Settings, sagas: Iterable[Saga[Any]]) -> Iterator[Hinting]:
     """Best effort and never in the way: what is not heard is found by the due index within two seconds. Raises `UsageError`
     for a URL that means nothing, before anything is stored."""
     if settings.broker_url.startswith("memory:"):
-        yield lambda _hints: None
+        yield Hinting(lambda _hints: None)
         return
     from saga.runtime.celery.apps import make_app
     from saga.runtime.celery.greeting import checked_broker
@@ -35,6 +48,6 @@ def publisher(settings: Settings, sagas: Iterable[Saga[Any]]) -> Iterator[Callab
     broker = f"{SETTING} {masked(settings.broker_url)}"  # the log names what to mend
     sending = Publisher(make_app(settings.broker_url, sagas), broker=broker)
     try:
-        yield sending.publish
+        yield Hinting(sending.publish, lambda: sending.is_away)
     finally:
         sending.close()

@@ -1,22 +1,28 @@
 """What comes with a request of the order API: body and Idempotency-Key, refused at the door with field and rule.
 
 A body is judged by content type (415) and size (413) before it is parsed, and counted while it is read when it does not say
-its length. Text that is no JSON is 400; JSON that breaks a rule of its model is 422, and `errors` names each field and rule.
+its length; one that is not whole after `Bounds.body_s` seconds is 408. Text that is no JSON is 400; JSON that breaks a rule of its
+model is 422, and `errors` names each field and rule. So is a parameter that a list does not know: a filter that is misspelt
+would show everything.
 """
 
+import asyncio
 import re
-from typing import TypeVar
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
 
 from saga.fulfilment.json_text import DOUBLED, doubled_names
 from saga.surfaces.contract import BODY_MAX
 from saga.surfaces.describing import KEY_HEADER
-from saga.surfaces.problems import FieldError, Refusal, broken, field_errors, shown_name
+from saga.surfaces.problems import ERRORS_SHOWN, FieldError, Refusal, broken, field_errors, shown_name
 
 KEY = re.compile(r"[!-~]{1,255}")
 Wanted = TypeVar("Wanted", bound=BaseModel)
+T = TypeVar("T")
 
 
 async def read_body(request: Request) -> bytes:
@@ -28,6 +34,17 @@ async def read_body(request: Request) -> bytes:
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and int(length[:20]) > BODY_MAX:
         raise _too_large()
+    bound_s: float = request.app.state.follower.bounds.body_s
+    try:
+        async with asyncio.timeout(bound_s):
+            return await _whole(request)
+    except TimeoutError:
+        raise Refusal("too_slow", f"the body was not whole after {bound_s:.0f} s; nothing was stored") from None
+    except ClientDisconnect:  # nobody reads the answer
+        raise Refusal("bad_request", "the connection ended before the body did; nothing was stored") from None
+
+
+async def _whole(request: Request) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -74,3 +91,34 @@ def parsed(body: bytes, model: type[Wanted]) -> Wanted:
     if found[0]["type"] == "json_invalid":
         raise Refusal("not_json", "the body cannot be read; nothing was stored", shown)
     raise Refusal("invalid", broken(len(found)), shown)
+
+
+def refuse_other_query(request: Request, *known: str, repeatable: str) -> None:
+    """Refuses a parameter that is none of these, and one but `repeatable` that is given twice."""
+    names = [name for name, _ in request.query_params.multi_items()]
+    errors = [
+        FieldError(
+            field=shown_name(f"query.{name}"), rule=f"no parameter here; there are {', '.join((*known, repeatable))}"
+        )
+        for name in dict.fromkeys(names)
+        if name not in (*known, repeatable)
+    ]
+    errors += [FieldError(field=f"query.{name}", rule="may be given once") for name in known if names.count(name) > 1]
+    if errors:
+        raise Refusal("invalid", broken(len(errors)), errors[:ERRORS_SHOWN])
+
+
+async def while_there(request: Request, waiting: Coroutine[Any, Any, T]) -> T | None:
+    """What `waiting` gives, once the body was read; None when the caller has gone before, and then it is cancelled."""
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    tasks = asyncio.create_task(waiting), asyncio.create_task(gone())
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+    return tasks[0].result() if tasks[0].done() and not tasks[0].cancelled() else None

@@ -17,6 +17,7 @@ from saga.surfaces import reading
 from saga.surfaces.conditions import entity_tag, names_tag
 from saga.surfaces.orders_api import journal_of
 from saga.surfaces.paging import Cursor, Limit, next_link, position
+from saga.surfaces.receiving import refuse_other_query
 
 SagaId = Annotated[str, Path(pattern=r"^[A-Za-z0-9-]{1,64}$")]
 Text = Annotated[str, Query(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -39,6 +40,7 @@ class Sagas:
 
     def page(
         self,
+        request: Request,
         response: Response,
         status: Annotated[list[SagaStatus] | None, Query(description="may be repeated")] = None,
         definition: Text | None = None,
@@ -47,13 +49,14 @@ class Sagas:
         limit: Limit = 50,
     ) -> SagaPage:
         """Sagas of any definition, the latest accepted first."""
+        refuse_other_query(request, "definition", "entity", "cursor", "limit", repeatable="status")
         wanted = SagaFilter(
             definition,
             tuple(status or ()),
             entity=entity,
             environment=self.environment,
             tenant=self.tenant,
-            before=position(cursor),
+            before=position("/v1/sagas", cursor),
         )
         rows = self.store.find(wanted, limit + 1)
         if len(rows) > limit:

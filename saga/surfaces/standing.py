@@ -33,6 +33,8 @@ FOLDED = 300
 HALTED_READ = 500
 NAMED = 5
 USUAL_DAYS = 7
+UNTAKEN_S = 10.0
+"""A worker looks for what is due every two seconds."""
 MOVING = (NodePhase.OPEN, NodePhase.BACKOFF, NodePhase.PENDING)
 RESTING = (NodePhase.BACKOFF, NodePhase.PENDING)
 
@@ -98,6 +100,11 @@ class Standing(BaseModel):
     counts: dict[SagaStatus, int] = Field(description="those that ended: of the sagas that were looked at")
     due_count: int
     oldest_due_s: float
+    untaken: list[str] = Field(
+        default=[],
+        description="name and version of each definition of which a saga has been due for more than ten seconds while none is "
+        "under way, of those that were accepted first",
+    )
     oldest: Oldest | None
     today: Day
     waiting: list[WaitingGroup]
@@ -133,6 +140,7 @@ def standing(
         counts=counts,
         due_count=due_count,
         oldest_due_s=round(oldest_due_s, 3),
+        untaken=_untaken(first, now),
         oldest=_oldest(store, [*first[:1], *(rows[0] for _, rows in halted if rows)], states, now),
         today=_today(store, now, since),
         waiting=_waiting(states.values(), definitions, now),
@@ -155,6 +163,20 @@ def _folded(store: Store, rows: Sequence[SagaRow]) -> dict[str, SagaState]:
         except (CodecError, IllegalTransition, KeyError, ValueError):  # what the audit tells in full
             continue
     return states
+
+
+def _untaken(rows: Sequence[SagaRow], now: datetime) -> list[str]:
+    """Definitions of which something is due for long and nothing is under way. Of a backlog some sagas are held by a worker,
+    and those are not due."""
+    late = now - timedelta(seconds=UNTAKEN_S)
+    of: dict[str, list[datetime | None]] = {}
+    for row in rows:
+        of.setdefault(f"{row.definition} v{row.version}", []).append(row.due_at)
+    return sorted(
+        name
+        for name, dues in of.items()
+        if all(at and at <= now for at in dues) and any(at and at < late for at in dues)
+    )
 
 
 def _today(store: Store, now: datetime, horizon: datetime | None) -> Day:

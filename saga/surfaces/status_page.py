@@ -27,6 +27,7 @@ def status_page(now: Standing) -> str:
         lines.append(f"  (of today: those accepted since {now.today.since:%H:%M:%S}; all of it: saga status --all)")
     lines.append(f"due now {now.due_count:,}{since}")
     lines += _workers(now)
+    lines += _untaken(now)
     for group in now.waiting[:GROUPS_SHOWN]:
         lines += _waiting(group)
     if now.folded_count >= FOLDED:
@@ -69,6 +70,15 @@ def _workers(now: Standing) -> list[str]:
         is_wanted = now.live_count > sum(group.count for group in now.halted_groups if not group.heals_itself)
         lines.append("✗ no worker: type  saga worker  or  saga drain" if is_wanted else "no worker")
     return lines
+
+
+def _untaken(now: Standing) -> list[str]:
+    """Workers are there, and something is due that none of them takes."""
+    if not now.untaken or not any(worker.is_alive for worker in now.workers):
+        return []
+    which = ", ".join(map(one_line, now.untaken[:GROUPS_SHOWN]))
+    due = f"✗ due for {duration(now.oldest_due_s)} and taken by nobody ({which})"
+    return [f"{due} → start a worker with its definition: saga worker MODULE:SAGA"]
 
 
 def _worker(worker: WorkerReading) -> str:

@@ -38,8 +38,8 @@ class EventId(NamedTuple):
 
 def last_event_id(request: Request) -> EventId | None:
     """The event behind which a stream begins; None without the header."""
-    text = request.headers.get("last-event-id", "").strip()
-    if not text:
+    text = request.headers.get("last-event-id")
+    if text is None:
         return None
     if not EVENT_ID.fullmatch(text):
         rule = "the id of an event of this stream: RUN-NUMBER"

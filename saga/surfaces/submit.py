@@ -10,13 +10,13 @@ Rules of this file
 - What is no order is counted with its reason and hinders nobody. A database or API that is away ends the run with
   `StoreUnavailable`; the same command goes on where it stopped. An address where something else than the order API
   answers ends it with `UsageError`: no order is to blame for that.
-- What was submitted, was already there, was refused or skipped adds up to what the file holds. An order that it repeats is
-  handed over once; its repeats share what became of it, so one of an order that is taken is already there.
+- What was submitted, was already there, was refused, skipped or not handed over adds up to what the file holds. An order that it
+  repeats is handed over once; its repeats share what became of it, so one of an order that is taken is already there.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -25,7 +25,7 @@ import requests
 from saga.clock import monotonic
 from saga.core.definition import Saga
 from saga.core.states import ENDED, SagaStatus
-from saga.errors import CodecError, DataRefused, DuplicateOrder, KeyReused, StoreUnavailable, UsageError
+from saga.errors import CodecError, DataRefused, DuplicateOrder, KeyReused, SagaError, StoreUnavailable, UsageError
 from saga.fulfilment.intake import Cancelled, Found, Refused, Repeated, Rounded, Skipped
 from saga.fulfilment.models import Order
 from saga.runtime.engine import fold
@@ -192,6 +192,8 @@ class Tally:
     """Different ones that were handed over."""
     submitted: int = 0
     already: int = 0
+    not_handed_over: int = 0
+    """Those that nobody took, because database or API went away."""
     rounded: int = 0
     refused: list[Refused] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
@@ -227,6 +229,7 @@ class Tally:
             "rounded": self.rounded,
             **({"returns": self.returns.as_json()} if self.returns is not None else {}),
             **ends,
+            **({"not_handed_over": self.not_handed_over} if self.not_handed_over else {}),
             **({"unreadable": self.unreadable} if self.unreadable else {}),
             **({"reasons": reasons} if with_ends else {}),
             "seconds": round(self.seconds, 3),
@@ -244,8 +247,9 @@ def hand_over(
     progress: Callable[[Tally], None] = lambda _tally: None,
     tally: Tally | None = None,
 ) -> Tally:
-    """Submit up to `limit` orders of `found`. Raises `StoreUnavailable` when nobody takes them any more, and what `found`
-    raises when it cannot be read to its end; orders that are on their way then are waited for, and stand in `tally`.
+    """Submit up to `limit` orders of `found`. Raises `StoreUnavailable` when nobody takes them any more: what has not begun then
+    is not handed over. Raises what `found` raises when it cannot be read to its end: what was read before is handed over. Either way
+    what has begun is waited for, and each order stands in `tally` once.
 
     Cancellations go to `returning`; without it they are skipped and counted.
     """
@@ -269,13 +273,9 @@ def hand_over(
                     while len(flying) >= AHEAD:
                         _land(flying, tally)
                     progress(tally)
-            finally:  # what was read is handed over, also when the file cannot be read to its end
-                while flying:
-                    _land(flying, tally)
-                    progress(tally)
+            finally:
+                _land_all(flying, tally, progress)
         finally:
-            for future in flying:
-                future.cancel()
             _count_repeats(tally)
             tally.seconds = monotonic() - began
     return tally
@@ -316,8 +316,23 @@ def _one(order: Order, intake: Intake, provisioner: Shelf | None) -> Receipt:
     return intake.submit(order)
 
 
+def _land_all(flying: dict[Future[Receipt], Order], tally: Tally, progress: Callable[[Tally], None]) -> None:
+    """Wait for all, and raise the first failure once none is on its way."""
+    failure: SagaError | None = None
+    while flying:
+        try:
+            _land(flying, tally)
+        except SagaError as error:
+            failure = failure or error
+        progress(tally)
+    if failure is not None:
+        raise failure
+
+
 def _land(flying: dict[Future[Receipt], Order], tally: Tally) -> None:
+    """Count those that are there. One that nobody takes is a failure: what has not begun is called off, and it is raised."""
     done, _ = wait(flying, return_when=FIRST_COMPLETED)
+    failure: SagaError | None = None
     for future in done:
         order = flying.pop(future)
         try:
@@ -328,12 +343,23 @@ def _land(flying: dict[Future[Receipt], Order], tally: Tally) -> None:
         except DataRefused as error:
             tally.refused.append(Refused(order.order_id, error.reason))
             continue
+        except CancelledError:
+            tally.not_handed_over += 1
+            continue
+        except SagaError as error:
+            tally.not_handed_over += 1
+            failure = failure or error
+            continue
         tally.saga_ids.append(receipt.saga_id)
         tally.saga_of[order.order_id] = receipt.saga_id
         if receipt.is_known:
             tally.already += 1
         else:
             tally.submitted += 1
+    if failure is not None:
+        for future in flying:
+            future.cancel()
+        raise failure
 
 
 def _count_repeats(tally: Tally) -> None:
@@ -342,5 +368,7 @@ def _count_repeats(tally: Tally) -> None:
     for repeat in tally.repeats:
         if repeat.order_id in refusals:
             tally.refused.append(Refused(repeat.reference, refusals[repeat.order_id]))
-        else:
+        elif repeat.order_id in tally.saga_of:
             tally.already += 1
+        else:
+            tally.not_handed_over += 1

@@ -1,5 +1,6 @@
 """The deployment of `compose.yaml` keeps its promises on paper: bounded, watched, without rights, and complete."""
 
+import re
 import subprocess
 import sys
 
@@ -10,8 +11,9 @@ from saga.fulfilment.return_order import return_order
 from saga.runtime.celery.apps import queues_of
 from saga.runtime.celery.attaching import GRACE_S
 from saga.settings import Settings
+from services.__main__ import Environment
 from services.skeleton.server import NAMES
-from tests.deployment.composing import COMPOSE, Service, filled, own, seconds, services
+from tests.deployment.composing import COMPOSE, ROOT, Service, filled, own, seconds, services
 
 SERVICES = services()
 ONE_SHOT = {"migrate"}
@@ -108,8 +110,32 @@ def test_no_secret_is_written_down() -> None:
 @every_own
 def test_what_is_set_is_a_setting(name: str, service: Service) -> None:
     """A misspelt variable would not be read."""
-    known = {f"SAGA_{field.upper()}" for field in Settings.model_fields}
+    known = {f"SAGA_{field.upper()}" for field in (*Settings.model_fields, *Environment.model_fields)}
     assert set(service["environment"]) <= known
+
+
+def test_what_the_page_names_reaches_a_container() -> None:
+    """Every variable of the table in docs/deployment.md, set to something else, changes the file that Compose reads."""
+    page = (ROOT / "docs/deployment.md").read_text(encoding="utf-8")
+    table = page.partition("## What is set in `.env`")[2].partition("\n## ")[0]
+    named = {
+        name
+        for row in table.splitlines()
+        if row.startswith("|")
+        for name in re.findall(r"`(SAGA_\w+)`", row.split("|")[1])
+    }
+    named |= {f"SAGA_{name}_DATABASE_URL" for name in re.findall(r"`([A-Z]+)`", table)}
+    assert len(named) > 12
+    plain = services()
+    assert [name for name in sorted(named) if services({name: "x-y-z"}) == plain] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_service_can_have_a_database_server(name: str) -> None:
+    """The address that `.env` names is the one that the service of the image reads; what is empty is not set."""
+    variable, url = f"SAGA_{name.upper()}_DATABASE_URL", f"postgresql://{name}@postgres/{name}"
+    found = services({variable: url})[name]["environment"]
+    assert {one: value for one, value in found.items() if one.endswith("_DATABASE_URL") and value} == {variable: url}
 
 
 def test_every_queue_has_a_worker() -> None:

@@ -147,6 +147,12 @@ def test_every_part_as_a_process_of_its_own(place: Place, peers: dict[str, str])
         told = Place(parts.directory, parts.home, {**parts.more, **urls})
         api = running.enter_context(told.running(["api", "--port", "0"], "http://"))
         url = address(told, api, "api")
+        ready = requests.get(f"{url}/readyz", timeout=10)
+        others = {"broker"} if "SAGA_BROKER_URL" in peers else set()
+        assert (ready.status_code, {it["name"] for it in ready.json()["checks"]}) == (
+            200,
+            {"database", "migrations"} | others,
+        )
         workers = [running.enter_context(told.running(["worker"], "")) for _ in range(2)]
         command = ("orders", "submit", "-", "--provision", "--api", url, "--wait", "--timeout", "60", "-o", "json")
         given = json_lines([order(f"SO-{n}") for n in range(5)])

@@ -12,6 +12,8 @@ MAILS, DISKS = "tests/unit/fulfilment/test_mailbox.py::", "tests/unit/fulfilment
 UNREADABLE = "tests/integration/returns/test_unreadable_orders.py::"
 ENDS = "tests/integration/returns/test_unreadable_ends.py::"
 OWN = "tests/unit/surfaces/test_looking_up_own.py::"
+DESK = "tests/integration/api/test_returning.py::"
+MODELS = "tests/unit/fulfilment/test_models.py::"
 
 CUSTOMERS = [
     Mutant(
@@ -84,20 +86,18 @@ CUSTOMERS = [
     Mutant(
         "unreadable-return-hinders-no-other",
         RETURNING,
-        "            except SagaError as error:\n                self._refuse(wanted, error)\n        self._pool",
-        "            except KeyReused as error:\n                self._refuse(wanted, error)\n        self._pool",
+        "            except SagaError as error:\n                self._refuse(wanted, error)\n            self._wanted",
+        "            except KeyReused as error:\n                self._refuse(wanted, error)\n            self._wanted",
         "one damaged journal ends the returns of all other customers, at each repeat",
         (f"{UNREADABLE}test_an_order_that_cannot_be_read_hinders_no_other",),
     ),
     Mutant(
         "lost-race-is-no-refusal",
         RETURNING,
-        "            except (StoreUnavailable, ConcurrencyError):\n                raise\n            except SagaError as error:\n"
-        "                self._refuse(wanted, error)\n        self._pool",
-        "            except StoreUnavailable:\n                raise\n            except SagaError as error:\n"
-        "                self._refuse(wanted, error)\n        self._pool",
+        "            except (StoreUnavailable, ConcurrencyError):\n                raise\n            except SagaError",
+        "            except StoreUnavailable:\n                raise\n            except SagaError",
         "a return that met a crowd is counted as refused, and a customer waits for his money",
-        (f"{ENDS}test_a_lost_race_is_no_refusal",),
+        (f"{ENDS}test_what_failed_for_now_is_no_refusal_and_goes_on[0-lost-race-database]",),
     ),
     Mutant(
         "unreadable-order-ends-no-wait",
@@ -122,5 +122,53 @@ CUSTOMERS = [
         "owned = SagaFilter()",
         "saga cancel of an order id that two tenants have rolls back the other one's",
         (f"{OWN}test_of_several_places_the_own_one_is_meant",),
+    ),
+    Mutant(
+        "what-was-settled-is-not-settled-again",
+        RETURNING,
+        "            self._wanted.popleft()\n        self._pool",
+        "        self._wanted.clear()\n        self._pool",
+        "a database that was away for a moment makes two returns of one in the count, and for ever three of the first",
+        (f"{ENDS}test_what_failed_for_now_is_no_refusal_and_goes_on[3-away-database]",),
+    ),
+    Mutant(
+        "a-cancel-that-failed-is-asked-again",
+        RETURNING,
+        "            self._ask(wanted)\n            raise",
+        "            raise",
+        "a cancel that met a database that was away fails at every further try",
+        (f"{ENDS}test_what_failed_for_now_is_no_refusal_and_goes_on[0-away-database]",),
+    ),
+    Mutant(
+        "a-sleeper-gets-no-number-that-was-rolled-back",
+        "saga/surfaces/taking_back.py",
+        "asked=asked, is_once=True)",
+        "asked=asked)",
+        "who decided before another return took pieces starts a rolled-back number again and refunds them twice",
+        (f"{DESK}test_a_number_that_was_rolled_back_is_not_taken_by_a_sleeper[sqlite]",),
+    ),
+    Mutant(
+        "an-encoded-word-is-no-address",
+        "saga/fulfilment/texts.py",
+        'if "=?" in address:',
+        'if "=?=?" in address:',
+        "a customer's address holds a line break for a mail program, and his order halts after it was paid",
+        (f"{MODELS}test_each_broken_bound_is_named",),
+    ),
+    Mutant(
+        "a-mail-names-one-address",
+        MAILBOX,
+        "    if not is_one:\n",
+        "    if False:\n",
+        "a mail of an order that was accepted by an earlier release names a stranger too",
+        (f"{MAILS}test_an_address_that_would_be_read_as_another_gets_no_mail",),
+    ),
+    Mutant(
+        "addresses-share-the-time",
+        SMTP,
+        "left_s = min(CONNECT_S, ends_at - monotonic())",
+        "left_s = CONNECT_S",
+        "a mail server with many addresses that do not answer holds a step beyond its deadline",
+        (f"{SAID}test_addresses_that_do_not_answer_share_the_time",),
     ),
 ]

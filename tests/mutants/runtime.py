@@ -20,6 +20,7 @@ GIVING_UP = (
     "tests/integration/celery/test_giving_up.py::test_a_worker_of_hung_threads_ends_with_a_code_that_says_failure"
 )
 SPLIT = "tests/integration/runtime/test_split_queues.py::"
+CLIENTS = "tests/integration/runtime/test_clients.py::"
 SENDING = "tests/integration/runtime/test_http.py::"
 ANSWERS = "tests/unit/runtime/test_classify.py::"
 
@@ -716,5 +717,29 @@ RUNTIME = [
         "due",
         "a look in vain moves the row past what its holder believes, and a hung step is found a minute late",
         ("tests/unit/runtime/test_foreign_rests.py::test_a_saga_that_somebody_has_open_is_looked_at_again_soon",),
+    ),
+    Mutant(
+        "a-head-ends-with-its-blank-line",
+        HTTP,
+        "        if lines.is_at_end:\n",
+        "        if False:\n",
+        "a 402 that was cut behind its status rolls an order back, and a cut 200 halts it",
+        (f"{CLIENTS}test_a_line_that_breaks_after_the_request_is_unknown",),
+    ),
+    Mutant(
+        "a-body-without-a-length-is-whole-json",
+        HTTP,
+        'return None if is_whole else "a body without',
+        'return None and "a body without',
+        "half of a no without a length is a no",
+        (f"{CLIENTS}test_a_line_that_breaks_after_the_request_is_unknown[body of a no without a length]",),
+    ),
+    Mutant(
+        "the-wall-holds-the-socket",
+        HTTP,
+        "self.wall.watch(self.deadline, connection.sock)",
+        "self.wall.watch(self.deadline, socket.socket())",
+        "a participant that drips holds a thread for as long as it likes",
+        (f"{SENDING}test_a_dripping_peer_meets_the_wall_deadline[head]",),
     ),
 ]

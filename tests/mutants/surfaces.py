@@ -17,6 +17,9 @@ ACCEPTING = "tests/integration/api/test_accepting.py::"
 WAITING = "tests/integration/api/test_waiting.py::"
 BACKLOG = "tests/integration/api/test_backlog.py::"
 EVENTS = "tests/integration/api/test_events.py::"
+LISTING = "tests/integration/api/test_listing.py::"
+BAD_ROW = "tests/integration/api/test_one_bad_row.py::"
+FOLLOWING = "saga/surfaces/following.py"
 OWN_CORES = "tests/integration/runtime/test_own_cores.py::"
 
 SURFACES = [
@@ -416,5 +419,96 @@ SURFACES = [
         "cores_of(settings)",
         "a step of a user's that computes on all cores gets one of them",
         (f"{OWN_CORES}test_a_definition_of_somebody_else_keeps_all_cores",),
+    ),
+    Mutant(
+        "one-bad-row-ends-no-look",
+        FOLLOWING,
+        "return halt_reason not in SELF_HEALING",
+        "return HaltReason(str(halt_reason)) not in SELF_HEALING",
+        "a reason that a later release wrote keeps its waiter, and all of his chunk, until their time is over",
+        (f"{BAD_ROW}test_a_row_of_a_later_release_silences_nobody",),
+    ),
+    Mutant(
+        "the-thread-that-looks-lives-on",
+        FOLLOWING,
+        "except Exception as error:  # the guard",
+        "except StoreUnavailable as error:  # the guard",
+        "one error that nobody expects ends all event streams and waits of the process",
+        (f"{BAD_ROW}test_a_failure_of_one_stream_costs_no_other_its_look",),
+    ),
+    Mutant(
+        "streams-that-wait-are-hungry",
+        FOLLOWING,
+        "streams = [stream for stream in self._streams if stream.is_hungry]",
+        "streams = list(self._streams)",
+        "a slow reader costs a read of his journal ten times a second",
+        (f"{BAD_ROW}test_a_stream_that_has_not_sent_what_it_got_is_not_looked_for",),
+    ),
+    Mutant(
+        "waits-end-with-their-callers",
+        "saga/surfaces/receiving.py",
+        "tasks = asyncio.create_task(waiting), asyncio.create_task(gone())",
+        "tasks = asyncio.create_task(waiting), asyncio.create_task(asyncio.sleep(60))",
+        "a thousand requests that hang up switch waiting off for everybody",
+        (f"{BAD_ROW}test_a_caller_who_leaves_gives_his_place_back",),
+    ),
+    Mutant(
+        "a-body-has-its-time",
+        "saga/surfaces/receiving.py",
+        "async with asyncio.timeout(bound_s):",
+        "async with asyncio.timeout(None):",
+        "a client that sends half a body keeps his connection for ever",
+        (f"{BAD_ROW}test_a_body_that_does_not_come_is_given_up",),
+    ),
+    Mutant(
+        "the-api-stops-within-its-bound",
+        "saga/surfaces/serving.py",
+        "timeout_graceful_shutdown=grace_s",
+        "timeout_graceful_shutdown=None",
+        "half a body holds up a deploy until it is killed",
+        (f"{BAD_ROW}test_a_client_that_says_no_more_does_not_hold_up_the_stop",),
+    ),
+    Mutant(
+        "backlog-counts-who-is-entering",
+        "saga/surfaces/backlog.py",
+        "(self._counted or 0) + self._since + self._entering >= self._bound",
+        "(self._counted or 0) + self._since >= self._bound",
+        "a burst takes as many places as there are threads, whatever the bound",
+        (
+            f"{BACKLOG}test_a_burst_takes_no_more_places_than_there_are",
+            f"{BACKLOG}test_a_burst_of_orders_stays_below_the_bound",
+        ),
+    ),
+    Mutant(
+        "backlog-is-counted-by-one",
+        "saga/surfaces/backlog.py",
+        "not self._counting.acquire(blocking=self._counted is None)",
+        "self._counting.acquire(blocking=False) is None",
+        "every order counts the whole index while one count takes long",
+        (f"{BACKLOG}test_who_comes_during_a_count_goes_by_the_last_one",),
+    ),
+    Mutant(
+        "backlog-count-costs-a-twentieth",
+        "saga/surfaces/backlog.py",
+        "max(FRESH_S, COST_FACTOR * took_s)",
+        "FRESH_S",
+        "a count that takes a second is taken half of the time",
+        (f"{BACKLOG}test_a_slow_count_is_taken_less_often",),
+    ),
+    Mutant(
+        "a-filter-that-is-misspelt-is-refused",
+        "saga/surfaces/receiving.py",
+        "        if name not in (*known, repeatable)\n",
+        "        if name == repeatable * 2\n",
+        "custmer_id= shows the orders of all customers",
+        (f"{LISTING}test_a_bad_query_is_422[sqlite-custmer_id=C7-query.custmer_id]",),
+    ),
+    Mutant(
+        "ready-needs-the-table-of-orders",
+        "saga/surfaces/api.py",
+        '    store.rows(ORDERS, RowFilter(order=("accepted_at", "order_id"), equal={}), 1)\n',
+        "",
+        "a database without the table of orders is ready, and takes none",
+        (f"{ACCEPTING}test_a_database_without_its_tables_is_503",),
     ),
 ]

@@ -5,6 +5,8 @@ The commands are imported inside `main`: that takes half a second, and a ctrl-C 
 
 import sys
 
+from saga.surfaces.cli.streams import OutputLost, prepare_streams
+
 INTERRUPTED = 130
 """What a shell calls a command that ended by ctrl-C: 128 and the number of the signal."""
 
@@ -12,13 +14,18 @@ INTERRUPTED = 130
 def main() -> None:
     """The console script."""
     try:
-        _run()
+        prepare_streams()
+        try:
+            _run()
+        finally:
+            sys.stdout.flush()  # the interpreter would do it, and end with 120 and a traceback
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output has gone (`saga list | head`), which is its right.
-        sys.stderr.close()
-        sys.exit(0)
+    except OutputLost as lost:
+        if lost.exit_code:
+            print(f"saga: {lost}", file=sys.stderr, flush=True)
+        sys.stdout = sys.stderr  # which the interpreter can flush
+        sys.exit(lost.exit_code)
 
 
 def _run() -> None:

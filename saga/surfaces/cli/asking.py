@@ -10,9 +10,11 @@ from saga.settings import Settings
 from saga.surfaces.cli.options import Output, OutputOption, put_many, put_one, settings_and_log
 from saga.surfaces.embedded import addresses
 from saga.surfaces.ledgers import PAYMENT, SERVICES, TAX, Movement, read_movements
+from saga.surfaces.lookup import is_storable
 from saga.surfaces.participating import Rule, faults
 from saga.surfaces.render import DASH, clock_time, columns
 
+REJECT = "reject"
 ServiceArgument = Annotated[str, typer.Argument(metavar="SERVICE", help=", ".join(SERVICES) + ".")]
 
 
@@ -45,9 +47,8 @@ def fault(
       saga fault inventory
       saga fault inventory --clear
     """
+    _refuse_idle(name, code, order or [], times, clear=clear)
     url = _address(settings_and_log(), service)
-    if clear and name is not None:
-        raise UsageError("--clear takes faults away; leave out FAULT, or --clear")
     if clear:
         rules = faults(service, url, "DELETE")
     elif name is None:
@@ -57,6 +58,18 @@ def fault(
         rules = faults(service, url, "PUT", {"rules": [rule]})
     value = {"service": service, "rules": [rule.model_dump(mode="json") for rule in rules]}
     put_one(output, value, "\n".join(f"{service}   {it}" for it in map(_worded, rules)) or f"{service}   no fault")
+
+
+def _refuse_idle(name: str | None, code: str | None, orders: list[str], times: int | None, *, clear: bool) -> None:
+    """Refuse what would be accepted and do nothing."""
+    if clear and name is not None:
+        raise UsageError("--clear takes faults away; leave out FAULT, or --clear")
+    if name is None and (code is not None or orders or times is not None):
+        raise UsageError("--code, --order and --times are of a FAULT; name one")
+    if code is not None and name != REJECT:
+        raise UsageError(f"--code is of {REJECT} alone; leave it out for {name}")
+    if not all(is_storable(one.strip()) for one in orders):
+        raise UsageError("--order: is empty or no text, and no order is called so")
 
 
 def _worded(rule: Rule) -> str:

@@ -21,10 +21,10 @@ from saga.surfaces.cli.options import (
     TimeoutOption,
     definitions_named,
     put_one,
-    say,
     settings_and_log,
 )
 from saga.surfaces.cli.ordering import WaitOption
+from saga.surfaces.cli.reminding import Reminder
 from saga.surfaces.draining import is_over
 from saga.surfaces.lookup import look_up
 from saga.surfaces.publishing import publisher
@@ -75,9 +75,7 @@ def cancel_saga(
         publish(found.hints)
         status = found.state.status
         if wait and found.standing is not CancelStanding.REFUSED:
-            status, is_at_rest = _await_end(store, row.saga_id, timeout_s)
-            if not is_at_rest:
-                say(f"saga: {row.saga_id} is still {status}; is a worker running? saga status")
+            status = _await_end(store, row.saga_id, timeout_s)
     standing = AT_END.get(status, found.standing)
     put_one(output, _value(found, standing, status), f"{row.entity}   {status}   {SAID[standing]}")
     if standing is CancelStanding.REFUSED or (wait and status is not SagaStatus.COMPENSATED):
@@ -91,13 +89,18 @@ def _request(reason: str, actor: str) -> CancelRequest:
         raise UsageError(broken_rules(error, whole="cancel")) from None
 
 
-def _await_end(store: Store, saga_id: str, bound_s: float | None) -> tuple[SagaStatus, bool]:
+def _await_end(store: Store, saga_id: str, bound_s: float | None) -> SagaStatus:
     give_up_at = None if bound_s is None else monotonic() + bound_s
+    remind = Reminder(saga_id)
     while True:
         row = store.row(saga_id)
         assert row is not None, f"{saga_id} was cancelled and is not there"
-        if is_over(row) or (give_up_at is not None and monotonic() >= give_up_at):
-            return row.status, is_over(row)
+        if is_over(row):
+            return row.status
+        remind.look(row.status)
+        if give_up_at is not None and monotonic() >= give_up_at:
+            remind.say(row.status)
+            return row.status
         sleep(POLL_S)
 
 

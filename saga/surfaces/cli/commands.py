@@ -34,7 +34,8 @@ Begin with
   saga show SO-1                             what happened to it
 
 \b
-Exit codes  0 done   1 a saga did not complete, or a violation   2 usage   3 not found   4 unavailable   130 ctrl-C
+Exit codes  0 done   1 a saga did not complete, or a violation   2 usage   3 not found   4 unavailable
+            74 stdout cannot be written   130 ctrl-C
 Settings    SAGA_* in the environment, see docs; SAGA_HOME (.saga) holds the files of embedded mode
 """
 

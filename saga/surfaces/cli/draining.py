@@ -23,7 +23,7 @@ from saga.surfaces.cli.options import (
     say,
     settings_and_log,
 )
-from saga.surfaces.cli.running import GAVE_UP, giving_up, until_stopped
+from saga.surfaces.cli.running import giving_up, until_stopped, why_broken
 from saga.surfaces.draining import Left, left_of, stops_by
 from saga.surfaces.embedded import Stack, embedded
 from saga.surfaces.folders import refuse_unwritable_mailbox
@@ -91,9 +91,10 @@ def drain(
         broken = giving_up(gave_up, stopped)
         with embedded(settings, sagas, port=None, with_broker=False, broken=broken) as stack:
             done = _drained(stack, stopped, timeout_s)
+            why = why_broken(stack, gave_up)
     put_one(output, done.to_json(), done.to_text())
-    if gave_up.is_set():
-        say(GAVE_UP)
+    if why is not None:
+        say(why)
     if done.left.moving_count:
         say(f"saga: {done.left.moving_count} sagas have not ended; run  saga drain  again")
         raise typer.Exit(FAILED)
@@ -109,7 +110,8 @@ def _drained(stack: Stack, stopped: threading.Event, timeout_s: float | None) ->
         left = left_of(stack.store, stack.definitions)
         seen |= left.moving_ids
         writers |= stack.writers()
-        if not left.moving_count or stopped.is_set() or (timeout_s is not None and monotonic() - began > timeout_s):
+        is_time_up = timeout_s is not None and monotonic() - began > timeout_s
+        if not left.moving_count or stopped.is_set() or is_time_up or stack.services_ended() is not None:
             break
         told = _told(stack, left, told)
         # Five times as long as the look took, so that looking at many sagas does not hold up moving them.

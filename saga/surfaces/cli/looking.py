@@ -29,7 +29,7 @@ from saga.surfaces.cli.options import (
 )
 from saga.surfaces.embedded import missing_file, opened_store
 from saga.surfaces.finding import DEFAULT, find_definition
-from saga.surfaces.lookup import look_up, pages
+from saga.surfaces.lookup import is_storable, look_up, pages
 from saga.surfaces.reading import read_journal, read_row
 from saga.surfaces.saga_page import saga_page
 from saga.surfaces.showing import look_at
@@ -96,7 +96,8 @@ def list_sagas(
         definition=_name_of(definition), statuses=tuple(status or ()), halt_reason=reason, entity=entity
     )
     with reading_store(settings_and_log()) as store:
-        rows = [read_row(row) for row in islice(pages(store, wanted), limit)]
+        is_there = all(is_storable(name) for name in (wanted.entity, wanted.definition) if name)
+        rows = [read_row(row) for row in islice(pages(store, wanted), limit)] if is_there else []
         unknown = None if rows or wanted.definition is None else _unknown_definition(store, wanted.definition)
     if unknown is None or output is not Output.TABLE:
         put_many(output, rows, render.saga_list(rows))
@@ -107,7 +108,7 @@ def list_sagas(
 
 def _unknown_definition(store: Store, name: str) -> str | None:
     """What to say when no saga in the journal is of that definition: it may be misspelt, and an empty list does not tell."""
-    if store.find(SagaFilter(definition=name), 1):
+    if is_storable(name) and store.find(SagaFilter(definition=name), 1):
         return None
     seen = list(islice(pages(store, SagaFilter()), DEFINITIONS_SOUGHT))
     has = ", ".join(sorted({row.definition for row in seen})) or "none"

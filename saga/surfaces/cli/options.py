@@ -3,10 +3,12 @@
 | exit code | meaning |
 |---|---|
 | 0 | done |
-| 1 | a saga did not complete, or an audit found a violation |
+| 1 | a saga did not complete, its journal holds a transition that there is none of, or an audit found a violation |
 | 2 | the command, a setting, a definition or the input breaks a rule; nothing was done. Or an audit read no ledger |
 | 3 | no such saga, no saga of such a definition, or no journal |
-| 4 | the database, the API or a service does not answer; the same command may be repeated |
+| 4 | the database, the API or a service does not answer, or somebody else wrote first; the same command may be repeated |
+| 74 | stdout cannot be written (`saga.surfaces.cli.streams`); what was asked for may be done |
+| 130 | ctrl-C |
 
 Data goes to stdout, all else to stderr. There is one line per error and no traceback.
 """
@@ -28,18 +30,22 @@ from saga.core.definition import Saga
 from saga.errors import (
     BrokerRefuses,
     CodecError,
+    ConcurrencyError,
     DataRefused,
     DefinitionError,
     DuplicateOrder,
     FingerprintChanged,
+    IllegalTransition,
     KeyReused,
     SagaError,
     SagaNotFound,
+    StepError,
     StoreUnavailable,
     UsageError,
 )
 from saga.settings import Settings, read_settings, unknown_settings
 from saga.surfaces import colour
+from saga.surfaces.cli.streams import shown_on_page
 from saga.surfaces.finding import find_definitions
 
 FAILED, USAGE, NOT_FOUND, UNAVAILABLE = 1, 2, 3, 4
@@ -81,7 +87,7 @@ TimeoutOption = Annotated[
     float | None, typer.Option("--timeout", min=0, callback=finite, help="Wait at most so many seconds.")
 ]
 
-_CODES: dict[type[SagaError], int] = {
+CODES: dict[type[SagaError], int] = {
     UsageError: USAGE,
     DefinitionError: USAGE,
     FingerprintChanged: USAGE,
@@ -92,12 +98,15 @@ _CODES: dict[type[SagaError], int] = {
     SagaNotFound: NOT_FOUND,
     StoreUnavailable: UNAVAILABLE,
     BrokerRefuses: UNAVAILABLE,
+    ConcurrencyError: UNAVAILABLE,
+    IllegalTransition: FAILED,
+    StepError: FAILED,
 }
 
 
 def code_of(error: SagaError) -> int:
     """The exit code of an error."""
-    return next((code for kind, code in _CODES.items() if isinstance(error, kind)), FAILED)
+    return next((code for kind, code in CODES.items() if isinstance(error, kind)), FAILED)
 
 
 def settings_and_log() -> Settings:
@@ -129,6 +138,7 @@ def put(text: str) -> None:
 def put_page(text: str) -> None:
     """Text for people. What somebody put into an id or a message must not move the cursor of whoever reads it."""
     page = CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    page = shown_on_page(page, sys.stdout.encoding)
     put(colour.painted(page) if colour.is_wanted() else page)
 
 

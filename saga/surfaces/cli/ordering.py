@@ -1,5 +1,6 @@
 """`saga start`: begins one saga; and what other commands that begin sagas share with it."""
 
+import errno
 import stat
 import sys
 import unicodedata
@@ -25,9 +26,9 @@ from saga.surfaces.cli.options import (
     OutputOption,
     TimeoutOption,
     put_one,
-    say,
     settings_and_log,
 )
+from saga.surfaces.cli.reminding import Reminder
 from saga.surfaces.contract import BODY_MAX
 from saga.surfaces.embedded import opened_store, registered
 from saga.surfaces.finding import find_definitions
@@ -90,13 +91,19 @@ def start(
             put_one(output, value, started.saga_id)
             return
         tally = Tally(saga_ids=[started.saga_id])
-        is_over = await_ends(intake, tally, bound_s=timeout_s)
+        remind = Reminder(started.saga_id)
+        is_over = await_ends(
+            intake,
+            tally,
+            bound_s=timeout_s,
+            progress=lambda now: remind.look(SagaStatus.RUNNING) if now.open_count else None,
+        )
         if tally.unreadable:
             raise CodecError(f"saga {started.saga_id}: its journal cannot be read by this release: saga audit")
         status = next(iter(tally.ended))
     put_one(output, {**value, "status": status}, f"{started.saga_id}   {status}")
     if not is_over:
-        say(f"saga: {started.saga_id} is still {status}; is a worker running? saga status")
+        remind.say(SagaStatus(status))
     if status != SagaStatus.COMPLETED:
         raise typer.Exit(FAILED)
 
@@ -111,13 +118,18 @@ def _text(data: str) -> str:
     try:
         given = sys.stdin.buffer.read(BODY_MAX + 1) if data == "-" else _beginning(regular_file(Path(name)))
     except OSError as error:
-        raise UsageError(f"{name}: {(error.strerror or str(error)).lower()}") from error
+        raise UsageError(f"{name}: {why_unread(error)}") from error
     if len(given) > BODY_MAX:
         raise UsageError(f"{name}: is longer than an input may be, {BODY_MAX:,} bytes")
     try:
         return given.decode()
     except UnicodeDecodeError as error:
         raise UsageError(f"{name}: byte {error.start} is not UTF-8") from error
+
+
+def why_unread(error: OSError) -> str:
+    """In words of a shell: a stdin that is closed has a number, and nothing that could be read."""
+    return "is closed" if error.errno == errno.EBADF else (error.strerror or str(error)).lower()
 
 
 def _beginning(path: Path) -> bytes:

@@ -22,8 +22,10 @@ from saga.store.port import Store
 from saga.surfaces.cli.looking import reading_store
 from saga.surfaces.cli.options import FAILED, Output, OutputOption, TimeoutOption, put_one, say, settings_and_log
 from saga.surfaces.cli.ordering import WaitOption, checked_key
+from saga.surfaces.cli.reminding import Reminder
 from saga.surfaces.draining import is_over
 from saga.surfaces.embedded import registered
+from saga.surfaces.lookup import is_storable
 from saga.surfaces.publishing import publisher
 from saga.surfaces.reading_returns import ReturnReading, read_return
 from saga.surfaces.render import one_line
@@ -70,6 +72,8 @@ def return_pieces(
     if timeout_s is not None and not wait:
         raise UsageError("--timeout: says how long --wait waits; add --wait")
     request = _request(line or [], reason)
+    if not is_storable(order):
+        raise SagaNotFound(order)
     settings = settings_and_log()
     with ExitStack() as parts:
         store = parts.enter_context(reading_store(settings))
@@ -120,9 +124,11 @@ def _ended(store: Store, taken: TakenBack, bound_s: float | None) -> ReturnReadi
     """The return once nobody but a person can move it, or after so many seconds."""
     saga_id = taken.returned.state.saga_id
     give_up_at = None if bound_s is None else monotonic() + bound_s
+    remind = Reminder(taken.returned.wanted.return_id)
     while (row := store.row(saga_id)) is not None and not is_over(row):
+        remind.look(row.status)
         if give_up_at is not None and monotonic() >= give_up_at:
-            say(f"saga: {taken.returned.wanted.return_id} is still {row.status}; is a worker running? saga status")
+            remind.say(row.status)
             break
         sleep(POLL_S)
     return _read(store, taken)

@@ -26,12 +26,13 @@ from saga.surfaces.cli.options import (
     say,
     settings_and_log,
 )
-from saga.surfaces.embedded import HOST, Stack, embedded, opened_store, registered, serving_api, stocked_sku_count
+from saga.surfaces.embedded import HOST, Stack, embedded, opened_store, registered, stocked_sku_count
 from saga.surfaces.folders import refuse_unwritable_mailbox
 from saga.surfaces.participants import services_command
 from saga.surfaces.publishing import publisher, refuse_bad_broker
 
 GAVE_UP = "saga: every thread hangs in a step beyond its deadline; its sagas are given back, start this again"
+WATCH_S = 0.5
 SERVICES = ("inventory", "tax", "shipping", "payment")
 PORT_MAX = 65535
 PortOption = Annotated[int, typer.Option(min=0, max=PORT_MAX, help="Port of the API; 0 takes a free one.")]
@@ -86,9 +87,11 @@ def dev(
         with embedded(settings, sagas, port=port, broken=giving_up(gave_up, stopped)) as stack:
             stocked = stocked_sku_count(stack)
             put_one(output, _facts(stack, stocked), _introduction(stack, stocked))
-            stopped.wait()
-            say(GAVE_UP if gave_up.is_set() else "stopping: steps in flight end first")
-    if gave_up.is_set():
+            while not stopped.wait(WATCH_S) and why_broken(stack, gave_up) is None:
+                pass
+            why = why_broken(stack, gave_up)
+            say(why or "stopping: steps in flight end first")
+    if why is not None:
         raise typer.Exit(FAILED)
 
 
@@ -100,6 +103,16 @@ def giving_up(gave_up: threading.Event, stopped: threading.Event) -> Callable[[]
         stopped.set()
 
     return broken
+
+
+def why_broken(stack: Stack, gave_up: threading.Event) -> str | None:
+    """What to say when a stack cannot go on: its worker gave up, or its services ended by themselves; None while it can."""
+    if gave_up.is_set():
+        return GAVE_UP
+    if (code := stack.services_ended()) is None:
+        return None
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    return f"saga: the services of this stack ended ({how}); start this again"
 
 
 def _facts(stack: Stack, stocked: int | None) -> dict[str, object]:
@@ -140,6 +153,8 @@ def api(
       saga api --port 8000
       SAGA_DATABASE_URL=postgresql://saga@db/shop SAGA_BROKER_URL=amqp://mq saga api --host 0.0.0.0
     """
+    from saga.surfaces.serving import ready_checks_of, serving_api
+
     with until_stopped() as stopped, ExitStack() as parts:
         settings, sagas = settings_and_log(), definitions_named(definitions, more)
         refuse_bad_broker(settings)
@@ -150,7 +165,10 @@ def api(
         parts.callback(starter.stop)
         publish = parts.enter_context(publisher(settings, sagas))
         bound = settings.backlog_bound
-        url = parts.enter_context(serving_api(store, known, starter, publish, host, port, backlog_bound=bound))
+        checks = ready_checks_of(settings, publish.is_away)
+        url = parts.enter_context(
+            serving_api(store, known, starter, publish, host, port, backlog_bound=bound, ready_checks=checks)
+        )
         put_one(output, {"api": url}, f"api          {url}/v1/orders   {url}/openapi.json")
         stopped.wait()
 

@@ -34,7 +34,7 @@ from saga.surfaces.cli.options import (
     say,
     settings_and_log,
 )
-from saga.surfaces.cli.ordering import WaitOption, direct_intake, orders, regular_file
+from saga.surfaces.cli.ordering import WaitOption, direct_intake, orders, regular_file, why_unread
 from saga.surfaces.embedded import addresses, registered
 from saga.surfaces.progress import progress
 from saga.surfaces.provisioning import Provisioner
@@ -187,10 +187,18 @@ def _file_of(name: str) -> Iterator[Path]:
         yield Path(name) if is_northwind(Path(name)) else regular_file(Path(name))
         return
     with tempfile.NamedTemporaryFile(prefix="saga-orders-") as kept:
-        while chunk := sys.stdin.buffer.read(1 << 20):
+        for chunk in _chunks_of_stdin():
             kept.write(chunk)
         kept.flush()
         yield Path(kept.name)
+
+
+def _chunks_of_stdin() -> Iterator[bytes]:
+    try:
+        while chunk := sys.stdin.buffer.read(1 << 20):
+            yield chunk
+    except OSError as error:
+        raise UsageError(f"stdin: {why_unread(error)}") from error
 
 
 @contextmanager
@@ -231,6 +239,9 @@ def _text_of(tally: Tally, *, with_ends: bool) -> str:
         f"orders {tally.orders}   submitted {tally.submitted}   already there {tally.already}   {tally.seconds:.1f} s",
         f"refused {len(tally.refused)}   skipped {skipped}   with rounded prices {tally.rounded}",
     ]
+    if tally.not_handed_over:
+        count = f"not handed over {tally.not_handed_over}"
+        lines.append(f"{count}, nor what comes after them in the file: type the same command again")
     if tally.returns is not None:
         facts = tally.returns.as_json()
         ends = facts.pop("ended", {})

@@ -18,7 +18,7 @@ from saga.runtime.engine import fold
 from saga.store import schema
 from saga.store.opening import open_store
 from saga.store.port import Store
-from saga.surfaces.api import broker_check
+from saga.surfaces.api import broker_check, migrations_check
 from tests.integration.api.serving import Shop, opened, order_values, problem, served
 from tests.waiting import wait_until
 
@@ -191,6 +191,39 @@ def test_a_database_that_takes_no_writes_is_not_ready(empty_postgres_url: str) -
     store.close()
 
 
+def test_a_database_without_its_tables_is_503(empty_postgres_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A table is renamed under a running API, and then a right is taken away: not ready, orders are 503 with Retry-After and no
+    500, and the log says in a line what an operator does."""
+    schema.upgrade(empty_postgres_url)
+    store = open_store(empty_postgres_url)
+    checks = [migrations_check(empty_postgres_url)]
+    with opened(store, ready_checks=checks) as shop, psycopg.connect(empty_postgres_url, autocommit=True) as operator:
+        assert shop.client.get("/readyz").status_code == 200
+        operator.execute("ALTER TABLE saga.orders RENAME TO orders_gone")
+        assert shop.client.get("/readyz").status_code == 503
+        refused = shop.post(order_values())
+        problem(refused, 503, "store_unavailable")
+        assert int(refused.headers["retry-after"]) >= 1
+        assert [one for one in caplog.records if "saga db upgrade" in one.getMessage()]
+        assert [one for one in caplog.records if one.exc_info] == []
+        operator.execute("ALTER TABLE saga.orders_gone RENAME TO orders")
+        assert shop.post(order_values()).status_code == 202
+    store.close()
+
+
+@pytest.mark.parametrize(("revision", "status"), [("0001", 503), ("of_the_next_release", 200)])
+def test_ready_with_the_tables_of_another_release(empty_postgres_url: str, revision: str, status: int) -> None:
+    """Those of an earlier one will not do; those of a later one do, because this release runs on while it is brought in."""
+    schema.upgrade(empty_postgres_url)
+    store = open_store(empty_postgres_url)
+    with psycopg.connect(empty_postgres_url, autocommit=True) as operator:
+        operator.execute("ALTER TABLE saga.alembic_version ALTER version_num TYPE varchar(64)")
+        operator.execute("UPDATE saga.alembic_version SET version_num = %s", (revision,))
+    with opened(store, ready_checks=[migrations_check(empty_postgres_url)]) as shop:
+        assert shop.client.get("/readyz").status_code == status
+    store.close()
+
+
 def test_a_database_that_is_away_is_503_and_the_repeat_is_safe(empty_postgres_url: str) -> None:
     """While the database takes no connections nothing is accepted and the API says when to come back; afterwards
     the same request with the same key is one order."""
@@ -245,4 +278,6 @@ def test_an_announced_size_is_refused_before_the_body_is_sent(small_shop: Shop) 
         address = (shop.client.base_url.host, shop.client.base_url.port or 0)
         with socket.create_connection(address, timeout=10) as raw:
             raw.sendall(head.encode())
-            assert raw.recv(4096).startswith(b"HTTP/1.1 413 ")
+            answer = raw.recv(4096).lower()
+            assert answer.startswith(b"http/1.1 413 ")
+            assert b"\r\nconnection: close\r\n" in answer  # what is on its way yet is not read as the next request

@@ -1,6 +1,8 @@
 """The backlog bound: new orders are refused before anything is stored, repeats are answered, and counting costs little."""
 
+import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import pytest
@@ -57,23 +59,37 @@ def test_without_a_bound_nothing_is_counted() -> None:
     assert store.times == 0
 
 
+def is_full(backlog: Backlog) -> bool:
+    """Whether another order would be refused now."""
+    if not backlog.enter():
+        return True
+    backlog.settle(is_new=False)
+    return False
+
+
+def accept(backlog: Backlog) -> None:
+    """An order that is accepted whatever the bound says."""
+    assert backlog.enter(is_forced=True)
+    backlog.settle(is_new=True)
+
+
 def test_a_count_serves_for_a_second() -> None:
     """A hundred questions at once are one count, and what is accepted meanwhile is added to it."""
     store = _Counted()
     backlog = Backlog(store, 5)
     for _ in range(100):
-        assert not backlog.is_full()
+        assert not is_full(backlog)
     assert store.times == 1
     for _ in range(5):
-        backlog.add()
-    assert backlog.is_full()
+        accept(backlog)
+    assert is_full(backlog)
     assert store.times == 1
-    wait_until(lambda: not backlog.is_full(), what="the next count")
+    wait_until(lambda: not is_full(backlog), what="the next count")
     assert store.times == 2
 
 
 class _Slow(_Counted):
-    """While its sagas are counted, and after it has looked at them, orders are accepted."""
+    """While its sagas are counted, and after it has looked at them, something happens."""
 
     def __init__(self, meanwhile: Callable[[], None]) -> None:
         super().__init__()
@@ -90,15 +106,76 @@ def test_what_is_accepted_during_a_count_is_added_to_it() -> None:
     that were accepted before it began are in it, and do not."""
 
     def burst() -> None:
-        for _ in range(3 if store.times == 1 else 0):
-            backlog.add()
+        for _ in range(3 if store.times == 2 else 0):
+            accept(backlog)
 
     store = _Slow(burst)
     backlog = Backlog(store, 3)
-    backlog.add()
-    assert backlog.is_full()
+    accept(backlog)
+    wait_until(lambda: is_full(backlog), what="the count with the burst")
+    assert store.times == 2
+    wait_until(lambda: not is_full(backlog), what="the next count")
+    assert store.times == 3
+
+
+def test_a_burst_takes_no_more_places_than_there_are() -> None:
+    """Sixty orders at once, each in its transaction when the next comes: as many places as the bound has are given, also while
+    nothing was counted yet; what was refused by the store gives its place back."""
+    backlog = Backlog(_Counted(), 5)
+    with ThreadPoolExecutor(60) as pool:
+        taken = [it for it in pool.map(lambda _: backlog.enter(), range(60)) if it]
+    assert len(taken) == 5
+    for _ in taken:
+        backlog.settle(is_new=False)
+    assert not is_full(backlog)
+
+
+def test_a_burst_of_orders_stays_below_the_bound() -> None:
+    """The same through the door, thirty at a time."""
+    store = MemoryStore()
+    with opened(store, backlog_bound=5) as shop, ThreadPoolExecutor(30) as pool:
+        codes = list(
+            pool.map(lambda n: shop.post(order_values(order_id=f"SO-{n}"), key=f"k{n}").status_code, range(30))
+        )
+        assert (codes.count(202), codes.count(503), len(shop.rows())) == (5, 25, 5)
+
+
+def test_who_comes_during_a_count_goes_by_the_last_one() -> None:
+    """A count that takes long is taken once and holds up nobody but the one who takes it."""
+    is_counting, may_end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        if store.times == 2:
+            is_counting.set()
+            assert may_end.wait(20)
+
+    store = _Slow(hold)
+    backlog = Backlog(store, 5)
+    assert not is_full(backlog)
+    with ThreadPoolExecutor(1) as pool:
+        counting = pool.submit(wait_until, lambda: is_full(backlog) or store.times > 1, what="the second count")
+        assert is_counting.wait(20)
+        assert not is_full(backlog)
+        assert store.times == 2
+        may_end.set()
+        counting.result(20)
+
+
+def test_a_slow_count_is_taken_less_often() -> None:
+    """It costs a twentieth of one connection: after one that took a second nobody counts for twenty."""
+    now = [100.0]
+
+    def take_a_second() -> None:
+        now[0] += 1.0
+
+    store = _Slow(take_a_second)
+    backlog = Backlog(store, 5, seconds=lambda: now[0])
+    assert not is_full(backlog)
+    now[0] += 19.9
+    assert not is_full(backlog)
     assert store.times == 1
-    wait_until(lambda: not backlog.is_full(), what="the next count")
+    now[0] += 0.2
+    assert not is_full(backlog)
     assert store.times == 2
 
 
@@ -109,4 +186,4 @@ def test_halted_orders_are_no_backlog(outcome: OutcomeCode) -> None:
     with opened(store) as shop:
         for number in range(3):
             shop.move(shop.accepted(order_id=f"SO-{number}"), {"authorize_payment:a": Outcome(outcome, "odd")})
-    assert not Backlog(store, 1).is_full()
+    assert not is_full(Backlog(store, 1))

@@ -59,6 +59,7 @@ def events(shop: Shop, after: str | None = None) -> list[Event]:
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-accel-buffering"] == "no"  # nginx would hold events back until it has a page of them
     return list(read(iter(answer.text.splitlines())))
 
 
@@ -147,7 +148,7 @@ def test_a_reader_of_an_earlier_run_begins_anew(small_shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["x", "7", "-1", "1-", "1.5", "1-2-3", "1--2", "1-2x", "٣-٣", "9" * 30, "1-" + "9" * 10]
+    "value", ["", " ", "x", "7", "-1", "1-", "1.5", "1-2-3", "1--2", "1-2x", "٣-٣", "9" * 30, "1-" + "9" * 10]
 )
 def test_an_id_that_no_event_had_is_422(small_shop: Shop, value: str) -> None:
     """It is refused with the name of the header."""

@@ -2,6 +2,7 @@
 
 import json
 import re
+from base64 import urlsafe_b64encode
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -14,6 +15,25 @@ from tests.integration.api.serving import Shop, order_values, problem
 
 DECLINED = {"authorize_payment:a": Outcome(OutcomeCode.REJECTED, "declined")}
 BROKEN = {"authorize_payment:a": Outcome(OutcomeCode.DEFECT, "answer 200 that does not parse")}
+
+
+OWN = "/v1/orders 2030-01-01T00:00:00+00:00 zzz"
+FOREIGN = (
+    "/v1/sagas 2030-01-01T00:00:00+00:00 zzz",
+    "/v1/orders 2030-01-01T00:00:00 zzz",
+    "/v1/orders 2030-01-01T01:00:00+01:00 zzz",
+    "/v1/orders 2030-W01-1T00:00:00+00:00 zzz",
+    "/v1/orders 9999-12-31T23:59:59-10:00 zzz",
+    "/v1/orders 2030-01-01T00:00:00+00:00 ",
+    "/v1/orders 2030-01-01T00:00:00+00:00 a\x00b",
+    "/v1/orders 2030-01-01T00:00:00+00:00 zzz zzz",
+    f"/v1/orders 2030-01-01T00:00:00+00:00 {'z' * 65}",
+)
+"""What no page of this list would say: of another list, without a zone, in another zone or form, with an id that none is."""
+
+
+def made_up(text: str) -> str:
+    return urlsafe_b64encode(text.encode()).decode()
 
 
 def listed(shop: Shop, query: str = "") -> list[str]:
@@ -104,9 +124,27 @@ def test_orders_of_others_are_not_there(shop: Shop, environment: str, tenant: st
         ("customer_id=a%00b", "query.customer_id"),
         ("cursor=!!!", "query.cursor"),
         ("cursor=MjAyNi0wMS0wMQ==", "query.cursor"),
+        *((f"cursor={made_up(text)}", "query.cursor") for text in FOREIGN),
+        (f"cursor=!!{made_up(OWN)}", "query.cursor"),
+        ("custmer_id=C7", "query.custmer_id"),
+        ("limit=1&limit=2", "query.limit"),
+        ("customer_id=C7&customer_id=C8", "query.customer_id"),
     ],
 )
 def test_a_bad_query_is_422(shop: Shop, query: str, field: str) -> None:
     """What cannot be asked is refused with its field, on every database."""
     found = problem(shop.client.get(f"/v1/orders?{query}"), 422, "invalid")
     assert [error["field"] for error in found["errors"]] == [field]
+
+
+def test_a_cursor_of_the_list_is_taken(shop: Shop) -> None:
+    """The one that the refused ones differ from, each in one thing."""
+    shop.accepted()
+    assert listed(shop, f"cursor={made_up(OWN)}") == ["SO-1"]
+
+
+def test_a_bad_query_of_the_sagas_is_422(small_shop: Shop) -> None:
+    """The other list has the same rules."""
+    for query, field in (("state=halted", "query.state"), (f"cursor={made_up(OWN)}", "query.cursor")):
+        found = problem(small_shop.client.get(f"/v1/sagas?{query}"), 422, "invalid")
+        assert [error["field"] for error in found["errors"]] == [field]

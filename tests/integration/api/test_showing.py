@@ -211,8 +211,25 @@ def test_another_method_is_405(small_shop: Shop) -> None:
     """405 names what is allowed."""
     answer = small_shop.client.delete("/v1/sagas/x")
     problem(answer, 405, "method_not_allowed")
-    assert answer.headers["allow"] == "GET"
-    assert small_shop.client.put("/v1/orders").headers["allow"] == "GET, POST"
+    assert answer.headers["allow"] == "GET, HEAD"
+    answer = small_shop.client.put("/v1/orders")
+    assert answer.headers["allow"] == "GET, HEAD, POST"
+    assert answer.json()["detail"] == "offered are GET, HEAD, POST"
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/readyz", "/v1/orders", "/v1/orders/SO-1", "/v1/orders/SO-1/events", "/v1/orders/none"]
+)
+def test_head_is_get_without_a_body(small_shop: Shop, path: str) -> None:
+    """The same status and headers, at once also for a stream that would go on; a POST has no HEAD."""
+    small_shop.accepted()
+    head = small_shop.client.head(path)
+    assert head.content == b""
+    if not path.endswith("/events"):
+        shown = small_shop.client.get(path)
+        assert (head.status_code, head.headers.get("etag")) == (shown.status_code, shown.headers.get("etag"))
+    assert head.headers["content-type"].partition(";")[0] != "text/plain"
+    assert small_shop.client.head("/v1/orders/SO-1/cancel").status_code == 405
 
 
 def test_a_journal_that_cannot_be_read_is_told_apart(api_sqlite_url: str) -> None:
@@ -299,4 +316,4 @@ def test_openapi_describes_the_order_and_the_problems(small_shop: Shop) -> None:
         for operation in operations.values():
             refusals = {code: it for code, it in operation["responses"].items() if code >= "400" and path != "/readyz"}
             assert all("application/problem+json" in it["content"] for it in refusals.values()), path
-    assert set(post["responses"]) == {"200", "202", "400", "409", "413", "415", "422", "500", "503"}
+    assert set(post["responses"]) == {"200", "202", "400", "408", "409", "413", "415", "422", "500", "503"}

@@ -10,8 +10,8 @@ from saga.core.outcomes import Outcome, OutcomeCode
 from saga.core.projection import Projection, Value
 from saga.store.memory import MemoryStore
 from saga.store.opening import open_store
-from saga.store.port import RowFilter
-from saga.surfaces.following import Bounds, Follower
+from saga.store.port import RowFilter, SagaRow
+from saga.surfaces.following import WITHOUT_ROW_MAX, Bounds, Follower
 from tests.integration.api.serving import Shop, opened, order_values, problem, served
 from tests.waiting import wait_until
 
@@ -175,6 +175,42 @@ def test_the_poller_ends_with_the_last_waiter_and_begins_again(small_shop: Shop)
         answer = small_shop.post(order_values(order_id=f"SO-{number}"), key=f"key-of-SO-{number}", Prefer="wait=30")
         assert answer.status_code == 200
         wait_until(lambda: not looking(), what="the end of the thread")
+
+
+class _ReadAlone(MemoryStore):
+    """Whose orders were accepted before there was a table of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alone = self.looks = 0
+        self.most = 0
+
+    def rows(self, projection: Projection, wanted: RowFilter, limit: int) -> list[dict[str, Value]]:
+        self.most, self.alone = max(self.most, self.alone), 0
+        self.looks += 1
+        return []
+
+    def row(self, saga_id: str) -> SagaRow | None:
+        if threading.current_thread().name == "saga-follower":
+            self.alone += 1
+        return super().row(saga_id)
+
+
+def test_orders_without_a_row_cost_no_more_than_a_bound() -> None:
+    """Each costs a read of its own, so only so many are looked at in one tick; all of them are answered in the end."""
+    store = _ReadAlone()
+    with served(store) as shop, ThreadPoolExecutor(30) as pool:
+        sagas = {f"SO-{number}": shop.accepted(order_id=f"SO-{number}") for number in range(30)}
+
+        def wait(order_id: str) -> httpx2.Response:
+            return shop.client.get(f"/v1/orders/{order_id}", headers={"Prefer": "wait=30"})
+
+        asked = [pool.submit(wait, order_id) for order_id in sagas]
+        wait_until(lambda: waiters(shop) == 30 and store.looks > 3, 20, what="30 waiters")
+        for saga_id in sagas.values():
+            shop.move(saga_id)
+        assert {one.result(30).json()["status"] for one in asked} == {"confirmed"}
+    assert store.most == WITHOUT_ROW_MAX
 
 
 def test_a_process_that_stops_lets_everybody_go() -> None:

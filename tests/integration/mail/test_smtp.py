@@ -19,7 +19,7 @@ from saga.errors import NotSent, Rejected, SagaError, Throttled, Unknown
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.mailbox import confirmation
 from saga.fulfilment.models import Order, OrderPrice, Shipment
-from saga.fulfilment.smtp import SEND_S, Deferred, MailServer, ServerRefuses, send
+from saga.fulfilment.smtp import SEND_S, Deferred, MailServer, ServerRefuses, reached, send
 from tests.integration.mail.peers import (
     CLOSE,
     DRIP,
@@ -181,31 +181,34 @@ def test_nobody_listens_is_not_sent() -> None:
     assert type(told(f"smtp://{'a' * 80}.invalid")) is NotSent
 
 
-def addresses_of(monkeypatch: pytest.MonkeyPatch, ports: list[int]) -> None:
-    """Make every name one of these addresses, in their order."""
-    found = [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", port)) for port in ports]
-    monkeypatch.setattr("saga.fulfilment.smtp.socket.getaddrinfo", lambda *_words, **_more: found)
+Found = tuple[int, int, int, str, tuple[str, int]]
 
 
-def test_a_server_of_several_addresses_is_tried_at_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first takes no connection, the second takes the mail."""
-    inbox = Inbox()
-    with nobody() as closed, mail_server(inbox) as port:
-        addresses_of(monkeypatch, [closed, port])
-        assert told("smtp://mail.test") is None
-    assert len(inbox.mails) == 1
+def addresses(ports: list[int]) -> list[Found]:
+    """What a name server would say of a host with these addresses."""
+    return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", port)) for port in ports]
 
 
-def test_addresses_that_do_not_answer_share_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many there are, the mail is given up within its bound: each step has a deadline."""
+def test_a_server_of_several_addresses_is_tried_at_each() -> None:
+    """The first takes no connection, the second does."""
+    with nobody() as closed, socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        with reached(addresses([closed, port]), monotonic() + 5) as line:
+            assert line.getpeername()[1] == port
+        with pytest.raises(ConnectionRefusedError):
+            reached(addresses([closed, closed]), monotonic() + 5)
+
+
+def test_addresses_that_do_not_answer_share_the_time() -> None:
+    """However many there are, they are given up within the time of the mail: each step has a deadline."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as silent, ExitStack() as waiting:
         for _ in range(4):  # the queue is full then, and the next is not even refused
             one = waiting.enter_context(socket.socket())
             one.setblocking(False)
             one.connect_ex(silent.getsockname())
-        addresses_of(monkeypatch, [silent.getsockname()[1]] * 6)
         began = monotonic()
-        assert type(told("smtp://mail.test", bound_s=1.0)) is NotSent
+        with pytest.raises(TimeoutError):
+            reached(addresses([silent.getsockname()[1]] * 6), began + 1.0)
         assert 0.9 <= monotonic() - began < 3.0
 
 

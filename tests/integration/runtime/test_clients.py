@@ -297,9 +297,12 @@ CUT = {
     "status line of a no": b"HTTP/1.1 402 Payment Requ",
     "behind the status line of a no": b"HTTP/1.1 402 Payment Required\r\n",
     "head of a no": b"HTTP/1.1 402 Payment Required\r\n" + JSON_TYPE,
+    "head of a no with a length": b"HTTP/1.1 402 Payment Required\r\nContent-Length: 0\r\n",
+    "head of a yes without a body": b"HTTP/1.1 204 No Content\r\n",
     "head of another no": b"HTTP/1.1 409 Conflict\r\n" + JSON_TYPE,
     "behind a head without a length": b"HTTP/1.1 402 Payment Required\r\n" + JSON_TYPE + b"\r\n",
     "body of a no without a length": b"HTTP/1.1 402 Payment Required\r\n" + JSON_TYPE + b'\r\n{"code": "decl',
+    "body of another yes without a length": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n12",
     "body of a yes without a length": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{",
 }
 

@@ -117,7 +117,7 @@ def test_what_the_order_refuses_is_refused_with_the_rule(tmp_path: Path) -> None
     )
     assert [(one.reference, one.reason[:40]) for one in refused if isinstance(one, Refused)] == [
         ("5/6", "order_id: must be 1 to 64 letters, digit"),
-        ("7", "country: character 1 is U+0000; control "),
+        ("7", "country: character 2 is U+0000; control "),
         ("8", "lines: the goods come to 0 minor units; "),
         ("line 5", "order_id: must be 1 to 64 letters, digit"),
         ("9" * 65, "order_id: must be 1 to 64 letters, digit"),

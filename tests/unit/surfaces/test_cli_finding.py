@@ -39,7 +39,7 @@ def test_by_argument_by_project_by_default(folder: Path) -> None:
         ("import nowhere_at_all", "imports nowhere_at_all, which is not installed here"),
         ("x = (", "SyntaxError"),
         ("def f():\n    return 1 / 0\n\n\nf()\n", r"ZeroDivisionError: division by zero \(.*broken_module.py:2\)"),
-        ("place_order = 7", "has a int and no saga called place_order; definitions in it: none"),
+        ("place_order = 7", "broken_module:place_order is of type int and no saga; definitions in it: none"),
         ("", "holds no place_order; definitions in it: none"),
     ],
 )

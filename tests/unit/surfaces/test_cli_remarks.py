@@ -1,0 +1,124 @@
+"""What commands say, refuse and end with: exit codes of errors, reminders, idle options, signs without an encoding."""
+
+import ast
+import codecs
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from saga.core.states import SagaStatus
+from saga.errors import SagaError, SagaNotFound, UsageError
+from saga.settings import Settings
+from saga.store.memory import MemoryStore
+from saga.surfaces.cancelling import SagaChanged
+from saga.surfaces.cli import asking, options
+from saga.surfaces.cli.commands import app
+from saga.surfaces.cli.options import CODES, UNAVAILABLE, code_of
+from saga.surfaces.cli.reminding import PATIENCE_S, Reminder
+from saga.surfaces.cli.streams import DATA, OUTPUT_LOST, shown_on_page
+from saga.surfaces.finding import find_definition
+from saga.surfaces.folders import made_home, refuse_unwritable_mailbox
+from saga.surfaces.lookup import look_up
+
+ROOT = Path(__file__).resolve().parents[3]
+NO_TEXT = "\udcff"
+"""How Python hands over the byte 0xFF of a command line."""
+INSIDE = {"saga/runtime/celery/attempts.py", "saga/fulfilment/smtp.py", "saga/store/refusing.py"}
+"""Modules whose errors are caught where they are raised, or by Celery, and never come to a command."""
+
+
+def _bases() -> Iterator[tuple[str, str, set[str]]]:
+    for path in (ROOT / "saga").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                yield str(path.relative_to(ROOT)), node.name, {ast.unparse(base) for base in node.bases}
+
+
+def test_every_error_has_an_exit_code_of_the_table() -> None:
+    """Each kind of error stands in the codes, itself or by its parent, and each code is a row of the table."""
+    known, classes = {kind.__name__ for kind in CODES}, list(_bases())
+    ours = {SagaError.__name__}
+    while more := {name for _, name, bases in classes if bases & ours} - ours:
+        ours |= more
+    stated = set(known)
+    while more := {name for _, name, bases in classes if bases & stated} - stated:
+        stated |= more
+    inside = {name for path, name, _ in classes if path in INSIDE}
+    assert ours - stated - inside == {SagaError.__name__}
+    rows = {int(number) for number in re.findall(r"^\| (\d+) \|", options.__doc__ or "", re.MULTILINE)}
+    assert {*CODES.values(), OUTPUT_LOST, 130} <= rows
+
+
+def test_a_race_that_was_lost_may_be_typed_again() -> None:
+    """Somebody else wrote to the saga first: nothing is wrong with it, and the same command is right."""
+    assert code_of(SagaChanged("s-1", 4)) == UNAVAILABLE
+
+
+def test_a_wait_reminds_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is said while it may still end by itself; then one line, however long it takes."""
+    now = [0.0]
+    reminder = Reminder("s-1", lambda: now[0])
+    for at in (0.0, PATIENCE_S - 0.1, PATIENCE_S, PATIENCE_S + 1, 60.0):
+        now[0] = at
+        reminder.look(SagaStatus.RUNNING)
+    assert capsys.readouterr().err == "saga: s-1 is still running; is a worker running? saga status\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["payment", "overloaded", "--code", "x"], "--code is of reject alone"),
+        (["payment", "overloaded", "--order", ""], "--order: is empty"),
+        (["payment", "overloaded", "--order", "SO-1", "--order", " "], "--order: is empty"),
+        (["payment", "--code", "x"], "name one"),
+        (["payment", "--times", "2"], "name one"),
+    ],
+)
+def test_a_fault_that_could_never_fire_is_refused(arguments: list[str], says: str) -> None:
+    """Before anybody is asked: no service has to run for that."""
+    with pytest.raises(UsageError, match=says):
+        CliRunner().invoke(app, ["fault", *arguments], catch_exceptions=False)
+    assert asking.REJECT == "reject"
+
+
+def test_a_reference_that_is_no_text_is_not_found() -> None:
+    """No journal holds it, so no saga is called so."""
+    store = MemoryStore()
+    with pytest.raises(SagaNotFound):
+        look_up(store, NO_TEXT)
+    store.close()
+    with pytest.raises(SagaNotFound):
+        CliRunner().invoke(app, ["return", NO_TEXT], catch_exceptions=False)
+
+
+def test_signs_are_spelled_where_there_are_none() -> None:
+    """On a page as words that differ, in JSON so that it says the same; where there are signs nothing changes."""
+    page = "✗ a → b … ∥ ü 😀"
+    assert shown_on_page(page, "utf-8") == page
+    assert shown_on_page(page, "ascii") == "!! a -> b ... || \\u00fc \\ud83d\\ude00"
+    text = json.dumps({"name": page}, ensure_ascii=False)
+    assert json.loads(codecs.encode(text, "ascii", DATA)) == {"name": page}
+
+
+def test_why_a_folder_cannot_be_written_is_one_reason() -> None:
+    """Home and mailbox ask in the same way, so that a read-only file system is called so. /proc refuses new files, whatever
+    the rights of who asks."""
+    folder = Path("/proc/self")
+    fulfil = find_definition("saga.fulfilment.fulfil_order:fulfil_order")
+    with pytest.raises(UsageError) as of_home:
+        made_home(Settings(home=folder))
+    with pytest.raises(UsageError) as of_mails:
+        refuse_unwritable_mailbox(Settings(home=folder), [fulfil])
+    assert str(of_mails.value).partition("written: ")[2] == str(of_home.value).partition("written: ")[2] != ""
+
+
+def test_a_module_that_ends_its_process_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script that is taken for a module of definitions must not end the command in silence."""
+    (tmp_path / "ends_itself.py").write_text("raise SystemExit(3)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match=r"ends_itself cannot be imported: SystemExit: 3 \(.*ends_itself.py:1\)"):
+        find_definition("ends_itself:place_order")
