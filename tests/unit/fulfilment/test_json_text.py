@@ -46,15 +46,16 @@ def test_the_worst_body_costs_little(shape: str) -> None:
     assert len(text) <= MIB
     tracemalloc.start()
     try:
-        began = monotonic()
         places = doubled_names(text)
-        took_s, (_, peak) = monotonic() - began, tracemalloc.get_traced_memory()
+        _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert 1 <= len(places) <= 5
     assert max(map(len, places)) <= 200
     assert peak < 60e6
-    assert took_s < 10  # with every allocation traced; a tenth of that without
+    began = monotonic()
+    assert doubled_names(text) == places
+    assert monotonic() - began < 10  # about one alone
 
 
 def test_a_long_place_is_cut() -> None:
