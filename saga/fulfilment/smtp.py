@@ -218,16 +218,21 @@ def reached(found: Sequence[tuple[int, int, int, str, Any]], ends_at: float) -> 
         left_s = min(CONNECT_S, ends_at - monotonic())
         if left_s <= 0:
             break
-        line = socket.socket(family, kind, protocol)
         try:
-            line.settimeout(left_s)
-            line.connect(address)
-        except OSError as error:
-            line.close()
+            return _connected_to(socket.socket(family, kind, protocol), address, left_s)
+        except OSError as error:  # of the socket too: a kernel without IPv6 makes none
             refusal = error
-        else:
-            return line
     raise refusal
+
+
+def _connected_to(line: socket.socket, address: Any, bound_s: float) -> socket.socket:
+    try:
+        line.settimeout(bound_s)
+        line.connect(address)
+    except OSError:
+        line.close()
+        raise
+    return line
 
 
 def _secured(line: socket.socket, server: MailServer) -> socket.socket:

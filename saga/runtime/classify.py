@@ -9,7 +9,7 @@
 | 429; 503 with Retry-After, where the connector lists them | throttled |
 | 408, 409 otherwise, every other 5xx | unknown |
 
-A 409 whose code is not listed is "in progress". A 5xx says nothing about whether the work was done.
+Where the body decides (2xx, and a status that the connector enumerates) an answer that may be cut is unknown. A 409 whose code is not listed is "in progress". A 5xx says nothing about whether the work was done.
 """
 
 import json
@@ -32,11 +32,15 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+    doubt: str = ""
+    """Why the body may be a part of what was sent; empty when it is whole. The head is whole."""
 
 
 def classify(answer: Answer, connector: Connector, result: type[Model] | None) -> Outcome:
     """The outcome of a call that was answered. `result` is None for an undo, whose answer has no model."""
     status = answer.status
+    if answer.doubt and (200 <= status < 300 or connector.rejection_codes(status)):
+        return Outcome(OutcomeCode.UNKNOWN, f"HTTP {status}: {answer.doubt}")
     if 200 <= status < 300:
         return _succeeded(answer, result)
     code = _problem_code(answer)

@@ -7,8 +7,10 @@
 - `requests`' time-outs are per socket operation, so a participant that drips a byte a second would never time out. The
   wall deadline is kept by `_Wall`, one thread per process that shuts down the socket of a call that is over its time.
 - An answer counts when it is whole. `http.client` takes the end of a connection for the end of the head, so a 402 that was cut
-  behind its status would be a business "no": `_WholeHead` refuses such a head. A body without a length ends with its connection,
-  whoever ended that, the wall among them: it is whole when it is a JSON object, of which no part is one. All else is `unknown`.
+  behind its status would be a business "no"; and it takes 102 and 103 for the answer, so the real one would be the answer of
+  the next request on that connection. `_WholeHead` refuses the first and reads on behind the second. A body without
+  Content-Length ends with its connection, whoever ended that, the wall among them, or with a chunk whose size may be cut: it is
+  whole when it is a JSON object, of which no part is one. Else the answer says so (`Answer.doubt`).
 - No retries, no redirects, no cookies, no proxies from the environment: the engine is the only retry brain, and a
   redirect is a defect. One session per process; its pool is as large as the step threads are many.
 """
@@ -37,10 +39,15 @@ BODY_LIMIT_BYTES = 4 * 1024 * 1024
 _WALL_TICK_S = 0.2
 TEMPLATES_MAX = 512
 WITHOUT_BODY = (204, 304)
+SWITCHING_PROTOCOLS = 101
 
 
 class _TooLate(OSError):
     """Connected after the call's time was over: nothing was written."""
+
+
+class _TooLong(Exception):
+    """The body is longer than what is read of one."""
 
 
 class _Trace(threading.local):
@@ -84,14 +91,19 @@ class _Lines:
 
 
 class _WholeHead(HTTPResponse):
-    """An answer whose head ended with its blank line."""
+    """The final answer, whose head ended with its blank line."""
 
     def begin(self) -> None:
         lines = _Lines(self.fp)
         self.fp = lines  # type: ignore[assignment]  # it reads no more than lines until the head is over
         super().begin()
+        while 100 <= self.status < 200 and self.status != SWITCHING_PROTOCOLS:
+            # http.client itself passes over 100 alone.
+            self.headers = None  # type: ignore[assignment]  # as before the first line
+            super().begin()
         if lines.is_at_end:
             raise RemoteDisconnected("the connection ended within the head of the answer")
+        self.will_close = self.will_close or self.status == SWITCHING_PROTOCOLS  # what follows is no HTTP
         self.fp = lines.file
 
 
@@ -134,30 +146,34 @@ class _Wall:
     """
 
     def __init__(self) -> None:
-        self._calls: dict[int, tuple[float, socket.socket]] = {}
+        self._calls: dict[socket.socket, tuple[float, int]] = {}
+        """By line, so that the next call on a line that was given back takes the place of the one before."""
         self._lock = threading.Lock()
         self._wakes = threading.Event()
         self._thread: threading.Thread | None = None
 
     def watch(self, deadline: float, line: socket.socket) -> None:
         with self._lock:
-            self._calls[threading.get_ident()] = (deadline, line)
+            self._calls[line] = (deadline, threading.get_ident())
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="saga-wall", daemon=True)
                 self._thread.start()
 
     def forget(self) -> None:
+        """The call of this thread is over."""
+        me = threading.get_ident()
         with self._lock:
-            self._calls.pop(threading.get_ident(), None)
+            for line in [line for line, (_, caller) in self._calls.items() if caller == me]:
+                del self._calls[line]
 
     def _run(self) -> None:
         while not self._wakes.wait(_WALL_TICK_S):
             now = monotonic()
             with self._lock:
-                late = [line for deadline, line in self._calls.values() if deadline <= now]
-            for line in late:
-                with suppress(OSError):  # closed meanwhile: the call is over, which is all that was wanted
-                    line.shutdown(socket.SHUT_RDWR)
+                for line, (deadline, _) in self._calls.items():
+                    if deadline <= now:
+                        with suppress(OSError):  # closed meanwhile: the call is over, which is all that was wanted
+                            line.shutdown(socket.SHUT_RDWR)
 
 
 class Sender:
@@ -176,7 +192,7 @@ class Sender:
     def send(
         self, method: str, url: str, body: str, headers: Mapping[str, str], *, connect_timeout_s: float, wall_s: float
     ) -> Answer | Outcome:
-        """The answer, or the outcome when there is none: `not_sent` or `unknown`."""
+        """The answer, or the outcome when there is none: `not_sent` or `unknown`, or `defect` for one that is too long to read."""
         _trace.begin(monotonic() + wall_s, self._wall)
         try:
             response = self._session.send(
@@ -189,16 +205,14 @@ class Sender:
                 cert=None,
             )
             content = _read(response)
+        except _TooLong as error:
+            return Outcome(OutcomeCode.DEFECT, str(error))
         except (requests.RequestException, OSError, ValueError) as error:
             return _without_answer(error)
         finally:
             self._wall.forget()
-        answer = Answer(
-            response.status_code, {name.lower(): value for name, value in response.headers.items()}, content
-        )
-        if (fault := _may_be_cut(answer)) is not None:
-            return Outcome(OutcomeCode.UNKNOWN, f"HTTP {answer.status}: {fault}")
-        return answer
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status_code, headers, content, _doubt(response.status_code, headers, content))
 
     def _prepared(self, method: str, url: str, body: str, headers: Mapping[str, str]) -> requests.PreparedRequest:
         """What `Session.prepare_request` makes. Its reading of the URL costs as much as the engine's part of a call, and
@@ -229,21 +243,19 @@ def _read(response: requests.Response) -> bytes:
         content += chunk
         if len(content) > BODY_LIMIT_BYTES:
             response.close()
-            break
+            raise _TooLong(f"HTTP {response.status_code}: a body of more than {BODY_LIMIT_BYTES} bytes")
     return content
 
 
-def _may_be_cut(answer: Answer) -> str | None:
-    """Why the answer may be another one than was sent; None when it is whole."""
-    has_length = answer.headers.get("content-length", "").isdecimal()
-    is_chunked = answer.headers.get("transfer-encoding", "").lower() == "chunked"
-    if has_length or is_chunked or answer.status in WITHOUT_BODY:
-        return None
+def _doubt(status: int, headers: Mapping[str, str], body: bytes) -> str:
+    """Why the body may be a part of what was sent; empty when it is whole."""
+    if headers.get("content-length", "").isdecimal() or status in WITHOUT_BODY:
+        return ""
     try:
-        is_whole = isinstance(json.loads(answer.body), dict)
+        is_whole = isinstance(json.loads(body), dict)
     except (ValueError, RecursionError):
         is_whole = False
-    return None if is_whole else "a body without Content-Length that is no JSON object; it may be cut"
+    return "" if is_whole else "a body without Content-Length that is no JSON object; it may be cut"
 
 
 def _without_answer(error: Exception) -> Outcome:

@@ -13,6 +13,7 @@ Rules of this file:
 """
 
 import sqlite3
+from functools import cache
 
 import psycopg
 from alembic import command
@@ -59,10 +60,15 @@ def head() -> str:
     return revision
 
 
+@cache
+def _earlier() -> frozenset[str]:
+    """The revisions of this release but for the last."""
+    return frozenset(one.revision for one in ScriptDirectory.from_config(_config()).walk_revisions()) - {head()}
+
+
 def is_behind(revision: str) -> bool:
-    """Whether this release knows the revision and needs a later one; one that it does not know is of a later release."""
-    known = {one.revision for one in ScriptDirectory.from_config(_config()).walk_revisions()}
-    return revision in known and revision != head()
+    """Whether this release knows the revision and needs a later one; one that it does not know is taken for a later release's."""
+    return revision in _earlier()
 
 
 def current(url: str) -> str | None:

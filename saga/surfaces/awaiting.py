@@ -3,8 +3,9 @@
 Rules of this file
 ------------------
 - A saga is waited for as long as anything but a person can move it (`saga.surfaces.draining.is_over`).
-- A journal that this release cannot read is moved by nobody: its saga is counted under `unreadable` and hinders no other
-  (RELIABILITY 18). The row of a saga does not show it, so journals are read when nothing has ended for `STILL_S` seconds.
+- A journal that is damaged is moved by nobody: its saga is counted under `unreadable` and hinders no other (RELIABILITY 18).
+  The row of a saga does not show it, so journals are read when nothing has ended for `STILL_S` seconds. One that a newer
+  release wrote is moved by that release's workers, and its row says when it has ended.
 - A database or an API that is away ends the wait.
 """
 

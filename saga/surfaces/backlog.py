@@ -6,7 +6,8 @@ Rules of this file
   through, neither between two counts nor beside a transaction. Other processes are seen at the next count, up to a second
   later: so many each may slip through as they accept in that time.
 - A count is taken by one caller at a time, while the others go by the last; the first one is waited for. An order that is
-  accepted while it is taken may be counted twice until the next, never not at all.
+  accepted while it is taken may be counted twice until the next, never not at all. After one that failed orders go by the last
+  for a second; the accept itself says whether the database is there.
 - Counting reads the whole index of statuses, so it is taken at most so often that it costs one twentieth of one connection.
 - Halted sagas are not counted: they wait for a person or a participant, and refusing orders would not help either.
 """
@@ -65,6 +66,9 @@ class Backlog:
         with self._gate:
             accepted_before = self._since
         began = self._seconds()
+        self._count_again_at = (
+            began + FRESH_S
+        )  # also when it fails: whoever waited does not fail in turn, one after the other
         counts = self._store.counts()
         took_s = self._seconds() - began
         with self._gate:

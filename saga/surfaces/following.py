@@ -28,6 +28,7 @@ from saga.store.port import JournalEntry, RowFilter, Store
 from saga.surfaces.draining import is_over
 
 TICK_S = 0.1
+STOP_S = 5.0
 CHUNK = 500
 WITHOUT_ROW_MAX = 20
 """An order that has no row in the table (it was accepted before there was one) costs a read of its own; so many a tick."""
@@ -100,6 +101,8 @@ class Follower:
         self._thread: threading.Thread | None = None
         self._waiters: set[_Waiter] = set()
         self._streams: set[Stream] = set()
+        self._told: set[str] = set()
+        """What went wrong at the last look; it is not said again until it went well once."""
 
     @property
     def is_stopping(self) -> bool:
@@ -157,7 +160,7 @@ class Follower:
         for stream in streams:
             stream.feed([])
         if thread is not None:
-            thread.join()
+            thread.join(STOP_S)  # a look that hangs in the database holds up nobody; the thread dies with the process
 
     def _look_on(self) -> None:
         if self._thread is None:
@@ -183,14 +186,18 @@ class Follower:
         chunks = (waiters[start : start + CHUNK] for start in range(0, len(waiters), CHUNK))
         looks = [partial(self._look_at_orders, chunk) for chunk in chunks]
         looks += [partial(self._look_at_journal, stream) for stream in streams]
+        troubles: set[str] = set()
         for look in looks:
             try:
                 look()
             except StoreUnavailable as error:
-                logger.warning("follower_cannot_look", error=error)
-                return  # it would say the same to the others, after as long a wait
+                troubles.add(f"{type(error).__name__}: {error}")
+                break  # it would say the same to the others, after as long a wait
             except Exception as error:  # the guard of an endless loop: one bad row never ends the looks of all others
-                logger.error("follower_look_failed", error=f"{type(error).__name__}: {error}")
+                troubles.add(f"{type(error).__name__}: {error}")
+        for trouble in troubles - self._told:
+            logger.error("follower_cannot_look", error=trouble)
+        self._told = troubles
 
     def _look_at_journal(self, stream: Stream) -> None:
         if entries := self._store.tail(stream.saga_id, stream.seq):

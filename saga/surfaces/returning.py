@@ -153,9 +153,9 @@ class DirectDesk:
         row = self.store.row(saga_id)
         if row is None:
             raise SagaNotFound(saga_id)
+        state, _, _ = fold(self.store.load([saga_id])[saga_id])  # also while it moves: a damaged one never ends
         if not is_over(row):
             return None
-        state, _, _ = fold(self.store.load([saga_id])[saga_id])
         return Rest(state.status, "" if state.cause is None else state.cause.cause)
 
     def take_back(self, order_id: str, request: ReturnRequest, key: str) -> tuple[str, bool]:

@@ -69,8 +69,8 @@ def serving_api(
     try:
         yield f"http://{host}:{listening.getsockname()[1]}"
     finally:
+        server.should_exit = True  # it takes nothing more from here on
         app.state.follower.stop()  # the server waits for its connections, and an event stream ends with its order
-        server.should_exit = True
         thread.join()
         listening.close()
 

@@ -102,8 +102,8 @@ class Standing(BaseModel):
     oldest_due_s: float
     untaken: list[str] = Field(
         default=[],
-        description="name and version of each definition of which a saga has been due for more than ten seconds while none is "
-        "under way, of those that were accepted first",
+        description="name and version of each definition of which a saga has been due for more than ten seconds while no saga at "
+        "all is under way, of those that were accepted first",
     )
     oldest: Oldest | None
     today: Day
@@ -166,17 +166,12 @@ def _folded(store: Store, rows: Sequence[SagaRow]) -> dict[str, SagaState]:
 
 
 def _untaken(rows: Sequence[SagaRow], now: datetime) -> list[str]:
-    """Definitions of which something is due for long and nothing is under way. Of a backlog some sagas are held by a worker,
-    and those are not due."""
+    """Definitions of which something is due for long, when nothing at all is under way. Beside a backlog of another definition
+    one merely waits for its turn; of a backlog some sagas are held by a worker, and those are not due."""
     late = now - timedelta(seconds=UNTAKEN_S)
-    of: dict[str, list[datetime | None]] = {}
-    for row in rows:
-        of.setdefault(f"{row.definition} v{row.version}", []).append(row.due_at)
-    return sorted(
-        name
-        for name, dues in of.items()
-        if all(at and at <= now for at in dues) and any(at and at < late for at in dues)
-    )
+    if any(row.due_at is None or row.due_at > now for row in rows):
+        return []
+    return sorted({f"{row.definition} v{row.version}" for row in rows if row.due_at is not None and row.due_at < late})
 
 
 def _today(store: Store, now: datetime, horizon: datetime | None) -> Day:

@@ -43,6 +43,35 @@ TECHNICAL_FAULTS = (
 )
 SERVICES = ("inventory", "tax", "shipping", "payment")
 DECLINED_METHODS = frozenset({"pm_declined", "pm_capture_declined", "pm_insufficient_funds", "pm_expired"})
+PRICED_CURRENCIES = frozenset(
+    [
+        "AED",
+        "AUD",
+        "BHD",
+        "BRL",
+        "CAD",
+        "CHF",
+        "CZK",
+        "DKK",
+        "EUR",
+        "GBP",
+        "HKD",
+        "ILS",
+        "ISK",
+        "JPY",
+        "KWD",
+        "MXN",
+        "NOK",
+        "NZD",
+        "PLN",
+        "SAR",
+        "SEK",
+        "SGD",
+        "USD",
+        "ZAR",
+    ]
+)
+"""Those of the shipping service's price list; a quote in another is refused as undeliverable."""
 METHOD_PREFIX = "pm_"
 UNDELIVERABLE_POSTCODE = "UNDELIVERABLE"
 FRAUD_LIMIT = 10**9
@@ -175,6 +204,7 @@ def _is_undeliverable(order: Order) -> bool:
     return (
         any(not part.strip() for part in parts)
         or not is_known_country(order.country)
+        or order.currency not in PRICED_CURRENCIES
         or address.postcode.strip().upper() == UNDELIVERABLE_POSTCODE
     )
 

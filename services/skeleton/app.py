@@ -159,7 +159,7 @@ class Edge:
         both = [self._in_thread(work, fault.code if fault.name == "reject" else None)]
         if fault.name == "duplicate":
             both.append(self._in_thread(work))
-        answer = (await asyncio.gather(*both))[0]
+        answer = first_of(await asyncio.gather(*both, return_exceptions=True))
         if fault.name == "drop_response":
             return ClosedConnection()
         if fault.name == "error_after":
@@ -299,6 +299,17 @@ async def _unavailable(_request: Request, error: Exception) -> Response:
 async def _gone(_request: Request, _error: Exception) -> Response:
     """The client went away before its body was read: nothing was done, and nobody hears an answer."""
     return ClosedConnection()
+
+
+def first_of(done: list[Answer | BaseException]) -> Answer:
+    """What the first copy of a request was answered. When a copy was applied and another met a database that refuses, nobody may
+    be told that nothing was applied."""
+    failures = [one for one in done if isinstance(one, BaseException)]
+    if failures and len(failures) < len(done) and isinstance(failures[0], Unavailable):
+        raise Unavailable(str(failures[0]), may_stand=True)
+    for failure in failures:
+        raise failure
+    return next(one for one in done if isinstance(one, Answer))
 
 
 async def _refused_by_routing(request: Request, error: Exception) -> Response:

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolIsEmpty
 from sqlalchemy.pool import QueuePool
 
 from services.skeleton.migrating import SchemaTooNew, bring_up
@@ -113,6 +114,8 @@ class Database:
     def _repeat(self, attempt: Callable[[], T]) -> T:
         try:
             return self._tried(attempt)
+        except PoolIsEmpty as error:  # no connection was had
+            raise Unavailable(f"{self._name}: every connection is in use", may_stand=False) from error
         except DBAPIError as error:
             trouble = _trouble_of(error)
             if trouble is None:

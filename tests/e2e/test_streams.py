@@ -48,6 +48,20 @@ def test_a_reader_that_has_gone_is_no_failure(place: Place, command: str) -> Non
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+def test_a_reader_that_has_gone_hides_no_verdict(place: Place) -> None:
+    """A saga that did not end is 1, whoever reads of it: with pipefail a script sees it."""
+    order = '{"order_id": "SO-90", "sku": "mug", "card": "4242"}'
+    done = shell(place, f"saga start {SHOP} '{order}' --wait --timeout 0.1 | (exec 0<&-; wait)")
+    assert (done.code, "is still running" in done.err) == (1, True), done.err
+
+
+def test_what_typer_writes_past_us_is_lost_in_the_same_way(place: Place) -> None:
+    """It wraps the buffer of a stream that speaks ASCII alone."""
+    plain = Place(place.directory, place.home, {"PYTHONIOENCODING": "ascii"})
+    done = shell(plain, "saga --help >/dev/full")
+    assert (done.code, done.err) == (74, f"saga: stdout cannot be written: no space left on device{LOST}\n")
+
+
 @pytest.mark.parametrize("command", ["show SO-1", "--help"])
 @pytest.mark.parametrize(
     ("where", "why"), [(">/dev/full", "no space left on device"), (">&-", "it is closed")], ids=["full", "closed"]

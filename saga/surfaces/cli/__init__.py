@@ -5,7 +5,7 @@ The commands are imported inside `main`: that takes half a second, and a ctrl-C 
 
 import sys
 
-from saga.surfaces.cli.streams import OutputLost, prepare_streams
+from saga.surfaces.cli.streams import LOSSES, OutputLost, prepare_streams
 
 INTERRUPTED = 130
 """What a shell calls a command that ended by ctrl-C: 128 and the number of the signal."""
@@ -35,6 +35,10 @@ def _run() -> None:
 
     try:
         app(prog_name="saga")
+    except OSError as error:
+        if error.errno not in LOSSES:
+            raise
+        raise OutputLost.of(error) from error
     except SagaError as error:
         say(f"saga: {' '.join(str(error).split())}")
         sys.exit(code_of(error))

@@ -131,8 +131,9 @@ def say(text: str) -> None:
 
 
 def put(text: str) -> None:
-    """Data."""
-    print(text, flush=True)
+    """Data, in one write: whoever has gone before it is not written to twice (`saga.surfaces.cli.streams`)."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def put_page(text: str) -> None:

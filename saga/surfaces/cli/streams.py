@@ -4,7 +4,7 @@ Rules of this file
 ------------------
 - Data that does not reach stdout is an error of its own kind (`OutputLost`), whoever wrote it: a full disk and a closed stdout
   are told with an exit code of their own, and a reader that has gone (`saga list | head`) is its right. typer would end with 1
-  there, which means that a saga did not complete.
+  there, which means that a saga did not complete. A command that has said all ends with its own code also when nobody read it.
 - A remark that does not reach stderr is lost, and changes nothing: the exit code still says how it was.
 - A number of a stream that is closed is taken by a file that refuses the same, or else the journal would be opened under it,
   and what a library prints would go into the journal.
@@ -17,10 +17,12 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
+LOSSES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
+"""What a write to stdout says that did not go through these streams: typer wraps the buffer of one that speaks ASCII alone."""
 OUTPUT_LOST = 74
 """EX_IOERR of BSD's sysexits.h."""
 SPELLED = {
@@ -38,6 +40,13 @@ class OutputLost(Exception):
     def __init__(self, number: int | None, why: str) -> None:
         super().__init__(number, why)
         self.number, self.why = number, why
+
+    @classmethod
+    def of(cls, error: OSError) -> "OutputLost":
+        """What the system said."""
+        return cls(
+            error.errno, "it is closed" if error.errno == errno.EBADF else (error.strerror or str(error)).lower()
+        )
 
     @property
     def exit_code(self) -> int:
@@ -64,6 +73,10 @@ class _Stream:
             self._stream.write(text)
         return len(text)
 
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
     def flush(self) -> None:
         with self._failing():
             self._stream.flush()
@@ -75,22 +88,26 @@ class _Stream:
 
 
 class _Stdout(_Stream):
-    """Says that data was lost, and says it again to whoever writes on."""
+    """Says that data was lost, and says it again to whoever writes on. A reader that has gone is said to him alone who writes on:
+    a command that had said all it has to say ends as it would."""
 
     _lost: OutputLost | None = None
 
+    def write(self, text: str) -> int:
+        if self._lost is not None and text:
+            raise self._lost
+        return super().write(text)
+
     @contextmanager
     def _failing(self) -> Iterator[None]:
-        if self._lost is not None:
-            raise self._lost
         try:
             yield
         except OSError as error:
             # What is still in the buffer goes nowhere, so that the interpreter has nothing to fail at when it ends.
             _take(self._stream.fileno(), os.O_WRONLY)
-            why = "it is closed" if error.errno == errno.EBADF else (error.strerror or str(error)).lower()
-            self._lost = OutputLost(error.errno, why)
-            raise self._lost from error
+            self._lost = OutputLost.of(error)
+            if error.errno != errno.EPIPE:
+                raise self._lost from error
 
 
 def prepare_streams() -> None:

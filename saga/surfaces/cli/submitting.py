@@ -240,8 +240,7 @@ def _text_of(tally: Tally, *, with_ends: bool) -> str:
         f"refused {len(tally.refused)}   skipped {skipped}   with rounded prices {tally.rounded}",
     ]
     if tally.not_handed_over:
-        count = f"not handed over {tally.not_handed_over}"
-        lines.append(f"{count}, nor what comes after them in the file: type the same command again")
+        lines.append(f"not handed over {tally.not_handed_over}, nor what comes after them in the file")
     if tally.returns is not None:
         facts = tally.returns.as_json()
         ends = facts.pop("ended", {})

@@ -9,6 +9,7 @@ import pytest
 
 from saga.core.outcomes import Outcome, OutcomeCode
 from saga.core.states import SagaStatus
+from saga.errors import StoreUnavailable
 from saga.store.memory import MemoryStore
 from saga.surfaces.backlog import Backlog
 from tests.integration.api.serving import opened, order_values, problem
@@ -159,6 +160,31 @@ def test_who_comes_during_a_count_goes_by_the_last_one() -> None:
         assert store.times == 2
         may_end.set()
         counting.result(20)
+
+
+class _Away(_Counted):
+    """Whose counts fail."""
+
+    def counts(self, since: datetime | None = None, until: datetime | None = None) -> Mapping[SagaStatus, int]:
+        super().counts(since, until)
+        raise StoreUnavailable("away")
+
+
+def test_a_database_that_is_away_is_asked_once() -> None:
+    """One caller meets it; the others do not wait to meet it one after the other, and go on to the accept, which says the same."""
+    store = _Away()
+    backlog = Backlog(store, 5)
+
+    def ask(_number: int) -> str:
+        try:
+            return "in" if backlog.enter() else "full"
+        except StoreUnavailable:
+            return "away"
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(ask, range(8)))
+    assert (found.count("away"), store.times) == (1, 1)
+    assert found.count("in") == 5
 
 
 def test_a_slow_count_is_taken_less_often() -> None:

@@ -195,6 +195,9 @@ def test_a_server_of_several_addresses_is_tried_at_each() -> None:
         port = listening.getsockname()[1]
         with reached(addresses([closed, port]), monotonic() + 5) as line:
             assert line.getpeername()[1] == port
+        without_family = (socket.AF_APPLETALK, *addresses([port])[0][1:])  # as IPv6 is where the kernel has none
+        with reached([without_family, *addresses([port])], monotonic() + 5) as line:
+            assert line.getpeername()[1] == port
         with pytest.raises(ConnectionRefusedError):
             reached(addresses([closed, closed]), monotonic() + 5)
 

@@ -69,6 +69,19 @@ def test_an_order_that_cannot_be_read_hinders_no_other(
 
 
 @pytest.mark.parametrize("way", ["database", "api"])
+def test_an_order_that_is_under_way_and_damaged_is_not_waited_for(way: str) -> None:
+    """It never ends, so its cancellation is refused, and the one behind it is settled."""
+    store = TouchedStore()
+    with served(store) as shop:
+        sagas = {it: shop.accepted(order_id=it, customer_id=f"C-{it}") for it in (BAD, GOOD)}
+        shop.move(sagas[GOOD])
+        store.changed[sagas[BAD]] = CHANGES["damaged"]
+        tally = settled(way, shop, store, sagas, 2)
+    assert [one.reference for one in tally.refused] == ["C-1"]
+    assert (tally.returned, tally.waiting) == (1, 0)
+
+
+@pytest.mark.parametrize("way", ["database", "api"])
 def test_an_order_of_a_definition_that_is_not_here_hinders_no_other(
     orders: tuple[Shop, TouchedStore, dict[str, str]], way: str
 ) -> None:

@@ -31,6 +31,7 @@ from saga.fulfilment import connectors
 from saga.fulfilment import fulfil_order as steps
 from saga.fulfilment import models as m
 from saga.runtime.executor import Executor
+from saga.runtime.http import BODY_LIMIT_BYTES
 from saga.runtime.work import Call
 from saga.surfaces.samples import sample
 from services.skeleton.server import NAMES, serve_in_thread
@@ -290,6 +291,7 @@ CUT = {
     "nothing": b"",
     "no HTTP": b"SSH-2.0-x\r\n\r\n",
     "body": b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{",
+    "size of a later chunk": b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0009\r\n{"a": 1, \r\n00',
     "chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{",
     "status line of a yes": b"HTTP/1.1 200",
     "head of a yes": b"HTTP/1.1 200 OK\r\n" + JSON_TYPE,
@@ -300,8 +302,6 @@ CUT = {
     "head of a no with a length": b"HTTP/1.1 402 Payment Required\r\nContent-Length: 0\r\n",
     "head of a yes without a body": b"HTTP/1.1 204 No Content\r\n",
     "head of another no": b"HTTP/1.1 409 Conflict\r\n" + JSON_TYPE,
-    "behind a head without a length": b"HTTP/1.1 402 Payment Required\r\n" + JSON_TYPE + b"\r\n",
-    "body of a no without a length": b"HTTP/1.1 402 Payment Required\r\n" + JSON_TYPE + b'\r\n{"code": "decl',
     "body of another yes without a length": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n12",
     "body of a yes without a length": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{",
 }
@@ -313,6 +313,43 @@ def test_a_line_that_breaks_after_the_request_is_unknown(answer: bytes) -> None:
     no "no", and half of a "yes" no success: both are settled by asking again."""
     with peer(lambda connection: connection.sendall(answer)) as url:
         assert codes_at(url) == {OutcomeCode.UNKNOWN}
+
+
+HALF_A_NO = {
+    "behind the head": b"HTTP/1.1 402 Payment Required\r\n" + JSON_TYPE + b"\r\n",
+    "body": b"HTTP/1.1 402 Payment Required\r\n" + JSON_TYPE + b'\r\n{"code": "decl',
+    "size of the only chunk": b"HTTP/1.1 402 No\r\nTransfer-Encoding: chunked\r\n\r\n00",
+    "size of the second chunk": b"HTTP/1.1 402 No\r\nTransfer-Encoding: chunked\r\n\r\n0001\r\n{\r\n00",
+}
+"""The head is whole; `00` of `001a` reads as the last chunk."""
+
+
+@pytest.mark.parametrize("answer", HALF_A_NO.values(), ids=HALF_A_NO)
+def test_half_a_no_is_no_no(answer: bytes) -> None:
+    """Where a 402 may mean "no" it is unknown, at an action and at an undo; where it means nothing it is the defect that a whole
+    one would be, and nowhere a rejection."""
+    with peer(lambda connection: connection.sendall(answer)) as url, executor(lambda _name: url) as made:
+        for asked in (connectors.authorize, connectors.void):
+            assert made.perform(call_of(asked)).code is OutcomeCode.UNKNOWN
+        assert made.perform(call_of(connectors.reserve)).code is OutcomeCode.DEFECT
+
+
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden", "302 Found", "404 Not Found"])
+def test_where_the_body_decides_nothing_it_need_not_be_whole(status: str) -> None:
+    """A credential that was rotated is a defect, for a person, however the answer is framed: asking again would not help, and a
+    step that compensates the unknown would roll orders back."""
+    answer = f"HTTP/1.0 {status}\r\nContent-Type: text/html\r\n\r\n<p>no".encode()
+    with peer(lambda connection: connection.sendall(answer)) as url, executor(lambda _name: url) as made:
+        assert made.perform(call_of(connectors.authorize)).code is OutcomeCode.DEFECT
+
+
+def test_a_body_that_is_too_long_is_a_defect() -> None:
+    """What was read of it is a part, and no part of a body says no."""
+    body = b'{"more": "' + b"x" * BODY_LIMIT_BYTES + b'", "code": "declined"}'
+    answer = b"HTTP/1.1 402 No\r\n" + JSON_TYPE + f"Content-Length: {len(body)}\r\n\r\n".encode() + body
+    with peer(lambda connection: connection.sendall(answer)) as url, executor(lambda _name: url) as made:
+        outcome = made.perform(call_of(connectors.authorize))
+    assert (outcome.code, "more than 4194304 bytes" in outcome.detail) == (OutcomeCode.DEFECT, True)
 
 
 def test_a_body_without_a_length_counts_when_it_is_whole() -> None:

@@ -23,6 +23,9 @@ import requests
 from saga.core.outcomes import OutcomeCode
 from saga.fulfilment.connectors import inventory
 from saga.runtime.classify import Answer, classify
+from services.skeleton.answers import Answer as Applied
+from services.skeleton.app import first_of
+from services.skeleton.database import Unavailable
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -43,6 +46,21 @@ def outcome_of(answer: requests.Response) -> OutcomeCode:
     """What the engine takes the answer for."""
     headers = {name.lower(): value for name, value in answer.headers.items()}
     return classify(Answer(answer.status_code, headers, answer.content), inventory, None).code
+
+
+def test_a_copy_that_was_applied_is_not_told_as_not_applied() -> None:
+    """Of a request that came twice one copy is applied and the other meets the full disk: without Retry-After, since the engine
+    takes that for "nothing was done" and would leave the effect standing."""
+    applied, full = Applied(201, "{}"), Unavailable("full", may_stand=False)
+    mixed: list[list[Applied | BaseException]] = [[applied, full], [full, applied]]
+    for both in mixed:
+        with pytest.raises(Unavailable) as raised:
+            first_of(both)
+        assert raised.value.may_stand
+    assert first_of([applied, applied]) is applied
+    with pytest.raises(Unavailable) as raised:
+        first_of([full, full])
+    assert not raised.value.may_stand
 
 
 def told(caller: "Caller", statement: str) -> None:

@@ -8,6 +8,7 @@ from saga.core.states import SagaStatus
 from saga.fulfilment import models as m
 from saga.testing import oracle
 from services.payment.fraud import fraud_rules
+from services.shipping.tariff import tariff
 from services.skeleton.fields import LINES_MAX, QUANTITY_MAX
 from services.tax.rates import TaxClass
 
@@ -40,6 +41,13 @@ def test_the_oracle_knows_the_rules_of_the_screen() -> None:
     assert rules.denied.skus == oracle.DENIED_SKUS
     assert rules.denied.email_domains == set(oracle.DENIED_EMAIL_DOMAINS)
     assert {currency: rules.amount_limit(currency) for currency in oracle.FRAUD_LIMITS} == oracle.FRAUD_LIMITS
+
+
+def test_the_oracle_knows_what_shipping_has_a_price_for() -> None:
+    """An order in another currency cannot be delivered, and the oracle says so."""
+    assert set(tariff().factors) == oracle.PRICED_CURRENCIES
+    end = oracle.legal_end(order(currency="INR"), CALM)
+    assert (end.status, end.cause) == (SagaStatus.COMPENSATED, "undeliverable")
 
 
 def test_how_often_a_customer_pays_stops_nobody_by_itself() -> None:
