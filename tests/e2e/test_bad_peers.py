@@ -98,13 +98,14 @@ def test_a_worker_starts_while_the_broker_is_away(tmp_path: Path, url: str) -> N
 
 
 def test_services_that_are_asked_for_faults_and_ledgers(tmp_path: Path) -> None:
-    """No such service and no address are the caller's to mend; one that does not answer may be asked again."""
+    """No such service, no address and a command that contradicts itself are the caller's to mend; a service that does not answer
+    may be asked again."""
     nobody = Place(EXAMPLES, tmp_path / "home")
     down = Place(EXAMPLES, tmp_path / "home", {"SAGA_TAX_URL": "http://127.0.0.1:9"})
     for place, command, code, says in (
         (nobody, ["fault", "warehouse"], 2, "no service is called 'warehouse'; there are inventory, tax, shipping"),
         (nobody, ["ledger", "tax"], 2, "no address of tax: run saga dev in the same SAGA_HOME, or set SAGA_TAX_URL"),
-        (nobody, ["fault", "tax", "reject", "--clear"], 2, "no address of tax"),
+        (nobody, ["fault", "tax", "reject"], 2, "no address of tax"),
         (down, ["fault", "tax", "reject", "--clear"], 2, "--clear takes faults away"),
         (down, ["fault", "tax"], 4, "tax does not answer at http://127.0.0.1:9; start it, or mend SAGA_TAX_URL"),
     ):
