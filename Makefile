@@ -70,7 +70,7 @@ coverage: $(READY)
 	$(BIN)/coverage report --include='saga/core/*' --fail-under=100
 
 search: $(READY)
-	SAGA_HYPOTHESIS=deep $(PYTEST) --timeout=0 tests/integration/services/test_contract.py tests/integration/api/test_contract.py $(ARGS)
+	SAGA_HYPOTHESIS=deep $(PYTEST) --timeout=0 tests/integration/services/test_contract.py $(ARGS)
 	SAGA_HYPOTHESIS=deep $(PYTEST) --timeout=0 -k "hatever or without_faults or prefix" tests/property tests/unit/surfaces/test_audit_rollbacks.py $(ARGS)
 
 mutants: $(READY)
