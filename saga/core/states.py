@@ -41,6 +41,10 @@ class HaltReason(StrEnum):
     PIVOT_UNRESOLVED = "pivot_unresolved"
     POISON = "poison"
     RETRIABLE_REJECTED = "retriable_rejected"
+    JOURNAL_DAMAGED = "journal_damaged"
+    """The journal is shorter than its saga row remembers; nothing of it is sent any more."""
+    RESTORED = "restored"
+    """A backup was restored: what happened after it is not in the journal. Nothing is sent until somebody lets it go."""
 
 
 SELF_HEALING = frozenset({HaltReason.PARTICIPANT_DOWN, HaltReason.COMPENSATION_RETRYING})

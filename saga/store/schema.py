@@ -39,8 +39,9 @@ UPGRADE_LOCK = 0x5A6A_0001
 GRANTS = """
 -- Writes the journal and can never change it; every other right is what the engine needs to move a saga.
 GRANT USAGE ON SCHEMA saga TO {journal};
-GRANT SELECT, INSERT ON saga.journal, saga.effect, saga.request, saga.definition TO {journal};
-GRANT SELECT, INSERT, UPDATE ON saga.saga, saga.worker, saga.orders TO {journal};
+GRANT SELECT, INSERT ON saga.journal, saga.effect, saga.request, saga.definition, saga.restoration TO {journal};
+GRANT SELECT ON saga.store TO {journal};
+GRANT SELECT, INSERT, UPDATE ON saga.saga, saga.worker, saga.orders, saga.settled TO {journal};
 GRANT DELETE ON saga.orders TO {journal}; -- its rows are made from the journal: a rebuild drops those of nobody
 GRANT SELECT ON saga.transition, saga.alembic_version TO {journal};
 -- Reads everything: dashboards, audits.
@@ -49,7 +50,10 @@ GRANT SELECT ON ALL TABLES IN SCHEMA saga TO {reader};
 -- Runs `saga db upgrade`: owns the schema and what is in it.
 ALTER SCHEMA saga OWNER TO {migrator};
 """
-OWNED = ("saga", "journal", "request", "worker", "definition", "effect", "orders", "alembic_version")
+OWNED = (
+    "saga", "journal", "request", "worker", "definition", "effect", "orders", "store", "restoration", "settled",
+    "alembic_version",
+)  # fmt: skip
 
 
 def head() -> str:

@@ -84,6 +84,9 @@ class Tables:
     worker: Table
     definition: Table
     effect: Table
+    store: Table
+    restoration: Table
+    settled: Table
 
 
 def one_of(column: str, values: type[SagaStatus] | type[HaltReason]) -> str:
@@ -110,6 +113,8 @@ def _saga(metadata: MetaData, words: Text) -> Table:
         Column("priority", Integer, nullable=False, server_default=text("0")),
         Column("accepted_at", Instant, nullable=False),
         Column("ended_at", Instant),
+        Column("journal_seq", Integer),
+        Column("journal_hash", LargeBinary),
         PrimaryKeyConstraint("saga_id", name="saga_pkey"),
         UniqueConstraint("environment", "tenant", "definition", "entity", "run", name="saga_entity_run"),
         CheckConstraint(one_of("status", SagaStatus), name="saga_status_known"),
@@ -211,6 +216,46 @@ def _effect(metadata: MetaData, words: Text) -> Table:
     )
 
 
+def _store(metadata: MetaData, words: Text) -> Table:
+    """One row: what holds for the whole database."""
+    return Table(
+        "store",
+        metadata,
+        Column("id", SmallInteger, nullable=False, autoincrement=False),
+        Column("environment", words, nullable=False),
+        PrimaryKeyConstraint("id", name="store_pkey"),
+        CheckConstraint("id = 1", name="store_is_one"),
+    )
+
+
+def _restoration(metadata: MetaData, words: Text) -> Table:
+    return Table(
+        "restoration",
+        metadata,
+        Column("restoration_id", words, nullable=False),
+        Column("restored_to", Instant, nullable=False),
+        Column("told_at", Instant, nullable=False),
+        Column("actor", Text, nullable=False),
+        Column("reason", Text, nullable=False),
+        PrimaryKeyConstraint("restoration_id", name="restoration_pkey"),
+    )
+
+
+def _settled(metadata: MetaData, words: Text) -> Table:
+    """Entities whose effects at participants no journal explains any more, and that a person has answered for."""
+    return Table(
+        "settled",
+        metadata,
+        Column("environment", words, nullable=False),
+        Column("tenant", words, nullable=False),
+        Column("entity", words, nullable=False),
+        Column("told_at", Instant, nullable=False),
+        Column("actor", Text, nullable=False),
+        Column("reason", Text, nullable=False),
+        PrimaryKeyConstraint("environment", "tenant", "entity", name="settled_pkey"),
+    )
+
+
 def _orders(metadata: MetaData, words: Text) -> None:
     """The product's list of orders (`saga.fulfilment.orders_table`); the engine writes it as it would any projection."""
     orders = Table(
@@ -255,6 +300,9 @@ def declare(schema: str | None) -> Tables:
         _worker(metadata, words),
         _definition(metadata, words),
         _effect(metadata, words),
+        _store(metadata, words),
+        _restoration(metadata, words),
+        _settled(metadata, words),
     )
 
 

@@ -72,7 +72,7 @@ def test_checks_and_partial_indexes_are_the_declared_ones(empty_url: str, empty_
             connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
         declared.create_all(connection)
     created = shape(empty_engine)
-    assert len(created) == 7 * 5
+    assert len(created) == 10 * 5
     declared.drop_all(empty_engine)
     schema.upgrade(empty_url)
     assert shape(empty_engine) == created
