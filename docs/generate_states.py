@@ -46,14 +46,15 @@ CAUSES: dict[str, str] = {
     "rollback_requested": 'a rejection before the pivot, an unknown outcome whose step says `on_unknown="compensate"` after its '
     "budget, the deadline, or a cancel",
     "plan_frozen": "the saga turned round and no action is in flight any more",
-    "saga_halted": "one of the halt reasons below",
-    "saga_resumed": "the node that a self-healing halt names came to an outcome that leaves it neither open, in backoff nor pending",
+    "saga_halted": "one of the halt reasons below; `HoldAsked` for the last two",
+    "saga_resumed": "the node that a self-healing halt names came to an outcome that leaves it neither open, in backoff nor pending; "
+    "or `LetGo`: somebody answers for what the journal may lack",
     "saga_completed": "every action is done",
     "saga_compensated": "every entry of the plan ended, and the reported effects net to zero",
 }
 STATUSES: dict[SagaStatus, str] = {
     SagaStatus.RUNNING: "goes forward",
-    SagaStatus.COMPENSATING: "turned round: no action is sent any more, not even a repeat",
+    SagaStatus.COMPENSATING: "turned round: no action is sent any more, but for a repeat that its plan names",
     SagaStatus.HALTED: "no new action; outcomes in flight are kept; remembers the status it came from",
     SagaStatus.COMPLETED: "ended forward",
     SagaStatus.COMPENSATED: "ended backward; a cancelled order ends here with cause `cancelled`",
@@ -64,7 +65,10 @@ PHASES: dict[NodePhase, tuple[str, str]] = {
         "an attempt is in flight",
         "ends with an outcome, or as unknown after its deadline and two seconds",
     ),
-    NodePhase.BACKOFF: ("waits for its next attempt", "starts again when due; closed when the saga turns round"),
+    NodePhase.BACKOFF: (
+        "waits for its next attempt",
+        "starts again when due; closed when the saga turns round, unless the plan repeats it",
+    ),
     NodePhase.PENDING: (
         "taken, the answer comes later",
         "unknown after its own deadline; closed when the saga turns round",
@@ -74,12 +78,12 @@ PHASES: dict[NodePhase, tuple[str, str]] = {
     NodePhase.CLOSED: ("was in the air when the saga turned round", "stays; its effect is what its attempts left"),
 }
 EFFECTS: dict[Effect, str] = {
-    Effect.ABSENT: "every attempt was not sent, throttled, or rejected by a participant that remembers rejections",
+    Effect.ABSENT: "every attempt was not sent, throttled or rejected",
     Effect.UNKNOWN: "neither is proved; a later `not_sent` or `rejected` does not erase it",
     Effect.APPLIED: "an attempt succeeded",
 }
 ENTRIES: dict[EntryState, str] = {
-    EntryState.OPEN: "its compensation has not ended",
+    EntryState.OPEN: "its compensation has not ended, or its action is to be repeated first",
     EntryState.STUCK: "its budget is spent, it failed, or it must be settled first; blocks the entries of steps whose result "
     "its action had asked for",
     EntryState.COMPENSATED: "its compensation succeeded",
@@ -93,6 +97,8 @@ REASONS: dict[HaltReason, str] = {
     HaltReason.PIVOT_UNRESOLVED: "not known whether the pivot was applied, and asking again is not safe",
     HaltReason.POISON: "a node was open in three processes that died with nothing else open",
     HaltReason.RETRIABLE_REJECTED: "a step that must in the end succeed was rejected",
+    HaltReason.JOURNAL_DAMAGED: "the journal is shorter than its saga row remembers: nothing of it is sent until somebody lets it go",
+    HaltReason.RESTORED: "a backup was restored, and what happened after it is not in the journal: the same",
 }
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)

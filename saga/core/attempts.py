@@ -12,6 +12,10 @@ The table in prose (DESIGN section 5); "repeatable" is a readonly step, or one w
 | unknown   | repeatable: backoff, else failed and halt      | closed                    | the same as forward         |
 | defect    | failed, halt                                   | closed                    | failed, halt                |
 
+Unknown because of a definite answer that the connector does not list: the third time in a row it is for a person, however
+repeatable the step is. An action that the frozen plan repeats, since its undo needs the result, has rules of its own
+(`_repeating`): a rejection by a participant that serialises keys and remembers rejections proves that nothing was done.
+
 A death of the worker process is `unknown` and tried again at once. A node that was open in `LONE_DEATHS` processes that
 died with nothing else open is poison and halts; one that merely stood beside it does not.
 """
@@ -24,9 +28,12 @@ from saga.core.definition import Kind, Saga, Step
 from saga.core.fold import NodeState, SagaState
 from saga.core.outcomes import EffectChange, Outcome, OutcomeCode, effect_after
 from saga.core.plan import action_of, may_be_past_return
+from saga.core.retry import RetryPolicy
 from saga.core.states import Direction, Effect, HaltReason, NodePhase
 
 LONE_DEATHS = 3
+SAME_ANSWERS = 3
+"""So often in a row a participant may give one and the same definite answer that nobody foresaw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,7 @@ class Verdict:
     spent: bool = False
     effects: tuple[EffectChange, ...] = ()
     is_null: bool = False
+    same_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +66,39 @@ class _Case:
     effect: Effect
 
     @property
+    def is_repeat(self) -> bool:
+        """Whether it is an action that the frozen plan repeats."""
+        return self.direction is Direction.ACTION and self.state.plan is not None
+
+    @property
+    def policy(self) -> RetryPolicy:
+        return self.step.retry_in(Direction.COMPENSATION if self.is_repeat else self.direction)
+
+    @property
+    def same_count(self) -> int:
+        """How often in a row the participant has said this, by now; 0 for what is no definite answer."""
+        if not self.outcome.is_answer:
+            return 0
+        return 1 + (self.node.same_count if self.node.detail == self.outcome.detail else 0)
+
+    @property
+    def settles_all(self) -> bool:
+        """Whether a rejection also says what became of every earlier attempt: each copy hears the same answer."""
+        return self.step.remembers_rejections_in(self.direction) and self.step.serialises_in(self.direction)
+
+    @property
     def is_spent(self) -> bool:
         """The budget of attempts and time, once spent for good; what was not sent or throttled costs time only."""
-        policy = self.step.retry_in(self.direction)
         is_free = self.outcome.code in (OutcomeCode.NOT_SENT, OutcomeCode.THROTTLED)
         elapsed_s = (self.at - self.node.first_at).total_seconds() if self.node.first_at else 0.0
-        return self.node.spent or policy.is_spent(0 if is_free else self.node.tries + 1, elapsed_s)
+        return self.node.spent or self.policy.is_spent(0 if is_free else self.node.tries + 1, elapsed_s)
 
     def again_at(self) -> datetime:
         if self.is_lost:
             return self.at
-        policy = self.step.retry_in(self.direction)
-        wait_s = policy.delay_s(self.state.saga_id, self.name, self.node.epoch)
+        wait_s = self.policy.delay_s(self.state.saga_id, self.name, self.node.epoch)
         if self.outcome.code is OutcomeCode.THROTTLED and self.outcome.retry_after_s is not None:
-            wait_s = min(self.outcome.retry_after_s, policy.cap_s)
+            wait_s = min(self.outcome.retry_after_s, self.policy.cap_s)
         return self.at + timedelta(seconds=wait_s)
 
 
@@ -81,14 +108,30 @@ def judge(
     """The verdict on `outcome` of the open attempt of node `name`."""
     step, direction = definition.node(name)
     node = state.node(name)
-    remembers = step.remembers_rejections_in(direction)
-    effect = effect_after(node.effect, outcome.code, remembers_rejections=remembers)
+    effect = effect_after(node.effect, outcome.code)
     case = _Case(definition, state, step, direction, name, node, outcome, at, is_lost, effect)
-    if direction is Direction.ACTION and state.cause is not None:
+    if direction is Direction.ACTION and state.cause is not None and not case.is_repeat:
         return _settling(case)  # it is not attempted again, so it can kill nobody any more
     if is_lost and node.alone and node.lone_death_count + 1 >= LONE_DEATHS:
         return Verdict(NodePhase.FAILED, effect, halt=HaltReason.POISON)
+    if case.is_repeat:
+        return _repeating(case)
     return _forward(case) if direction is Direction.ACTION else _backward(case)
+
+
+def person_reason(definition: Saga[Any], state: SagaState, name: str) -> HaltReason:
+    """Why a node that failed stands in front of a person, read from the state: the reason that its verdict had."""
+    node = state.node(name)
+    step, direction = definition.node(name)
+    if node.code is OutcomeCode.DEFECT:
+        return HaltReason.DEFECT
+    if node.lone_death_count >= LONE_DEATHS:
+        return HaltReason.POISON
+    if direction is Direction.COMPENSATION or state.cause is not None:
+        return HaltReason.UNRESOLVED_EFFECT
+    if step.kind is Kind.PIVOT:
+        return HaltReason.PIVOT_UNRESOLVED
+    return HaltReason.RETRIABLE_REJECTED if node.code is OutcomeCode.REJECTED else HaltReason.UNRESOLVED_EFFECT
 
 
 def _forward(case: _Case) -> Verdict:
@@ -103,6 +146,8 @@ def _forward(case: _Case) -> Verdict:
             return Verdict(NodePhase.FAILED, case.effect, halt=HaltReason.DEFECT)
         case OutcomeCode.UNKNOWN if not case.step.is_repeatable_in(case.direction) or case.step.on_unknown == "halt":
             return _unrepeatable(case)
+        case OutcomeCode.UNKNOWN if case.same_count >= SAME_ANSWERS:
+            return _unrepeatable(case)
     may_turn = case.step.on_unknown == "compensate" and case.outcome.code is OutcomeCode.UNKNOWN
     can_turn = case.step.kind is not Kind.RETRIABLE and not _is_late(case)
     if case.is_spent and may_turn and can_turn:
@@ -112,7 +157,8 @@ def _forward(case: _Case) -> Verdict:
 
 def _again(case: _Case, reason: HaltReason) -> Verdict:
     spent = case.is_spent
-    return Verdict(NodePhase.BACKOFF, case.effect, case.again_at(), reason if spent else None, spent)
+    halt = reason if spent else None
+    return Verdict(NodePhase.BACKOFF, case.effect, case.again_at(), halt, spent, same_count=case.same_count)
 
 
 def _pending(case: _Case) -> Verdict:
@@ -140,7 +186,7 @@ def _rejected(case: _Case) -> Verdict:
         return Verdict(NodePhase.FAILED, case.effect, halt=HaltReason.RETRIABLE_REJECTED)
     if step.kind is not Kind.PIVOT:
         return Verdict(NodePhase.FAILED, case.effect)
-    if step.remembers_rejections_in(case.direction) and step.serialises_in(case.direction):
+    if case.settles_all:
         return Verdict(NodePhase.FAILED, Effect.ABSENT)
     is_absent = case.effect is Effect.ABSENT
     return Verdict(NodePhase.FAILED, case.effect, halt=None if is_absent else HaltReason.PIVOT_UNRESOLVED)
@@ -153,6 +199,23 @@ def _settling(case: _Case) -> Verdict:
     return Verdict(NodePhase.FAILED if is_rejected else NodePhase.CLOSED, case.effect)
 
 
+def _repeating(case: _Case) -> Verdict:
+    match case.outcome.code:
+        case OutcomeCode.SUCCEEDED:
+            return Verdict(NodePhase.DONE, case.effect, effects=case.outcome.effects or ())
+        case OutcomeCode.PENDING:
+            return _pending(case)
+        case OutcomeCode.DEFECT:
+            return Verdict(NodePhase.FAILED, case.effect, halt=HaltReason.DEFECT)
+        case OutcomeCode.REJECTED if case.settles_all:
+            return Verdict(NodePhase.FAILED, Effect.ABSENT, is_null=True)
+        case OutcomeCode.REJECTED:
+            return Verdict(NodePhase.FAILED, case.effect, halt=HaltReason.UNRESOLVED_EFFECT)
+        case OutcomeCode.UNKNOWN if case.same_count >= SAME_ANSWERS:
+            return Verdict(NodePhase.FAILED, case.effect, halt=HaltReason.UNRESOLVED_EFFECT)
+    return _again(case, HaltReason.COMPENSATION_RETRYING)
+
+
 def _backward(case: _Case) -> Verdict:
     match case.outcome.code:
         case OutcomeCode.SUCCEEDED:
@@ -163,7 +226,7 @@ def _backward(case: _Case) -> Verdict:
             return Verdict(NodePhase.FAILED, case.effect, halt=HaltReason.DEFECT)
         case OutcomeCode.REJECTED:
             return Verdict(NodePhase.FAILED, case.effect, halt=HaltReason.UNRESOLVED_EFFECT)
-        case OutcomeCode.UNKNOWN if not case.step.is_repeatable_in(case.direction):
+        case OutcomeCode.UNKNOWN if not case.step.is_repeatable_in(case.direction) or case.same_count >= SAME_ANSWERS:
             return Verdict(NodePhase.FAILED, case.effect, halt=HaltReason.UNRESOLVED_EFFECT)
     return _again(case, HaltReason.COMPENSATION_RETRYING)
 

@@ -43,9 +43,10 @@ Res = TypeVar("Res", bound=Model)
 class Connector:
     """Facts about one participant.
 
-    `rejected` enumerates the business "no": status → code or codes in the problem body. An answer of a listed status
-    whose body names another code is not a rejection; without any code in the body the status alone decides, except for
-    409, which is then "in progress" and so unknown. `throttled` lists the statuses that are given before any work.
+    `rejected` enumerates the business "no": status → code or codes that a problem body (a JSON object with a `code`) names.
+    An answer of a listed status whose body names another code, or is none such, is not a rejection: a gateway on the way
+    may have written it. For a participant that sends no such body `status_alone` lists those of these statuses that mean
+    "no" whatever stands in the body. `throttled` lists the statuses that are given before any work.
     Durations are seconds. `timeout_s` bounds the whole call by the wall clock, connecting included.
     """
 
@@ -53,6 +54,7 @@ class Connector:
     keys: Keys = "ignored"
     remembers_rejections: bool = False
     rejected: Mapping[int, str | tuple[str, ...]] = field(default_factory=dict)
+    status_alone: tuple[int, ...] = ()
     throttled: tuple[int, ...] = (429, 503)
     timeout_s: float = 10.0
     connect_timeout_s: float = 3.0
@@ -78,6 +80,9 @@ class Connector:
                     "codes that its problem body names"
                 )
                 raise DefinitionError(msg)
+        if unlisted := [status for status in self.status_alone if status not in self.rejected]:
+            msg = f"connector {self.name}: status_alone names {unlisted[0]}, which rejected does not list; add its code there"
+            raise DefinitionError(msg)
         if self.key_max < 20 or self.timeout_s <= 0 or self.connect_timeout_s <= 0:
             msg = f"connector {self.name}: key_max >= 20 and positive time-outs are needed (units: characters, seconds)"
             raise DefinitionError(msg)

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from saga.core.fold import SagaState
 from saga.core.outcomes import Outcome, Request
+from saga.core.states import HaltReason
 from saga.core.transitions import Transition
 
 
@@ -58,7 +59,24 @@ class CancelAsked:
     reason: str
 
 
-Event = Woken | StartAsked | PrepareFailed | Ended | CancelAsked
+@dataclass(frozen=True, slots=True)
+class HoldAsked:
+    """The journal may lack what happened: nothing is to be sent until somebody lets the saga go."""
+
+    at: datetime
+    why: HaltReason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """Somebody answers for what the journal may lack; the saga goes on where it was held."""
+
+    at: datetime
+    detail: str
+
+
+Event = Woken | StartAsked | PrepareFailed | Ended | CancelAsked | HoldAsked | LetGo
 
 
 @dataclass(frozen=True, slots=True)

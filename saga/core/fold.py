@@ -13,6 +13,7 @@ from typing import Any
 from saga.core import transitions as t
 from saga.core.outcomes import EffectChange, OutcomeCode, Payload, Request
 from saga.core.states import (
+    HELD,
     SELF_HEALING,
     STATUS_AFTER,
     Direction,
@@ -53,6 +54,8 @@ class NodeState:
     request: Request | None = None
     code: OutcomeCode | None = None
     detail: str = ""
+    same_count: int = 0
+    """How often in a row it was answered so."""
     result: Payload | None = None
     effects: tuple[EffectChange, ...] = ()
 
@@ -80,6 +83,10 @@ class Halt:
     def heals_itself(self) -> bool:
         return self.reason in SELF_HEALING
 
+    @property
+    def is_hold(self) -> bool:
+        return self.reason in HELD
+
 
 @dataclass(frozen=True, slots=True)
 class SagaState:
@@ -106,6 +113,11 @@ class SagaState:
     traceparent: str | None = None
     warnings: tuple[str, ...] = ()
     ended_at: datetime | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nothing of it may move, since its journal may not be whole."""
+        return self.halt is not None and self.halt.is_hold
 
     def node(self, node: str) -> NodeState:
         """The state of a node; one that was never touched waits."""
@@ -201,6 +213,7 @@ def _attempt_ended(state: SagaState, it: t.AttemptEnded) -> SagaState:
         spent=it.spent,
         code=it.code,
         detail=it.detail,
+        same_count=it.same_count,
         result=it.result or before.result,
         effects=before.effects + it.effects,
     )
@@ -209,10 +222,13 @@ def _attempt_ended(state: SagaState, it: t.AttemptEnded) -> SagaState:
 
 def _mark_entry(state: SagaState, name: str, node: NodeState, *, is_null: bool = False) -> SagaState:
     step, _, direction = name.rpartition(":")
-    if state.plan is None or direction != Direction.COMPENSATION:
+    if state.plan is None:
         return state
-    if node.phase is NodePhase.DONE:
-        mark = EntryState.NULL if is_null else EntryState.COMPENSATED
+    if is_null:
+        mark = EntryState.NULL
+    elif node.phase is NodePhase.DONE:
+        # An action that was repeated has its answer at last: now its compensation can run.
+        mark = EntryState.COMPENSATED if direction == Direction.COMPENSATION else EntryState.OPEN
     else:
         mark = EntryState.STUCK if node.spent or node.phase is NodePhase.FAILED else EntryState.OPEN
     plan = tuple(replace(entry, state=mark) if entry.step == step else entry for entry in state.plan)
@@ -247,8 +263,12 @@ def _rollback_requested(state: SagaState, it: t.RollbackRequested) -> SagaState:
 
 
 def _plan_frozen(state: SagaState, it: t.PlanFrozen) -> SagaState:
-    first = {"compensate": EntryState.OPEN, "settle": EntryState.STUCK}
-    return replace(state, plan=tuple(PlanEntry(entry.step, entry.mode, first[entry.mode]) for entry in it.entries))
+    first = {"compensate": EntryState.OPEN, "repeat": EntryState.OPEN, "settle": EntryState.STUCK}
+    nodes = dict(state.nodes)
+    for name in (f"{entry.step}:{Direction.ACTION}" for entry in it.entries if entry.mode == "repeat"):
+        nodes[name] = replace(nodes[name], phase=NodePhase.BACKOFF, next_at=it.at, spent=False, same_count=0)
+    plan = tuple(PlanEntry(entry.step, entry.mode, first[entry.mode]) for entry in it.entries)
+    return replace(state, plan=plan, nodes=nodes)
 
 
 def _saga_halted(state: SagaState, it: t.SagaHalted) -> SagaState:

@@ -17,11 +17,14 @@ Rules that look odd, and the trace each prevents
 ------------------------------------------------
 - An event for an old epoch changes nothing (`evidence_kept`): a zombie must not close the attempt of the process that took
   over. A success that comes late but before anybody else attempted the node counts: it is what everybody waits for.
-- `rollback_requested` closes nodes in backoff at once: a retry after the saga turned round is an effect nobody undoes.
+- `rollback_requested` closes nodes in backoff at once: a retry after the saga turned round is an effect nobody undoes. The
+  one repeat that is left is an entry of the frozen plan itself, with the compensation behind it.
 - While an attempt is in flight the plan is not frozen: freezing it would leave out the effect that is about to be known.
 - A pivot that was rejected after an unknown attempt rolls back only where the participant serialises keys and remembers
   rejections, so that the late first attempt meets the rejection. Elsewhere it is `pivot_unresolved`.
 - A halt that heals itself does not stop a rollback; a halt in front of a person does.
+- A saga that is held does not even end an attempt whose deadline passed: what became of it is not for its journal to say. An
+  outcome that somebody still brings is written down.
 - `compensated` is refused while the reported effects do not net to zero.
 """
 
@@ -29,23 +32,34 @@ from datetime import datetime, timedelta
 from typing import Any, assert_never
 
 from saga.core import transitions as t
-from saga.core.attempts import Verdict, judge
+from saga.core.attempts import Verdict, judge, person_reason
 from saga.core.definition import Kind, Saga, Step
-from saga.core.events import CancelAsked, Decision, Ended, Event, PrepareFailed, Start, StartAsked, Woken
+from saga.core.events import (
+    CancelAsked,
+    Decision,
+    Ended,
+    Event,
+    HoldAsked,
+    LetGo,
+    PrepareFailed,
+    Start,
+    StartAsked,
+    Woken,
+)
 from saga.core.fold import Halt, NodeState, SagaState, evolve
 from saga.core.outcomes import Outcome, OutcomeCode
 from saga.core.plan import (
     action_of,
-    compensation_of,
     has_reached_no_return,
     is_past_return,
     is_rolled_back,
     is_settling,
     make_plan,
     may_be_past_return,
+    node_of_entry,
     runnable_entries,
 )
-from saga.core.states import ENDED, Direction, HaltReason, NodePhase, SagaStatus
+from saga.core.states import ENDED, Direction, EntryState, HaltReason, NodePhase, SagaStatus
 
 GRACE_S = 2.0
 """How long after an attempt's deadline its outcome may still arrive before somebody else ends it as unknown."""
@@ -88,6 +102,10 @@ def decide(definition: Saga[Any], state: SagaState, event: Event) -> Decision:
             _ended(draft, event)
         case CancelAsked():
             _cancel_asked(draft, event)
+        case HoldAsked():
+            _hold_asked(draft, event)
+        case LetGo():
+            _let_go(draft, event)
         case _:
             assert_never(event)
     _advance(draft, event.at)
@@ -106,7 +124,7 @@ def ready(definition: Saga[Any], state: SagaState, at: datetime) -> tuple[Start,
 def due_at(definition: Saga[Any], state: SagaState, at: datetime) -> datetime | None:
     """By when somebody must look at this saga: the least over everything that waits for time to pass; None for an ended
     saga and for one that waits for a person with nothing in flight."""
-    if state.status in ENDED:
+    if state.status in ENDED or state.is_held:
         return None
     moments = [node.deadline_at + timedelta(seconds=GRACE_S) for node in state.nodes.values() if node.deadline_at]
     moments += [node.next_at for node in state.nodes.values() if node.phase is NodePhase.PENDING and node.next_at]
@@ -121,9 +139,14 @@ def due_at(definition: Saga[Any], state: SagaState, at: datetime) -> datetime | 
 
 def _walk(definition: Saga[Any], state: SagaState) -> list[tuple[str, Step, Direction]]:
     """The nodes whose turn it is by order alone, in the direction the saga goes."""
+    if state.is_held:
+        return []
     if state.cause is not None:
-        steps = runnable_entries(definition, state)
-        return [(compensation_of(step), step, Direction.COMPENSATION) for step in steps]
+        walk = []
+        for step, mode in runnable_entries(definition, state):
+            node, direction = node_of_entry(state, step, mode)
+            walk.append((node, step, direction))
+        return walk
     if state.status is SagaStatus.RUNNING:
         done = {step.name for step in definition.order if state.node(action_of(step)).phase is NodePhase.DONE}
         steps = [step for step in definition.order if step.after <= done and step.name not in done]
@@ -142,6 +165,8 @@ def _may_start(state: SagaState, node: str, at: datetime) -> bool:
 
 
 def _woken(draft: _Draft, event: Woken) -> None:
+    if draft.state.is_held:
+        return
     for name, node in list(draft.state.nodes.items()):
         if node.phase is NodePhase.OPEN and node.owner in event.closed_workers:
             _end(draft, event.at, name, Outcome(OutcomeCode.UNKNOWN, f"worker {node.owner} is gone"), is_lost=True)
@@ -227,6 +252,7 @@ def _end(draft: _Draft, at: datetime, name: str, outcome: Outcome, *, is_lost: b
             spent=verdict.spent,
             null=verdict.is_null,
             lost=is_lost,
+            same_count=verdict.same_count,
         )
     )
     _halt_or_heal(draft, at, name, verdict, outcome.detail)
@@ -277,6 +303,29 @@ def _cancel_asked(draft: _Draft, event: CancelAsked) -> None:
     if is_past_return(draft.definition, state):
         return
     draft.add(t.CancelRequested(event.at, event.actor, event.reason))
+
+
+def _hold_asked(draft: _Draft, event: HoldAsked) -> None:
+    if draft.state.status not in ENDED and not draft.state.is_held:
+        draft.add(t.SagaHalted(event.at, event.why, None, event.detail))
+
+
+def _let_go(draft: _Draft, event: LetGo) -> None:
+    """Back to where it was held, and to the halt that it was in by then, if it was in one."""
+    if not draft.state.is_held:
+        return
+    draft.add(t.SagaResumed(event.at, event.detail))
+    definition, state = draft.definition, draft.state
+    if state.cause is None and _cause(definition, state, event.at) is not None:
+        return
+    if state.cause is None:
+        waiting = [name for name in state.nodes if _wants_person(draft, name)]
+    else:
+        stuck = [entry for entry in state.plan or () if entry.state is EntryState.STUCK]
+        nodes = [(node_of_entry(state, definition.by_name[it.step], it.mode)[0], it.mode) for it in stuck]
+        waiting = [node for node, mode in nodes if mode == "settle" or state.node(node).phase is NodePhase.FAILED]
+    for name in waiting:
+        _halt(draft, event.at, person_reason(definition, draft.state, name), name, state.node(name).detail)
 
 
 def _advance(draft: _Draft, at: datetime) -> None:

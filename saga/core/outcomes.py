@@ -5,8 +5,9 @@ happened". `effect_after` is the whole rule; it folds one attempt into what was 
 
 - `succeeded` proves the effect: `applied`, for good.
 - `not_sent` and `throttled` were answered before any work, so they change nothing.
-- `rejected` changes nothing at a participant that remembers rejections (a late copy of an earlier attempt meets the
-  remembered rejection); at any other the late copy may still be applied, so it is `unknown`.
+- `rejected` changes nothing either: the participant did not do it. Whether that also settles an earlier attempt of unknown
+  effect is another question: only a participant that serialises keys and remembers rejections answers every copy alike, and
+  `saga.core.attempts` asks for that fact where it matters.
 - `unknown`, `pending` and `defect` are `unknown`: a 2xx that does not parse was perhaps applied.
 - A later `not_sent` or `rejected` never erases an earlier `unknown`: that attempt may still be on its way.
 """
@@ -71,14 +72,14 @@ class Outcome:
     retry_after_s: float | None = None
     until_at: datetime | None = None
     """Pending only: when the answer is due."""
+    is_answer: bool = False
+    """Unknown only: the participant answered something definite that its connector does not list."""
 
 
-def effect_after(before: Effect, code: OutcomeCode, *, remembers_rejections: bool) -> Effect:
+def effect_after(before: Effect, code: OutcomeCode) -> Effect:
     """The effect of a node after one more attempt ended with `code`; the rules stand at the top of this file."""
     if before is Effect.APPLIED or code is OutcomeCode.SUCCEEDED:
         return Effect.APPLIED
-    if code in (OutcomeCode.NOT_SENT, OutcomeCode.THROTTLED):
-        return before
-    if code is OutcomeCode.REJECTED and remembers_rejections:
+    if code in (OutcomeCode.NOT_SENT, OutcomeCode.THROTTLED, OutcomeCode.REJECTED):
         return before
     return Effect.UNKNOWN

@@ -2,8 +2,16 @@
 
 The plan holds every compensatable step whose effect is applied or unknown, in reverse order of the *definition*. The
 order in which parallel branches really ended is a race and never enters it, so the same facts give the same plan on
-every machine. A step whose effect is unknown at a barrier participant is compensated like an applied one: the undo leaves
-a tombstone if the action never arrived. Elsewhere it must be settled first.
+every machine. What becomes of a step whose effect is unknown is chosen by what its compensation asks for, and by what the
+participant makes of a repeat:
+
+| the compensation        | participant serialises keys                                    | elsewhere                 |
+|-------------------------|----------------------------------------------------------------|---------------------------|
+| does not ask for result | `compensate`: it leaves a tombstone if the action never came    | `settle`: a person finds out |
+| asks for the result     | `repeat`: the same bytes again until answered, then compensate | `settle`                  |
+
+A repeat is the one action that is sent after the saga turned round. It may be what applies the action for the first time; its
+compensation follows in the same entry.
 
 Entries run one at a time, in plan order. An entry that is stuck blocks only those entries whose results the stuck
 step's action had asked for (an unfinished void must not leave the stock of an unrelated branch reserved), and what is
@@ -35,9 +43,23 @@ def make_plan(definition: Saga[Any], state: SagaState) -> tuple[PlannedEntry, ..
         effect = state.node(action_of(step)).effect
         if step.kind is not Kind.COMPENSATABLE or effect is Effect.ABSENT:
             continue
-        settles_first = effect is Effect.UNKNOWN and not step.serialises_in(Direction.ACTION)
-        entries.append(PlannedEntry(step.name, "settle" if settles_first else "compensate"))
+        entries.append(PlannedEntry(step.name, _mode(step, effect)))
     return tuple(entries)
+
+
+def _mode(step: Step, effect: Effect) -> str:
+    if effect is Effect.APPLIED:
+        return "compensate"
+    if not step.serialises_in(Direction.ACTION):
+        return "settle"
+    return "repeat" if step.undo_needs_result else "compensate"
+
+
+def node_of_entry(state: SagaState, step: Step, mode: str) -> tuple[str, Direction]:
+    """The node whose turn it is in an entry of the plan: the action as long as it is to be repeated, then the compensation."""
+    if mode == "repeat" and state.node(action_of(step)).effect is not Effect.APPLIED:
+        return action_of(step), Direction.ACTION
+    return compensation_of(step), Direction.COMPENSATION
 
 
 def has_reached_no_return(definition: Saga[Any], state: SagaState) -> bool:
@@ -65,24 +87,24 @@ def is_settling(state: SagaState) -> bool:
     return any(node.phase is NodePhase.OPEN for node in state.nodes.values())
 
 
-def runnable_entries(definition: Saga[Any], state: SagaState) -> list[Step]:
-    """The steps whose compensation may be attempted now, as far as the plan's order goes."""
+def runnable_entries(definition: Saga[Any], state: SagaState) -> list[tuple[Step, str]]:
+    """The steps of entries that may be worked on now, as far as the plan's order goes, each with its mode."""
     held: list[Step] = []
     ahead: list[Step] = []
-    runnable: list[Step] = []
+    runnable: list[tuple[Step, str]] = []
     for entry in state.plan or ():
         if entry.state in SETTLED:
             continue
         step = definition.by_name[entry.step]
         if entry.state is EntryState.STUCK:
             held.append(step)
-            if entry.mode == "compensate":
-                runnable.append(step)
+            if entry.mode != "settle":
+                runnable.append((step, entry.mode))
         elif any(step.name in other.asks_for() for other in held):
             held.append(step)
         else:
             if not ahead or (definition.parallel_compensation and all(_are_parallel(step, other) for other in ahead)):
-                runnable.append(step)
+                runnable.append((step, entry.mode))
             ahead.append(step)
     return runnable
 

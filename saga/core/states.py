@@ -47,6 +47,8 @@ class HaltReason(StrEnum):
     """A backup was restored: what happened after it is not in the journal. Nothing is sent until somebody lets it go."""
 
 
+HELD = frozenset({HaltReason.JOURNAL_DAMAGED, HaltReason.RESTORED})
+"""Nothing moves, in no direction, until a person lets the saga go: what its journal says may not be all that happened."""
 SELF_HEALING = frozenset({HaltReason.PARTICIPANT_DOWN, HaltReason.COMPENSATION_RETRYING})
 ENDED = frozenset({SagaStatus.COMPLETED, SagaStatus.COMPENSATED})
 

@@ -152,6 +152,11 @@ class Step:
         """The Celery queue of the node; compensations have their own so that a backlog forward cannot hold them up."""
         return self.queue if direction is Direction.ACTION else f"{self.queue}{ROLLBACK}"
 
+    @cached_property
+    def undo_needs_result(self) -> bool:
+        """Whether the compensation takes what the action returned; an undo by key does not, and runs although it was lost."""
+        return self.name in self.compensation_takes.sources
+
     def asks_for(self) -> frozenset[str]:
         """The steps whose results the action takes."""
         return frozenset(source for source in self.takes.sources if source)

@@ -5,14 +5,15 @@ reader that changes state; `saga.store.codec` writes them as JSON objects whose 
 added later needs a default, so that older journals stay readable; a new class raises `MIN_READER_VERSION` of its entry.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
 from saga.core.outcomes import EffectChange, OutcomeCode, Payload, Request
-from saga.core.states import Effect, HaltReason, NodePhase
+from saga.core.states import HELD, Effect, HaltReason, NodePhase
 
-READER_VERSION = 1
+READER_VERSION = 2
 """What this release can read; an entry that asks for more is left alone by its workers."""
 
 
@@ -75,6 +76,8 @@ class AttemptEnded:
     """A compensation whose participant proved that its action had done nothing."""
     lost: bool = False
     """The process that ran it is gone; nobody saw an outcome."""
+    same_count: int = 0
+    """How often in a row the participant has given this definite answer, which its connector does not list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,8 @@ class PlannedEntry:
 
     step: str
     mode: str
-    """`compensate`, or `settle` where nobody may compensate before the effect is known."""
+    """`compensate`; `repeat` where the action is sent again first, because its undo needs the result and the participant
+    serialises keys; `settle` where a person must find out whether it was applied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,3 +195,20 @@ Transition = (
     | SagaCompensated
 )
 KINDS: dict[str, type[Transition]] = {cls.kind: cls for cls in Transition.__args__}
+
+
+def min_reader_version(transitions: Iterable[Transition]) -> int:
+    """Which release can read an entry of these: one that came before a word of it must leave the saga alone."""
+    return 2 if any(_is_second(it) for it in transitions) else 1
+
+
+def _is_second(it: Transition) -> bool:
+    match it:
+        case SagaHalted():
+            return it.reason in HELD
+        case AttemptEnded():
+            return it.same_count > 0
+        case PlanFrozen():
+            return any(entry.mode == "repeat" for entry in it.entries)
+        case _:
+            return False

@@ -3,7 +3,9 @@
 Inventory, shipping and payment write a barrier row in the transaction of the effect: they serialise keys, remember a
 rejection under its key, and leave a tombstone for an undo that came first. `tombstoned` is a rejection: nothing was
 done under that key, and nothing ever will be. `in_progress` is none, and neither is 422: the first is unknown, the
-second a defect of ours. Tax only answers questions.
+second a defect of ours. Every final answer of theirs is listed but two: a capture of what is `captured` under another key, or
+of another sum (`amount_mismatch`), says nothing that may roll an order back; asked again they end in front of a person. Tax
+only answers questions.
 """
 
 from saga.core.connector import Connector
@@ -16,20 +18,30 @@ inventory = Connector(
     "inventory",
     keys="serialise",
     remembers_rejections=True,
-    rejected={409: ("out_of_stock", "reservation_expired", "not_shipped", TOMBSTONED)},
+    rejected={
+        409: (
+            "out_of_stock",
+            "reservation_expired",
+            "not_reserved",
+            "committed",
+            "not_shipped",
+            "sold_again",
+            TOMBSTONED,
+        ),
+    },
 )
 tax = Connector("tax")
 shipping = Connector(
     "shipping",
     keys="serialise",
     remembers_rejections=True,
-    rejected={409: ("undeliverable", "not_dispatched", TOMBSTONED)},
+    rejected={409: ("undeliverable", "voided", "dispatched", "not_dispatched", TOMBSTONED)},
 )
 payment = Connector(
     "payment",
     keys="serialise",
     remembers_rejections=True,
-    rejected={402: ("declined", "fraud_suspected"), 409: ("refund_exceeds_capture", TOMBSTONED)},
+    rejected={402: ("declined", "fraud_suspected"), 409: ("voided", "refund_exceeds_capture", TOMBSTONED)},
 )
 
 quote_tax = tax.query("/v1/tax-quotes", m.TaxRequest, m.TaxQuote)

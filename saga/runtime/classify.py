@@ -5,11 +5,15 @@
 | 2xx that parses | succeeded |
 | 2xx that does not parse, 3xx, any 4xx that is not below | defect: its effect is unknown |
 | an enumerated status whose body names an enumerated code | rejected |
-| an enumerated status without any code in its body, but for 409 | rejected |
+| a status that `status_alone` lists, without any code in its body | rejected |
+| another enumerated status without a code, or 409 with one that is not enumerated | unknown, a definite answer |
 | 429; 503 with Retry-After, where the connector lists them | throttled |
 | 408, 409 otherwise, every other 5xx | unknown |
 
-Where the body decides (2xx, and a status that the connector enumerates) an answer that may be cut is unknown. A 409 whose code is not listed is "in progress". A 5xx says nothing about whether the work was done.
+Where the body decides (2xx, and a status that the connector enumerates) an answer that may be cut is unknown. A 5xx says
+nothing about whether the work was done. A definite answer that nobody foresaw is asked again, since a gateway may have given
+it; the machine stops asking when it stays the same. A 409 without a code, with the code `in_progress`, or with Retry-After is
+not definite: the participant still works on the key.
 """
 
 import json
@@ -21,6 +25,7 @@ from typing import Any
 from saga.core.connector import Connector, Model
 from saga.core.outcomes import EffectChange, Outcome, OutcomeCode, Payload
 
+IN_PROGRESS = "in_progress"
 TOMBSTONED = "tombstoned"
 """A barrier participant's word that the undo was there first: a rejection at every connector that serialises keys."""
 
@@ -49,7 +54,13 @@ def classify(answer: Answer, connector: Connector, result: type[Model] | None) -
     if status in connector.throttled and (status == 429 or "retry-after" in answer.headers):
         return Outcome(OutcomeCode.THROTTLED, f"HTTP {status}", retry_after_s=_retry_after_s(answer))
     shown = f"HTTP {status} {code or ''}".strip()
-    if status in (408, 409) or status >= 500:
+    if status == 409:
+        is_busy = code in ("", IN_PROGRESS) or "retry-after" in answer.headers
+        return Outcome(OutcomeCode.UNKNOWN, shown, is_answer=not is_busy)
+    if connector.rejection_codes(status) and not code:
+        # Without the body, which may name a request: the machine counts answers that are the same.
+        return Outcome(OutcomeCode.UNKNOWN, f"{shown} without the code that says no", is_answer=True)
+    if status == 408 or status >= 500:
         return Outcome(OutcomeCode.UNKNOWN, shown)
     return Outcome(OutcomeCode.DEFECT, f"{shown}: {_shown(answer.body)}")
 
@@ -57,8 +68,7 @@ def classify(answer: Answer, connector: Connector, result: type[Model] | None) -
 def _is_rejected(status: int, code: str, connector: Connector) -> bool:
     if status == 409 and code == TOMBSTONED and connector.keys == "serialise":
         return True
-    codes = connector.rejection_codes(status)
-    return bool(codes) and (code in codes or (not code and status != 409))
+    return code in connector.rejection_codes(status) or (not code and status in connector.status_alone)
 
 
 def _problem_code(answer: Answer) -> str:

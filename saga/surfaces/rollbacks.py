@@ -7,7 +7,7 @@ Rules of this file
   them is not read.
 - Compensations start in the order of the plan. One may overtake another only when that one is stuck, or waits for a stuck
   one, or when both were parallel and the definition undoes branches together.
-- After `rollback_requested` no attempt of an action starts, not even a repeat.
+- After `rollback_requested` no attempt of an action starts, but for the repeats that the frozen plan itself names.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,6 +29,8 @@ class _Walk:
     open_actions: set[str] = field(default_factory=set)
     is_turned: bool = False
     plan: list[str] | None = None
+    repeats: set[str] = field(default_factory=set)
+    """Steps of the plan whose action is sent again before it is compensated."""
     begun: list[str] = field(default_factory=list)
     done: set[str] = field(default_factory=set)
     stuck: set[str] = field(default_factory=set)
@@ -37,9 +39,12 @@ class _Walk:
         step, direction = self.definition.node(it.node)
         if direction is Direction.ACTION:
             self.open_actions.add(step.name)
-            if self.is_turned:
+            if not self.is_turned:
+                return
+            if step.name not in self.repeats:
                 yield f"attempt {it.epoch} of {it.node} started after the rollback was requested"
-        elif self.plan is None:
+                return
+        if self.plan is None:
             yield f"{it.node} started before the plan was frozen"
         elif step.name not in self.plan:
             yield f"{it.node} started and is not in the frozen plan [{', '.join(self.plan)}]"
@@ -68,9 +73,13 @@ class _Walk:
         step, direction = self.definition.node(it.node)
         if direction is Direction.ACTION:
             self.open_actions.discard(step.name)
-            before = self.effects.get(step.name, Effect.ABSENT)
-            remembers = step.remembers_rejections_in(direction)
-            self.effects[step.name] = effect_after(before, it.code, remembers_rejections=remembers)
+            self.effects[step.name] = effect_after(self.effects.get(step.name, Effect.ABSENT), it.code)
+            if it.null:
+                self.done.add(step.name)
+            elif it.phase is NodePhase.DONE:
+                self.stuck.discard(step.name)
+            elif step.name in self.repeats and (it.spent or it.phase is NodePhase.FAILED):
+                self.stuck.add(step.name)
         elif it.phase is NodePhase.DONE:
             self.done.add(step.name)
         elif it.spent or it.phase is NodePhase.FAILED:
@@ -82,12 +91,20 @@ class _Walk:
             in_flight = step.name in self.open_actions
             effect = Effect.UNKNOWN if in_flight else self.effects.get(step.name, Effect.ABSENT)
             if step.kind is Kind.COMPENSATABLE and effect is not Effect.ABSENT:
-                settles = effect is Effect.UNKNOWN and not step.serialises_in(Direction.ACTION)
-                wanted.append(t.PlannedEntry(step.name, "settle" if settles else "compensate"))
+                wanted.append(t.PlannedEntry(step.name, _mode(step, effect)))
         if tuple(wanted) != it.entries:
             yield f"the frozen plan is {_listed(it.entries)} and must be {_listed(wanted)}"
         self.plan = [entry.step for entry in it.entries]
         self.stuck |= {entry.step for entry in it.entries if entry.mode == "settle"}
+        self.repeats = {entry.step for entry in it.entries if entry.mode == "repeat"}
+
+
+def _mode(step: Step, effect: Effect) -> str:
+    """By what its compensation asks for: the result of an action whose answer was lost has to be asked for again."""
+    is_known = effect is Effect.APPLIED
+    if not is_known and not step.serialises_in(Direction.ACTION):
+        return "settle"
+    return "repeat" if not is_known and step.name in step.compensation_takes.sources else "compensate"
 
 
 def _were_parallel(one: Step, other: Step) -> bool:

@@ -54,10 +54,9 @@ def there_is_one_end(_: Saga[Order], journal: Journal) -> None:
     assert all(isinstance(it, t.EvidenceKept) for place in ends for it in journal[place + 1 :])
 
 
-def may_have_an_effect(step: Step, codes: list[OutcomeCode]) -> bool:
-    """Not when every attempt was answered before any work, or by a "no" that is remembered."""
-    harmless = NO_WORK | ({OutcomeCode.REJECTED} if step.remembers_rejections_in(Direction.ACTION) else set())
-    return any(code not in harmless for code in codes)
+def may_have_an_effect(codes: list[OutcomeCode]) -> bool:
+    """Not when every attempt was answered before any work, or by a "no"."""
+    return any(code not in NO_WORK | {OutcomeCode.REJECTED} for code in codes)
 
 
 def the_plan_is_the_definition_reversed(definition: Saga[Order], journal: Journal) -> None:
@@ -73,7 +72,7 @@ def the_plan_is_the_definition_reversed(definition: Saga[Order], journal: Journa
     expected = [
         step.name
         for step in reversed(definition.order)
-        if step.kind is Kind.COMPENSATABLE and may_have_an_effect(step, codes[step.name])
+        if step.kind is Kind.COMPENSATABLE and may_have_an_effect(codes[step.name])
     ]
     plan = journal[frozen]
     assert isinstance(plan, t.PlanFrozen)

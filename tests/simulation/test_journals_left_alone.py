@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from saga.core.definition import Saga, readonly
+from saga.core.transitions import READER_VERSION
 from saga.errors import IllegalTransition
 from saga.runtime.engine import Definitions, fold, load
 from saga.store.memory import MemoryStore
@@ -58,7 +59,7 @@ def test_a_journal_that_was_changed_is_refused() -> None:
 def test_a_journal_of_a_newer_release_is_left_alone() -> None:
     """One entry that says so is enough."""
     first, second, third = journal()
-    assert load(DEFINITIONS, [first, replace(second, min_reader_version=2), third]) is None
+    assert load(DEFINITIONS, [first, replace(second, min_reader_version=READER_VERSION + 1), third]) is None
 
 
 def test_a_saga_of_a_changed_definition_is_left_alone() -> None:

@@ -7,7 +7,7 @@ import pytest
 from saga.core.events import Start
 from saga.core.outcomes import Outcome, OutcomeCode
 from saga.core.states import HaltReason, NodePhase, SagaStatus
-from saga.core.transitions import EvidenceKept
+from saga.core.transitions import READER_VERSION, EvidenceKept
 from saga.errors import SagaError
 from saga.runtime.driver import Driver
 from saga.runtime.engine import CONFLICT_LIMIT, Definitions, entry_hash
@@ -84,7 +84,7 @@ def test_an_outcome_that_nobody_here_may_write_is_named() -> None:
     """A newer release took the journal over: the log has the node, the attempt and the code, and the saga is let go."""
     store = MemoryStore()
     worker, saga_id = _in_call(store)
-    _stranger_appends(store, saga_id, reader_version=2)
+    _stranger_appends(store, saga_id, reader_version=READER_VERSION + 1)
     worker.finish(worker.call("a"))
     worker.settle()
     assert [it for it in worker.troubles if "newer release" in it and "not written: a:a attempt 1 succeeded" in it]

@@ -8,7 +8,7 @@ import pytest
 from saga.core.events import CancelAsked
 from saga.core.outcomes import Outcome, OutcomeCode, Payload
 from saga.core.states import Effect, EntryState, HaltReason, NodePhase, SagaStatus
-from saga.core.transitions import EvidenceKept
+from saga.core.transitions import READER_VERSION, EvidenceKept
 from saga.runtime.engine import Definitions, entry_hash, tell
 from saga.store.codec import encode
 from saga.store.memory import MemoryStore
@@ -260,7 +260,9 @@ def test_an_older_release_leaves_a_newer_journal_alone(store: Store) -> None:
     worker.settle()
     entries = store.load([saga_id])[saga_id]
     body = encode([EvidenceKept(store.clock(), "a:a", 0, OutcomeCode.SUCCEEDED, "newer")])
-    newer = JournalEntry(3, store.clock(), "newer", "engine", None, body, entry_hash(entries[-1]), min_reader_version=2)
+    newer = JournalEntry(
+        3, store.clock(), "newer", "engine", None, body, entry_hash(entries[-1]), min_reader_version=READER_VERSION + 1
+    )
     assert store.append([Append(saga_id, newer)]) == [AppendResult.APPENDED]
     worker.finish(worker.call("a"))
     worker.settle()

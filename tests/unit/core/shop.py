@@ -78,6 +78,16 @@ def step(name: str, kind: Kind = Kind.COMPENSATABLE, *, at: Connector | None = b
     return makers[kind](action, name=name, **options)
 
 
+def undoing_by_result(name: str, at: Connector) -> Callable[..., Call[Done]]:
+    """A compensation that needs what the action answered, and asks the participant to undo it."""
+    give_back = at.post(f"/{name}/give-back", Done, Done)
+
+    def release(done: Annotated[Done, From(name)]) -> Call[Done]:
+        return give_back(done)
+
+    return release
+
+
 def _undoing(name: str) -> Callable[..., None]:
     def release(done: Annotated[Done, From(name)]) -> None:
         _release(done)

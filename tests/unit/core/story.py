@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from saga.core import transitions as t
 from saga.core.definition import Saga
-from saga.core.events import CancelAsked, Ended, Event, PrepareFailed, StartAsked, Woken
+from saga.core.events import CancelAsked, Ended, Event, HoldAsked, LetGo, PrepareFailed, StartAsked, Woken
 from saga.core.fold import NodeState, SagaState, accepted, replay
 from saga.core.keys import logical_key, wire_key
 from saga.core.machine import decide, due_at, ready
@@ -121,6 +121,10 @@ class Story:
         """Sent, and nobody knows."""
         return self.ends(name, OutcomeCode.UNKNOWN, "read time-out")
 
+    def answers(self, name: str, detail: str) -> Self:
+        """Answered, definitely, with something that the connector does not list."""
+        return self.ends(name, OutcomeCode.UNKNOWN, detail, is_answer=True)
+
     def does(self, *names: str, effects: tuple[EffectChange, ...] | None = None) -> Self:
         """Starts and succeeds, one after another."""
         for name in names:
@@ -137,6 +141,14 @@ class Story:
 
     def cancel(self) -> Self:
         return self.tell(CancelAsked(self.now, "clerk", "customer changed their mind"))
+
+    def holds(self, why: HaltReason = HaltReason.RESTORED) -> Self:
+        """Its journal may not be whole: nothing is to move."""
+        return self.tell(HoldAsked(self.now, why, "restored to yesterday"))
+
+    def let_go(self) -> Self:
+        """A person answers for what the journal may lack."""
+        return self.tell(LetGo(self.now, "clerk: compared with the ledgers"))
 
     def dies(self, worker: str = "w1") -> Self:
         """The process is gone and somebody noticed."""

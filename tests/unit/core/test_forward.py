@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from saga.core.connector import Connector
 from saga.core.definition import Kind, parallel, sequence
 from saga.core.outcomes import OutcomeCode
 from saga.core.retry import RetryPolicy
@@ -78,12 +79,37 @@ def test_rejected_before_the_pivot_rolls_back(kind: Kind) -> None:
     assert (story.status, story.plan) == ("compensating", ["a"])
 
 
-@pytest.mark.parametrize(("at", "effect"), [(barrier, Effect.ABSENT), (provider, Effect.UNKNOWN)])
-def test_rejected_is_absent_only_where_rejections_are_remembered(at: object, effect: Effect) -> None:
-    """Where the participant forgets, a late copy of the request may still be applied."""
-    story = Story(saga_of(step("a", at=at), step("b")))  # type: ignore[arg-type]  # a Connector
-    story.start("a").rejects("a")
-    assert story.node("a").effect is effect
+@pytest.mark.parametrize("at", [barrier, provider])
+@pytest.mark.parametrize("before", [[], [OutcomeCode.NOT_SENT], [OutcomeCode.THROTTLED, OutcomeCode.NOT_SENT]])
+def test_a_rejection_before_which_nothing_can_have_been_applied_is_absent(
+    at: Connector, before: list[OutcomeCode]
+) -> None:
+    """Whatever the participant makes of keys: no attempt did anything, so there is nothing to undo and nothing to settle."""
+    story = Story(saga_of(step("z"), step("a", at=at), step("b"))).does("z").start("a")
+    for code in before:
+        story.ends("a", code).passes(100).start("a")
+    story.rejects("a")
+    assert (story.node("a").effect, story.status, story.plan) == (Effect.ABSENT, "compensating", ["z"])
+
+
+def test_a_definite_answer_that_nobody_listed_ends_in_front_of_a_person_the_third_time() -> None:
+    """Asked again, since a gateway may have given it; the same again and again is the participant's own word."""
+    story = Story(saga_of(step("a"), step("b"))).does("a").start("b").answers("b", "HTTP 409 voided")
+    story.passes(100).start("b").answers("b", "HTTP 409 voided").passes(100).start("b")
+    halts = [story.halted, story.answers("b", "HTTP 409 voided").halted]
+    assert (halts, story.phase("b")) == ([None, HaltReason.UNRESOLVED_EFFECT], NodePhase.FAILED)
+
+
+def test_another_answer_in_between_begins_the_count_again() -> None:
+    """Only the same answer in a row is the participant's last word; a lost one says nothing either way."""
+    story = Story(with_pivot()).does("a").start("p")
+    for told in ("HTTP 409 voided", "HTTP 409 voided", "HTTP 409 other", "HTTP 409 voided", "HTTP 409 voided"):
+        story.answers("p", told).passes(100).start("p")
+    story.loses_answer("p").passes(100).start("p")
+    for told in ("HTTP 409 voided", "HTTP 409 voided"):
+        story.answers("p", told).passes(100).start("p")
+    assert "saga_halted" not in story.last_kinds
+    assert story.answers("p", "HTTP 409 voided").halted is HaltReason.PIVOT_UNRESOLVED
 
 
 def test_rejected_after_the_pivot_halts() -> None:

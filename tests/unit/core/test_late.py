@@ -75,8 +75,10 @@ def test_a_delayed_first_attempt_after_a_later_rejection_is_compensated() -> Non
 
 
 def test_a_delayed_first_attempt_elsewhere_is_settled_first() -> None:
-    """Where rejections are forgotten even a single rejection leaves the effect unknown, and nobody may guess."""
-    story = Story(saga_of(step("a"), step("x", at=provider))).does("a").start("x").rejects("x")
+    """Where rejections are forgotten a rejection says nothing of a first attempt that may still arrive: nobody may guess."""
+    story = Story(saga_of(step("a"), parallel(step("x", at=provider), step("y")))).does("a").start("x")
+    story.ends("x", OutcomeCode.NOT_SENT).passes(100).start("x", "y")
+    story.rejects("y").loses_answer("x")
     assert (story.node("x").effect, story.plan) == (Effect.UNKNOWN, ["x (settle)", "a"])
 
 

@@ -101,20 +101,11 @@ def test_a_rejection_after_an_unknown_attempt_rolls_back_where_keys_serialise() 
     assert (story.status, story.plan, story.node("p").effect) == ("compensating", ["a"], Effect.ABSENT)
 
 
-@pytest.mark.parametrize(
-    ("at", "status", "reason"),
-    [
-        (barrier, "compensating", None),
-        (remembering, "compensating", None),
-        (provider, "halted", HaltReason.PIVOT_UNRESOLVED),
-    ],
-)
-def test_a_first_rejection_rolls_back_where_it_is_remembered(
-    at: Connector, status: str, reason: HaltReason | None
-) -> None:
-    """Where rejections are forgotten a late copy may still take the money: a person decides."""
+@pytest.mark.parametrize("at", [barrier, remembering, provider])
+def test_a_first_rejection_rolls_back(at: Connector) -> None:
+    """A definite "no" to the only attempt that there was: whatever the participant remembers, no money was taken."""
     story = Story(with_pivot(at=at)).does("a").start("p").rejects("p")
-    assert (story.status, story.halted) == (status, reason)
+    assert (story.status, story.halted, story.plan) == ("compensating", None, ["a"])
 
 
 def test_an_unknown_pivot_elsewhere_is_unresolved() -> None:

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from saga.core.connector import Connector
 from saga.core.outcomes import EffectChange, OutcomeCode
+from saga.errors import DefinitionError
 from saga.runtime.classify import Answer, classify
 
 CONNECTOR = Connector(
@@ -38,7 +39,10 @@ def _answer(status: int, body: object = None, **headers: str) -> Answer:
         (_answer(404), OutcomeCode.DEFECT),
         (_answer(422, {"code": "key_reused"}), OutcomeCode.DEFECT),
         (_answer(402, {"code": "declined"}), OutcomeCode.REJECTED),
-        (_answer(402), OutcomeCode.REJECTED),
+        (_answer(402), OutcomeCode.UNKNOWN),
+        (_answer(402, ["declined"]), OutcomeCode.UNKNOWN),
+        (Answer(402, {}, b"<html>402 Payment Required</html>"), OutcomeCode.UNKNOWN),
+        (Answer(402, {}, b"\xff\xfe{"), OutcomeCode.UNKNOWN),
         (_answer(402, {"code": "card_expired_soon"}), OutcomeCode.DEFECT),
         (_answer(409, {"code": "out_of_stock"}), OutcomeCode.REJECTED),
         (_answer(409, {"code": "gone"}), OutcomeCode.REJECTED),
@@ -61,6 +65,36 @@ def _answer(status: int, body: object = None, **headers: str) -> Answer:
 def test_each_answer_has_its_outcome(answer: Answer, code: OutcomeCode) -> None:
     """The table at the top of `saga.runtime.classify`, row by row."""
     assert classify(answer, CONNECTOR, Receipt).code is code
+
+
+def test_the_status_alone_means_no_only_where_the_connector_says_so() -> None:
+    """A gateway's page is none of the participant's; one that sends no problem document is named by its connector."""
+    plain = Connector("plain", keys="serialise", rejected={402: "declined", 409: "gone"}, status_alone=(402,))
+    outcome = classify(Answer(402, {}, b"<html>"), plain, Receipt)
+    assert (outcome.code, outcome.detail) == (OutcomeCode.REJECTED, "declined")
+    assert classify(Answer(409, {}, b"<html>"), plain, Receipt).code is OutcomeCode.UNKNOWN
+    assert classify(_answer(402, {"code": "card_expired_soon"}), plain, Receipt).code is OutcomeCode.DEFECT
+    with pytest.raises(DefinitionError, match="status_alone names 404"):
+        Connector("plain", status_alone=(404,))
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_definite"),
+    [
+        (_answer(409, {"code": "voided"}), True),
+        (_answer(402), True),
+        (Answer(402, {}, b"<html>"), True),
+        (_answer(409), False),
+        (_answer(409, {"code": "in_progress"}), False),
+        (_answer(409, {"code": "voided"}, **{"retry-after": "1"}), False),
+        (_answer(408), False),
+        (_answer(500), False),
+    ],
+)
+def test_a_definite_answer_that_nobody_listed_is_known_as_one(answer: Answer, is_definite: bool) -> None:
+    """The machine stops asking when it stays the same; what only asks for patience never counts."""
+    outcome = classify(answer, CONNECTOR, Receipt)
+    assert (outcome.code, outcome.is_answer) == (OutcomeCode.UNKNOWN, is_definite)
 
 
 def test_tombstone_is_a_rejection_only_where_keys_are_serialised() -> None:
