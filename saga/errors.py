@@ -29,6 +29,20 @@ class IllegalTransition(SagaError):
         return f"saga {self.saga_id}: no transition {self.transition} from {self.status}; compare `saga journal {self.saga_id}`"
 
 
+class JournalDamaged(IllegalTransition):
+    """A journal that is not whole: entries are missing at its end or in between, or are not the ones that were written."""
+
+    def __init__(self, saga_id: str, why: str) -> None:
+        SagaError.__init__(self, saga_id, why)
+        self.saga_id, self.status, self.transition = saga_id, "its journal", why
+
+    def __str__(self) -> str:
+        return (
+            f"saga {self.saga_id}: the journal is damaged: {self.transition}. Nothing of it is sent any more: restore what "
+            f"is missing, or let it go with `saga db let-go {self.saga_id}`"
+        )
+
+
 class ConcurrencyError(SagaError):
     """Somebody else appended to this saga first; reading the tail and deciding again is always safe."""
 

@@ -15,6 +15,9 @@ The protocol it keeps
 - **A conflict is read, not fought.** The tail is folded in and the same events are decided again. The machine fences: an
   outcome whose epoch is old changes nothing. The outcome of a call that was made is never dropped by a conflict, however
   many there are: each one means that somebody else got further.
+- **A journal that is behind is read anew.** A conflict without a tail means that entries which this process knows to have
+  been durable are gone (a crash without durable commits, a fail-over): what is in memory is dropped, but for outcomes that
+  came meanwhile, and `fell_behind` of `saga.runtime.engine` judges whether the saga may go on.
 - **What cannot be written is said.** An outcome is given up only for a saga that nobody here can decide any more (a newer
   release writes its journal); the log then names the node, the epoch and the code, and its deadline settles it.
 - **Refused data halts its own saga only**: what could not be stored becomes a defect that can be.
@@ -42,7 +45,7 @@ from saga.core.outcomes import Outcome, OutcomeCode
 from saga.core.states import Direction, NodePhase
 from saga.core.transitions import AttemptStarted, SagaHalted, Transition
 from saga.errors import CodecError
-from saga.runtime.engine import CONFLICT_LIMIT, append_for, follow
+from saga.runtime.engine import append_for, follow
 from saga.runtime.held import FIRST_TRY, Draft, Held, Tries, storable
 from saga.runtime.prepare import BrokenStep, prepare
 from saga.runtime.slots import Slots
@@ -74,6 +77,8 @@ class Driver:
         self._goes_on = goes_on
         self._has_company = has_company
         self._held: dict[str, Held] = {}
+        self._unwritten: dict[str, list[Ended]] = {}
+        """Outcomes of sagas whose journals fell behind, until they were read anew."""
         self._slots = Slots(self._limits)
         self._waiting: deque[str] = deque()
         self._waiting_back: deque[str] = deque()
@@ -164,7 +169,8 @@ class Driver:
         if held is None:
             if len(self._held) >= self._limits.held:
                 return
-            held = self._held[message.saga_id] = Held(message.loaded)
+            kept: list[Event] = [*self._unwritten.pop(message.saga_id, ())]
+            held = self._held[message.saga_id] = Held(message.loaded, inbox=kept)
             # A driver that goes on knows every call of its process: an open one that it does not hold is lost. One made
             # for a single message does not know what the other threads of its process run.
             gone = message.closed_workers | ({self.worker_id} if self._goes_on else frozenset())
@@ -191,15 +197,18 @@ class Driver:
         events, tries = draft.events, draft.tries
         if answer.result is AppendResult.REFUSED:
             tries = replace(tries, refusal_count=tries.refusal_count + 1)
+        elif not answer.tail:
+            work.behind.append(held.loaded)
+            self._unwritten[answer.saga_id] = [it for it in (*draft.events, *held.inbox) if isinstance(it, Ended)]
+            self._forget(answer.saga_id)
+            return
         else:
             held.inbox = [*draft.events, *held.inbox]
             held.loaded = follow(held.loaded, answer.tail)
             events, held.inbox = held.inbox or [Woken(now)], []
             # A claim that was refused says nothing about the events that came meanwhile.
-            refusal_count = tries.refusal_count if draft.events else 0
-            fruitless_count = 0 if answer.tail else tries.fruitless_count + 1
-            tries = replace(tries, refusal_count=refusal_count, fruitless_count=fruitless_count)
-        if tries.fruitless_count <= CONFLICT_LIMIT and tries.refusal_count <= REFUSAL_LIMIT:
+            tries = replace(tries, refusal_count=tries.refusal_count if draft.events else 0)
+        if tries.refusal_count <= REFUSAL_LIMIT:
             self._process(now, held, events, work, tries)
             return
         held.inbox = [*events, *held.inbox]

@@ -9,7 +9,6 @@ such as a cancel, decided and appended with the conflict loop).
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Any
 
 from saga.core.definition import Saga
@@ -18,18 +17,34 @@ from saga.core.fold import SagaState, accepted, evolve
 from saga.core.machine import decide, due_at
 from saga.core.projection import ProjectedRow, projected
 from saga.core.states import ENDED
-from saga.core.transitions import READER_VERSION, AttemptEnded, SagaAccepted, Transition
+from saga.core.transitions import (
+    READER_VERSION,
+    AttemptEnded,
+    AttemptStarted,
+    SagaAccepted,
+    Transition,
+    min_reader_version,
+)
 from saga.errors import (
     CodecError,
     ConcurrencyError,
     DefinitionError,
     FingerprintChanged,
     IllegalTransition,
+    JournalDamaged,
     SagaNotFound,
 )
 from saga.log import logger
 from saga.store.codec import decode, encode
-from saga.store.port import Append, AppendResult, EffectRow, JournalEntry, RowFilter, SagaColumns, Store
+from saga.store.journal import Journal, JournalEntry, Reached
+from saga.store.port import (
+    Append,
+    AppendResult,
+    EffectRow,
+    RowFilter,
+    SagaColumns,
+    Store,
+)
 
 GENESIS = bytes(32)
 CONFLICT_LIMIT = 64
@@ -98,11 +113,6 @@ class Loaded:
     """What the saga row says, when this process wrote it; None when that is not known."""
 
 
-def entry_hash(entry: JournalEntry) -> bytes:
-    """The hash that the next entry carries as `prev_hash`."""
-    return sha256(entry.prev_hash + str(entry.seq).encode() + b"\n" + entry.body.encode()).digest()
-
-
 def is_readable(entries: Sequence[JournalEntry]) -> bool:
     """Whether this release may work on a saga with these entries; otherwise it leaves the saga alone."""
     return all(entry.min_reader_version <= READER_VERSION for entry in entries)
@@ -111,8 +121,8 @@ def is_readable(entries: Sequence[JournalEntry]) -> bool:
 def fold(entries: Sequence[JournalEntry]) -> tuple[SagaState, int, bytes]:
     """The state, the last sequence number and the last hash of a whole journal.
 
-    Raises `IllegalTransition` for a gap, a broken hash chain or a transition that the table forbids, and `CodecError`
-    for a body that cannot be read.
+    Raises `JournalDamaged` for a gap or a broken hash chain, `IllegalTransition` for a transition that the table forbids,
+    and `CodecError` for a body that cannot be read. That entries are missing at the end is for `load` to see.
     """
     opening = decode(entries[0].body)
     if not opening:
@@ -124,7 +134,7 @@ def fold(entries: Sequence[JournalEntry]) -> tuple[SagaState, int, bytes]:
     _check_chain(state.saga_id, entries[0], 1, GENESIS)
     for transition in rest:
         state = evolve(state, transition)
-    return _extend(state, 1, entry_hash(entries[0]), entries[1:])
+    return _extend(state, 1, entries[0].hash, entries[1:])
 
 
 def _extend(state: SagaState, seq: int, last: bytes, entries: Sequence[JournalEntry]) -> tuple[SagaState, int, bytes]:
@@ -132,19 +142,29 @@ def _extend(state: SagaState, seq: int, last: bytes, entries: Sequence[JournalEn
         _check_chain(state.saga_id, entry, seq + 1, last)
         for transition in decode(entry.body):
             state = evolve(state, transition)
-        seq, last = entry.seq, entry_hash(entry)
+        seq, last = entry.seq, entry.hash
     return state, seq, last
 
 
 def _check_chain(saga_id: str, entry: JournalEntry, seq: int, last: bytes) -> None:
     if entry.seq != seq:
-        raise IllegalTransition(saga_id, f"entry {seq - 1}", f"entry {entry.seq}: the journal has a gap")
+        raise JournalDamaged(saga_id, f"entry {entry.seq} comes after entry {seq - 1}: the journal has a gap")
     if entry.prev_hash != last:
-        raise IllegalTransition(saga_id, f"entry {seq - 1}", f"entry {entry.seq}: the hash chain is broken")
+        raise JournalDamaged(saga_id, f"entry {entry.seq} does not follow entry {seq - 1}: the hash chain is broken")
 
 
-def load(definitions: Definitions, entries: Sequence[JournalEntry]) -> Loaded | None:
-    """The saga of a whole journal; None when this process must leave it alone (no such definition, a newer journal)."""
+def load(definitions: Definitions, saga_id: str, entries: Sequence[JournalEntry]) -> Loaded | None:
+    """The saga of a whole journal; None when this process must leave it alone (no such definition, a newer journal).
+
+    Raises what `fold` raises, and `JournalDamaged` for a journal that is shorter than its saga row remembers.
+    """
+    if isinstance(entries, Journal) and entries.lacks is not None:
+        raise JournalDamaged(saga_id, entries.lacks)
+    return known(definitions, entries)
+
+
+def known(definitions: Definitions, entries: Sequence[JournalEntry]) -> Loaded | None:
+    """The saga of a journal as it stands, whole or not; None as for `load`."""
     if not entries or not is_readable(entries):
         return None
     state, seq, last = fold(entries)
@@ -181,20 +201,24 @@ def append_for(
     at: datetime,
     writer: str,
     actor: str = "engine",
+    reason: str | None = None,
 ) -> Written:
     """The append that turns `loaded` into `state`, with the row of its projection.
 
     Raises `CodecError` for values that no database can hold.
     """
-    entry = JournalEntry(loaded.seq + 1, at, writer, actor, None, encode(transitions), loaded.hash)
-    columns, row_due_at = _columns(loaded, state, at)
+    entry = JournalEntry(
+        loaded.seq + 1, at, writer, actor, reason, encode(transitions), loaded.hash, min_reader_version(transitions)
+    )
+    is_money = _cannot_be_repeated(loaded.definition, transitions)
+    columns, row_due_at = _columns(loaded, state, at, must_remember=is_money)
     effects = tuple(
         EffectRow(it.node, change.kind, change.unit, change.quantity, change.sign, change.expires_at)
         for it in transitions
         if isinstance(it, AttemptEnded)
         for change in it.effects
     )
-    after = Loaded(loaded.definition, state, entry.seq, entry_hash(entry), row_due_at)
+    after = Loaded(loaded.definition, state, entry.seq, entry.hash, row_due_at)
     row = row_of(loaded.definition, state, before=loaded.state)
     return Written(Append(state.saga_id, entry, columns, effects, row), after)
 
@@ -212,13 +236,31 @@ def row_of(definition: Saga[Any], state: SagaState, *, before: SagaState | None 
         return None
 
 
-def _columns(loaded: Loaded, state: SagaState, at: datetime) -> tuple[SagaColumns | None, datetime | None]:
+def _cannot_be_repeated(definition: Saga[Any], transitions: Sequence[Transition]) -> bool:
+    """Whether an attempt is claimed whose loss from the journal would be a second effect: the row must know of it."""
+    for it in transitions:
+        if isinstance(it, AttemptStarted):
+            step, direction = definition.node(it.node)
+            if not step.is_repeatable_in(direction):
+                return True
+    return False
+
+
+def _columns(
+    loaded: Loaded, state: SagaState, at: datetime, *, must_remember: bool
+) -> tuple[SagaColumns | None, datetime | None]:
     """The cached columns, when they must be written: status or halt changed, or somebody must look earlier than the row
-    says, or the row's instant is so near that it would fire in spite of progress."""
+    says, or the row's instant is so near that it would fire in spite of progress, or the row must remember the entry."""
     due = due_at(loaded.definition, state, at)
     row = loaded.row_due_at
     same_face = state.status is loaded.state.status and state.halt == loaded.state.halt
-    if same_face and row is not None and due is not None and row > at + timedelta(seconds=COARSE_S):
+    if (
+        not must_remember
+        and same_face
+        and row is not None
+        and due is not None
+        and row > at + timedelta(seconds=COARSE_S)
+    ):
         is_near = row <= due <= row + timedelta(seconds=FAR_S)
         if is_near:
             return None, row
@@ -230,9 +272,9 @@ def tell(store: Store, definitions: Definitions, saga_id: str, event: Event, *, 
     """Decide `event` from outside (a cancel) and append what follows; the state in the answer is durable.
 
     Safe beside any number of workers: when somebody else appended first, the tail is read and it is decided again.
-    Raises `SagaNotFound`, or `DefinitionError` when this process does not have the saga's definition.
+    Raises `SagaNotFound`, `JournalDamaged`, or `DefinitionError` when this process does not have the saga's definition.
     """
-    loaded = load(definitions, store.load([saga_id]).get(saga_id, []))
+    loaded = load(definitions, saga_id, store.load([saga_id]).get(saga_id, []))
     if loaded is None:
         if store.row(saga_id) is None:
             raise SagaNotFound(saga_id)
@@ -257,3 +299,24 @@ def tell(store: Store, definitions: Definitions, saga_id: str, event: Event, *, 
             return decision
         loaded = follow(loaded, store.tail(saga_id, loaded.seq))
     raise ConcurrencyError(saga_id, loaded.seq + 1)
+
+
+def fell_behind(store: Store, memory: Loaded) -> None:
+    """The journal of a saga is behind what this process knows to have been durable: a crash or a fail-over lost entries.
+
+    Sends that the journal no longer knows of are made again where that is safe, under the same keys. Where a second send is
+    money the row is told how far the journal had got, so that nobody goes on (`JournalDamaged`).
+    """
+    saga_id = memory.state.saga_id
+    journal = store.load([saga_id]).get(saga_id, Journal())
+    if journal.lacks is not None:
+        return
+    state = fold(journal)[0] if journal else None
+    for name, node in memory.state.nodes.items():
+        step, direction = memory.definition.node(name)
+        is_lost = state is None or node.epoch > state.node(name).epoch
+        if is_lost and node.epoch and not step.is_repeatable_in(direction):
+            store.mark_damaged(saga_id, Reached(memory.seq, memory.hash))
+            logger.error("journal_damaged", saga_id=saga_id, node=name, reason="a send is gone from the journal")
+            return
+    logger.warning("journal_fell_back", saga_id=saga_id, seq=memory.seq, count=len(journal))

@@ -16,8 +16,6 @@ class Tries:
     own and nothing started beside them, so that innocent outcomes are kept as they are; what is refused by itself as well
     becomes a defect."""
 
-    fruitless_count: int = 0
-    """Conflicts in a row after which the journal showed nothing new: no store may do that for long."""
     refusal_count: int = 0
     is_message: bool = False
     """Whether a message began this: a driver that does not go on starts nothing without one."""

@@ -14,6 +14,7 @@ for it but what needs it.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
@@ -23,15 +24,20 @@ from typing import Any, TypeVar
 from saga.clock import monotonic, sleep
 from saga.core.events import Start
 from saga.core.outcomes import Outcome, OutcomeCode
-from saga.errors import StoreUnavailable
+from saga.errors import JournalDamaged, StoreUnavailable
 from saga.log import logger
 from saga.runtime import failpoints
 from saga.runtime.calls import CallQueue, reserved_of
 from saga.runtime.driver import Driver
-from saga.runtime.engine import Definitions, Loaded, load
+from saga.runtime.engine import Definitions, Loaded, fell_behind, load
 from saga.runtime.executor import Executor
 from saga.runtime.work import Call, Committed, EndedCall, Hint, Limits, Message, Work, log_of, open_owners
-from saga.store.port import Append, AppendResult, JournalEntry, Store
+from saga.store.journal import JournalEntry
+from saga.store.port import (
+    Append,
+    AppendResult,
+    Store,
+)
 
 GROUP_LIMIT = 128
 LOAD_LIMIT = 32
@@ -143,6 +149,7 @@ class Loop:
         self._inbox: SimpleQueue[Item | None] = SimpleQueue()
         self._calls = CallQueue()
         self._ids: SimpleQueue[str | None] = SimpleQueue()
+        self._behind: deque[Loaded] = deque()
         self._committer = Committer(store, self._inbox.put)
         self._stopping = threading.Event()
         self._is_cut_off = threading.Event()
@@ -267,6 +274,9 @@ class Loop:
             self._leave(work.not_here)
         if work.rests:
             self._rest(work.rests)
+        for memory in work.behind:
+            self._behind.append(memory)
+            self._ids.put(memory.state.saga_id)
         log_of(work)
         self._free, self._back = self._driver.free_count, self._driver.back_count
         if self._free:
@@ -308,6 +318,9 @@ class Loop:
         """Asked until the store answers, or until this process stops: nothing is lost by not having looked."""
         while not self._stopping.is_set():
             try:
+                while self._behind:
+                    fell_behind(self._store, self._behind[0])
+                    self._behind.popleft()
                 return messages_for(self._store, self._definitions, saga_ids)
             except StoreUnavailable as error:
                 logger.warning("store_unavailable", error=str(error))
@@ -318,12 +331,17 @@ class Loop:
 def messages_for(store: Store, definitions: Definitions, saga_ids: Sequence[str]) -> list[Message]:
     """The journals of these sagas as messages to a driver, with those of their owners that are gone.
 
-    One journal that cannot be read is logged and left out: one bad row never stops the scan.
+    One journal that cannot be read is logged and left out: one bad row never stops the scan. One that is not whole is halted
+    in front of a person.
     """
     found: list[Loaded] = []
     for saga_id, entries in store.load(saga_ids).items():
         try:
-            loaded = load(definitions, entries)
+            loaded = load(definitions, saga_id, entries)
+        except JournalDamaged as error:
+            store.mark_damaged(saga_id)
+            logger.error("journal_damaged", saga_id=saga_id, error=str(error))
+            continue
         except Exception as error:  # whatever stands in a row that somebody spoiled
             logger.error("journal_unreadable", saga_id=saga_id, error=f"{type(error).__name__}: {error}")
             continue

@@ -26,7 +26,13 @@ from saga.runtime.engine import GENESIS, row_of
 from saga.runtime.work import Hint, task_name
 from saga.store.codec import encode
 from saga.store.joining import Connection, accept_on
-from saga.store.port import AcceptResult, AcceptStatus, JournalEntry, NewSaga, Store
+from saga.store.journal import JournalEntry
+from saga.store.port import (
+    AcceptResult,
+    AcceptStatus,
+    NewSaga,
+    Store,
+)
 
 GROUP_LIMIT = 64
 ENTITY_LIMIT = 255

@@ -29,7 +29,7 @@ from saga.errors import SagaError
 from saga.log import logger
 from saga.runtime import failpoints
 from saga.runtime.driver import Driver
-from saga.runtime.engine import Definitions, tell
+from saga.runtime.engine import Definitions, fell_behind, tell
 from saga.runtime.executor import Executor
 from saga.runtime.foreign import Foreign
 from saga.runtime.lease import Lease, close_dead_workers
@@ -191,6 +191,8 @@ class TaskWorker:
             work = driver.step(self._now(), finished, committed, messages)
             log_of(work)
             self._foreign.rests(work.rests)
+            for memory in work.behind:
+                patiently(fell_behind, self._store, memory)
             has_written |= any(it.result is AppendResult.APPENDED for it in committed)
             if work.calls:
                 known.update(work.hints)

@@ -12,7 +12,11 @@ from saga.core.states import Direction, NodePhase
 from saga.core.transitions import SagaHalted
 from saga.log import logger
 from saga.runtime.engine import Loaded
-from saga.store.port import Append, AppendResult, JournalEntry
+from saga.store.journal import JournalEntry
+from saga.store.port import (
+    Append,
+    AppendResult,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,8 @@ class Work:
     here."""
     rests: list[tuple[str, datetime]] = field(default_factory=list)
     """Sagas that were looked at too early, and when they are really due."""
+    behind: list[Loaded] = field(default_factory=list)
+    """Sagas as this process knew them, whose journals have lost entries since; to be judged, and read anew."""
     halts: list[tuple[str, SagaHalted]] = field(default_factory=list)
     """Sagas that came to stand in front of a person or of a participant that is down, for the log; already journalled."""
     troubles: list[str] = field(default_factory=list)

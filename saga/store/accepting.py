@@ -13,7 +13,12 @@ from dataclasses import dataclass
 
 from saga.core.projection import ProjectedRow
 from saga.core.states import SagaStatus
-from saga.store.port import AcceptResult, AcceptStatus, JournalEntry, NewSaga
+from saga.store.journal import JournalEntry
+from saga.store.port import (
+    AcceptResult,
+    AcceptStatus,
+    NewSaga,
+)
 
 RequestKey = tuple[str, str, str]
 EntityKey = tuple[str, str, str, str]

@@ -2,7 +2,8 @@
 
 from datetime import datetime
 
-from saga.store.port import SagaFilter, SagaRow
+from saga.core.states import HaltReason, SagaStatus
+from saga.store.port import SagaFilter, SagaRow, Wanted
 
 
 def is_accepted_in(row: SagaRow, since: datetime | None, until: datetime | None) -> bool:
@@ -26,3 +27,13 @@ def passes(row: SagaRow, saga_filter: SagaFilter) -> bool:
         and is_accepted_in(row, wanted.since, None)
         and (wanted.is_due is None or (row.due_at is not None) is wanted.is_due)
     )
+
+
+def is_wanted(row: SagaRow, wanted: Wanted) -> bool:
+    """Whether a sweeper can do something about a due saga."""
+    is_known = wanted.definitions is None or (row.definition, row.version) in wanted.definitions
+    is_known = is_known and row.saga_id not in wanted.without
+    is_turned = row.status is SagaStatus.COMPENSATING or (
+        row.status is SagaStatus.HALTED and row.halt_reason is not HaltReason.PARTICIPANT_DOWN
+    )
+    return is_known and (is_turned or not wanted.turned_only)

@@ -12,7 +12,7 @@ from typing import Any
 
 from saga.clock import Clock, SystemClock
 from saga.core.projection import ProjectedRow, Projection, Value
-from saga.core.states import HaltReason, SagaStatus
+from saga.core.states import ENDED, HaltReason, SagaStatus
 from saga.store.accepting import (
     EntityKey,
     FreshSaga,
@@ -23,7 +23,8 @@ from saga.store.accepting import (
     request_key_of,
     settle,
 )
-from saga.store.filtering import is_accepted_in, passes
+from saga.store.filtering import is_accepted_in, is_wanted, passes
+from saga.store.journal import Journal, JournalEntry, Reached
 from saga.store.overview import HaltedCount, LiveCount
 from saga.store.port import (
     ANYTHING,
@@ -33,7 +34,6 @@ from saga.store.port import (
     AppendResult,
     DueSaga,
     EffectRow,
-    JournalEntry,
     KeptRequest,
     NewSaga,
     RequestRow,
@@ -55,7 +55,7 @@ class _StoredSaga:
     row: SagaRow
     priority: int
     pushes: int = 0
-    journal: list[JournalEntry] = field(default_factory=list)
+    journal: Journal = field(default_factory=Journal)
     effects: list[EffectRow] = field(default_factory=list)
 
 
@@ -100,9 +100,18 @@ class MemoryStore:
             results = {item.saga_id: self._append_one(item) for item in in_order(group)}
         return [results[item.saga_id] for item in group]
 
-    def load(self, saga_ids: Sequence[str]) -> Mapping[str, list[JournalEntry]]:
+    def load(self, saga_ids: Sequence[str]) -> Mapping[str, Journal]:
         with self._lock:
-            return {saga_id: list(self._sagas[saga_id].journal) for saga_id in saga_ids if saga_id in self._sagas}
+            found = {saga_id: self._sagas[saga_id].journal for saga_id in saga_ids if saga_id in self._sagas}
+            return {saga_id: Journal(journal, journal.reached) for saga_id, journal in found.items()}
+
+    def mark_damaged(self, saga_id: str, reached: Reached | None = None) -> None:
+        with self._lock:
+            stored = self._sagas.get(saga_id)
+            if stored is not None and stored.row.status not in ENDED:
+                why = HaltReason.JOURNAL_DAMAGED
+                stored.row = replace(stored.row, status=SagaStatus.HALTED, halt_reason=why, due_at=None)
+                stored.journal.reached = reached or stored.journal.reached
 
     def tail(self, saga_id: str, after_seq: int) -> list[JournalEntry]:
         with self._lock:
@@ -113,7 +122,7 @@ class MemoryStore:
         with self._lock:
             now = self.now()
             swept = []
-            due = [row for row in self._due(now) if _is_wanted(row[2].row, wanted)]
+            due = [row for row in self._due(now) if is_wanted(row[2].row, wanted)]
             for _, _, stored in sorted(due, key=lambda row: row[:2])[:limit]:
                 row, pushes = stored.row, stored.pushes
                 until = now + timedelta(seconds=pushed_s(push_s, pushes))
@@ -286,7 +295,8 @@ class MemoryStore:
             new.saga_id, new.environment, new.tenant, new.definition, new.version, new.fingerprint, new.entity,
             fresh.run, SagaStatus.RUNNING, None, new.due_at, self.now(), None,
         )  # fmt: skip
-        self._sagas[new.saga_id] = _StoredSaga(row, new.priority, journal=[fresh.entry])
+        self._sagas[new.saga_id] = _StoredSaga(row, new.priority)
+        self._sagas[new.saga_id].journal = Journal([fresh.entry], Reached(fresh.entry.seq, fresh.entry.hash))
         self._latest[entity_key_of(new)] = new.saga_id
         if (key := request_key_of(new)) is not None:
             self._requests[key] = (new.request_hash or "", new.saga_id)
@@ -361,20 +371,12 @@ class MemoryStore:
                 ended_at=columns.ended_at,
             )
             stored.pushes = 0
+            stored.journal.reached = Reached(entry.seq, entry.hash)
         return AppendResult.APPENDED
 
     def _due(self, now: datetime) -> list[tuple[int, datetime, _StoredSaga]]:
         waiting = [(stored.row.due_at, stored) for stored in self._sagas.values()]
         return [(-stored.priority, at, stored) for at, stored in waiting if at is not None and at <= now]
-
-
-def _is_wanted(row: SagaRow, wanted: Wanted) -> bool:
-    is_known = wanted.definitions is None or (row.definition, row.version) in wanted.definitions
-    is_known = is_known and row.saga_id not in wanted.without
-    is_turned = row.status is SagaStatus.COMPENSATING or (
-        row.status is SagaStatus.HALTED and row.halt_reason is not HaltReason.PARTICIPANT_DOWN
-    )
-    return is_known and (is_turned or not wanted.turned_only)
 
 
 def _is_row_wanted(row: Mapping[str, Value], wanted: RowFilter) -> bool:

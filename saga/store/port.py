@@ -9,6 +9,8 @@ implementations to:
   of one `Append` share one transaction.
 - **Append is idempotent.** If the row at that number is *this very entry* (same writer, hash and body) the answer is
   `APPENDED` again. So a COMMIT whose outcome is unknown (RELIABILITY 16) needs no special path: append again.
+- **A saga row remembers how far its journal had got** (`Reached`): entry 1 when it is accepted, and the entry of every append
+  that writes its columns. `load` tells it in the same snapshot as the journal, so one that is shorter has lost entries.
 - **A group is many sagas' entries, at most one per saga, sorted by saga id** before it is sent, so that two groups
   cannot deadlock. One entry that the database refuses (a NUL byte) is found by appending one by one, and only that one
   is `REFUSED`.
@@ -26,23 +28,8 @@ from typing import Protocol
 
 from saga.core.projection import ProjectedRow, Projection, Value
 from saga.core.states import HaltReason, SagaStatus
+from saga.store.journal import Journal, JournalEntry, Reached
 from saga.store.overview import Overview
-
-
-@dataclass(frozen=True, slots=True)
-class JournalEntry:
-    """One decision as it is stored: every transition of it in `body`, a JSON array."""
-
-    seq: int
-    at: datetime
-    writer: str
-    """Boot id of the worker process, or the surface that wrote it (`api`, `cli`)."""
-    actor: str
-    reason: str | None
-    body: str
-    prev_hash: bytes
-    """sha256 of the entry before (32 bytes); zeros for entry 1."""
-    min_reader_version: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,8 +285,15 @@ class Store(Overview, Protocol):
         """Compare-and-set a group of entries; answers stand in the order of `group`. See the rules above."""
         ...
 
-    def load(self, saga_ids: Sequence[str]) -> Mapping[str, list[JournalEntry]]:
-        """Whole journals, ascending by seq; ids that do not exist are missing from the answer."""
+    def load(self, saga_ids: Sequence[str]) -> Mapping[str, Journal]:
+        """Whole journals; ids that do not exist are missing from the answer. A saga whose entries are all gone has an empty
+        one while its row remembers any."""
+        ...
+
+    def mark_damaged(self, saga_id: str, reached: Reached | None = None) -> None:
+        """Halt the row of a saga that has not ended, in front of a person: its journal is not whole, so nothing can be
+        appended that says so. `reached` is what a process knows to have been durable, where that is more than the row
+        remembers. Nobody is due to look any more."""
         ...
 
     def tail(self, saga_id: str, after_seq: int) -> list[JournalEntry]:

@@ -30,6 +30,7 @@ from saga.store.accepting import (
     request_key_of,
     settle,
 )
+from saga.store.journal import Journal, JournalEntry, Reached
 from saga.store.port import (
     ANYTHING,
     AcceptResult,
@@ -37,7 +38,6 @@ from saga.store.port import (
     Append,
     AppendResult,
     DueSaga,
-    JournalEntry,
     NewSaga,
     Rest,
     Wanted,
@@ -94,11 +94,13 @@ class PostgresStore(Reads):
             group, self._accept_together, lambda new, why: AcceptResult(AcceptStatus.REFUSED, new.saga_id, reason=why)
         )
 
-    def load(self, saga_ids: Sequence[str]) -> Mapping[str, list[JournalEntry]]:
-        journals: dict[str, list[JournalEntry]] = {}
-        for row in self._rows(statements.LOAD, (statements.texts(saga_ids),), "load"):
-            journals.setdefault(row[0], []).append(statements.journal_entry(row[1:]))
-        return journals
+    def load(self, saga_ids: Sequence[str]) -> Mapping[str, Journal]:
+        wanted = statements.texts(dict.fromkeys(saga_ids))
+        return statements.journals(self._rows(statements.LOAD, (wanted,), "load"))
+
+    def mark_damaged(self, saga_id: str, reached: Reached | None = None) -> None:
+        known = (None, None) if reached is None else (reached.seq, reached.hash)
+        self._rows(statements.DAMAGED, (*known, saga_id), "mark damaged")
 
     def tail(self, saga_id: str, after_seq: int) -> list[JournalEntry]:
         return [statements.journal_entry(row[1:]) for row in self._rows(statements.TAIL, (saga_id, after_seq), "tail")]

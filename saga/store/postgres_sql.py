@@ -13,7 +13,10 @@ from typing import Any
 
 from saga.core.projection import Kind, ProjectedRow, Projection
 from saga.store.accepting import EntityKey, FreshSaga, RequestKey, request_key_of
-from saga.store.port import Append, JournalEntry
+from saga.store.journal import Journal, JournalEntry, Reached
+from saga.store.port import (
+    Append,
+)
 from saga.store.projecting import upsert
 
 JOURNAL_COLUMNS = "saga_id, seq, at, writer, actor, reason, body, prev_hash, min_reader_version"
@@ -28,9 +31,9 @@ ON CONFLICT (saga_id, seq) DO NOTHING RETURNING saga_id, seq"""
 APPEND = INSERT_ENTRIES
 WITH_COLUMNS = f"""WITH inserted AS ({INSERT_ENTRIES}), moved AS (
     UPDATE saga.saga s SET status = c.status, halt_reason = c.halt_reason, due_at = c.due_at, ended_at = c.ended_at,
-        due_pushes = 0
-    FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])
-        AS c (saga_id, status, halt_reason, due_at, ended_at)
+        journal_seq = c.seq, journal_hash = c.hash, due_pushes = 0
+    FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::int[], %s::bytea[])
+        AS c (saga_id, status, halt_reason, due_at, ended_at, seq, hash)
     WHERE s.saga_id = c.saga_id AND c.saga_id IN (SELECT saga_id FROM inserted)
 ), reported AS (
     INSERT INTO saga.effect (saga_id, seq, ordinal, node, kind, unit, quantity, sign, expires_at)
@@ -63,11 +66,15 @@ ACCEPTED = f"""WITH requested AS (
     SELECT saga_id FROM journalled
 )"""
 INSERT_SAGAS = """INSERT INTO saga.saga (saga_id, environment, tenant, definition, version, fingerprint, entity, run, due_at, priority,
-    status, accepted_at)
+    journal_seq, journal_hash, status, accepted_at)
 SELECT k.*, 'running', clock_timestamp() FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::int[],
-    %s::text[], %s::text[], %s::int[], %s::timestamptz[], %s::int[]) AS k"""
+    %s::text[], %s::text[], %s::int[], %s::timestamptz[], %s::int[], %s::int[], %s::bytea[]) AS k"""
 
-LOAD = f"SELECT {JOURNAL_COLUMNS} FROM saga.journal WHERE saga_id = ANY(%s::text[]) ORDER BY saga_id, seq"
+# One snapshot for the journal and for what its row remembers of it.
+LOAD = """SELECT k.saga_id, s.journal_seq, s.journal_hash, j.seq, j.at, j.writer, j.actor, j.reason, j.body, j.prev_hash,
+    j.min_reader_version
+FROM unnest(%s::text[]) AS k (saga_id) LEFT JOIN saga.saga s ON s.saga_id = k.saga_id
+LEFT JOIN saga.journal j ON j.saga_id = k.saga_id ORDER BY j.saga_id, j.seq"""
 TAIL = f"SELECT {JOURNAL_COLUMNS} FROM saga.journal WHERE saga_id = %s AND seq > %s ORDER BY seq"
 
 # `statement_timestamp()` and not `clock_timestamp()`: what is volatile cannot be a bound of the index.
@@ -83,6 +90,10 @@ UPDATE saga.saga s SET due_pushes = s.due_pushes + 1,
 FROM due WHERE s.saga_id = due.saga_id
 RETURNING s.saga_id, s.definition, s.version, s.due_pushes - 1, s.due_at, due.priority, due.due_at"""
 
+
+DAMAGED = """UPDATE saga.saga SET status = 'halted', halt_reason = 'journal_damaged', due_at = NULL, due_pushes = 0,
+    journal_seq = coalesce(%s, journal_seq), journal_hash = coalesce(%s, journal_hash)
+WHERE saga_id = %s AND status NOT IN ('completed', 'compensated') RETURNING saga_id"""
 
 REST = """UPDATE saga.saga s SET due_at = r.due_at, due_pushes = 0
 FROM unnest(%s::text[], %s::timestamptz[], %s::timestamptz[]) AS r (saga_id, until, due_at)
@@ -140,13 +151,15 @@ def entry_arrays(entries: Sequence[tuple[str, JournalEntry]]) -> list[str]:
 
 def column_arrays(group: Sequence[Append]) -> list[str]:
     """One array per cached column, for the appends that carry them."""
-    carried = [(item.saga_id, item.columns) for item in group if item.columns is not None]
+    carried = [(item.saga_id, item.columns, item.entry) for item in group if item.columns is not None]
     return [
-        texts([saga_id for saga_id, _ in carried]),
-        texts([columns.status.value for _, columns in carried]),
-        texts([columns.halt_reason and columns.halt_reason.value for _, columns in carried]),
-        instants([columns.due_at for _, columns in carried]),
-        instants([columns.ended_at for _, columns in carried]),
+        texts([saga_id for saga_id, _, _ in carried]),
+        texts([columns.status.value for _, columns, _ in carried]),
+        texts([columns.halt_reason and columns.halt_reason.value for _, columns, _ in carried]),
+        instants([columns.due_at for _, columns, _ in carried]),
+        instants([columns.ended_at for _, columns, _ in carried]),
+        numbers([entry.seq for _, _, entry in carried]),
+        hashes([entry.hash for _, _, entry in carried]),
     ]
 
 
@@ -179,6 +192,8 @@ def saga_arrays(fresh: Sequence[FreshSaga]) -> list[str]:
         numbers([one.run for one in fresh]),
         instants([one.new.due_at for one in fresh]),
         numbers([one.new.priority for one in fresh]),
+        numbers([one.entry.seq for one in fresh]),
+        hashes([one.entry.hash for one in fresh]),
     ]
 
 
@@ -229,6 +244,20 @@ def hashes(values: Iterable[bytes]) -> str:
 
 def _literal(parts: Iterable[str]) -> str:
     return "{" + ",".join(parts) + "}"
+
+
+def journals(rows: Iterable[tuple[Any, ...]]) -> dict[str, Journal]:
+    """What `LOAD` answers. A saga without a row and without an entry is in none of it, and still in the answer."""
+    found: dict[str, Journal] = {}
+    for saga_id, seq, last, *entry in rows:
+        journal = found.get(saga_id)
+        if journal is None:
+            if seq is None and entry[0] is None:
+                continue
+            journal = found[saga_id] = Journal(reached=None if seq is None else Reached(seq, bytes(last)))
+        if entry[0] is not None:
+            journal.append(journal_entry(tuple(entry)))
+    return found
 
 
 def journal_entry(row: tuple[Any, ...]) -> JournalEntry:

@@ -13,7 +13,11 @@ from saga.core.projection import ProjectedRow
 from saga.errors import SagaError, StoreUnavailable
 from saga.log import logger
 from saga.store.accepting import FreshSaga
-from saga.store.port import Append, AppendResult, JournalEntry
+from saga.store.journal import JournalEntry
+from saga.store.port import (
+    Append,
+    AppendResult,
+)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

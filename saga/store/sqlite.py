@@ -35,6 +35,7 @@ from saga.store.accepting import (
 )
 from saga.store.connecting import connect_sqlite, sqlite_path
 from saga.store.contact import Contact
+from saga.store.journal import Journal, JournalEntry, Reached
 from saga.store.port import (
     ANYTHING,
     AcceptResult,
@@ -42,7 +43,6 @@ from saga.store.port import (
     Append,
     AppendResult,
     DueSaga,
-    JournalEntry,
     NewSaga,
     Rest,
     Wanted,
@@ -102,11 +102,19 @@ class SqliteStore(Reads):
             group, self._accept_together, lambda new, why: AcceptResult(AcceptStatus.REFUSED, new.saga_id, reason=why)
         )
 
-    def load(self, saga_ids: Sequence[str]) -> Mapping[str, list[JournalEntry]]:
-        journals: dict[str, list[JournalEntry]] = {}
-        for row in self._rows(statements.LOAD, (json.dumps(list(saga_ids)),), "load"):
-            journals.setdefault(row[0], []).append(statements.journal_entry(row[1:]))
+    def load(self, saga_ids: Sequence[str]) -> Mapping[str, Journal]:
+        wanted = (json.dumps(list(saga_ids)),)
+        # What is remembered first: a journal only grows, so one that is read later is no shorter for that.
+        journals = {
+            row[0]: Journal(reached=Reached(*row[1:])) for row in self._rows(statements.REMEMBERED, wanted, "load")
+        }
+        for row in self._rows(statements.LOAD, wanted, "load"):
+            journals.setdefault(row[0], Journal()).append(statements.journal_entry(row[1:]))
         return journals
+
+    def mark_damaged(self, saga_id: str, reached: Reached | None = None) -> None:
+        known = (None, None) if reached is None else (reached.seq, reached.hash)
+        self._write(lambda session: session.execute(statements.DAMAGED, (*known, saga_id)), "mark damaged")
 
     def tail(self, saga_id: str, after_seq: int) -> list[JournalEntry]:
         return [statements.journal_entry(row[1:]) for row in self._rows(statements.TAIL, (saga_id, after_seq), "tail")]
@@ -250,7 +258,7 @@ def _append_one(session: sqlite3.Connection, item: Append) -> AppendResult:
         is_this = standing == (entry.writer, entry.prev_hash, entry.body)
         return AppendResult.APPENDED if is_this else AppendResult.CONFLICT
     if item.columns is not None:
-        session.execute(statements.MOVE, statements.column_values(item.saga_id, item.columns))
+        session.execute(statements.MOVE, statements.column_values(item.saga_id, item.columns, entry))
     session.executemany(statements.INSERT_EFFECT, statements.effect_values(item))
     _write_row(session, item.row)
     return AppendResult.APPENDED

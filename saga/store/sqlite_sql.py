@@ -4,7 +4,11 @@ from datetime import datetime
 from typing import Any
 
 from saga.store.accepting import FreshSaga
-from saga.store.port import Append, JournalEntry, SagaColumns
+from saga.store.journal import JournalEntry
+from saga.store.port import (
+    Append,
+    SagaColumns,
+)
 from saga.store.tables import from_micros, to_micros
 
 JOURNAL_COLUMNS = "saga_id, seq, at, writer, actor, reason, body, prev_hash, min_reader_version"
@@ -13,7 +17,8 @@ APPEND = f"""INSERT INTO journal ({JOURNAL_COLUMNS}) SELECT ?, ?, ?, ?, ?, ?, ?,
 WHERE EXISTS (SELECT 1 FROM journal WHERE saga_id = ? AND seq = ?)
 ON CONFLICT (saga_id, seq) DO NOTHING"""
 STANDING = "SELECT writer, prev_hash, body FROM journal WHERE saga_id = ? AND seq = ?"
-MOVE = """UPDATE saga SET status = ?, halt_reason = ?, due_at = ?, ended_at = ?, due_pushes = 0 WHERE saga_id = ?"""
+MOVE = """UPDATE saga SET status = ?, halt_reason = ?, due_at = ?, ended_at = ?, journal_seq = ?, journal_hash = ?,
+    due_pushes = 0 WHERE saga_id = ?"""
 INSERT_EFFECT = """INSERT INTO effect (saga_id, seq, ordinal, node, kind, unit, quantity, sign, expires_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
@@ -24,11 +29,16 @@ WHERE environment = ? AND tenant = ? AND definition = ? AND entity = ? ORDER BY 
 INSERT_REQUEST = """INSERT INTO request (environment, tenant, request_key, request_hash, saga_id, created_at)
 VALUES (?, ?, ?, ?, ?, ?)"""
 INSERT_SAGA = """INSERT INTO saga (saga_id, environment, tenant, definition, version, fingerprint, entity, run, due_at,
-    priority, accepted_at, status) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running')"""
+    priority, journal_seq, journal_hash, accepted_at, status) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running')"""
 INSERT_FIRST_ENTRY = f"INSERT INTO journal ({JOURNAL_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 LOAD = f"""SELECT {JOURNAL_COLUMNS} FROM journal WHERE saga_id IN (SELECT value FROM json_each(?))
 ORDER BY saga_id, seq"""
+REMEMBERED = """SELECT saga_id, journal_seq, journal_hash FROM saga
+WHERE saga_id IN (SELECT value FROM json_each(?)) AND journal_seq IS NOT NULL"""
+DAMAGED = """UPDATE saga SET status = 'halted', halt_reason = 'journal_damaged', due_at = NULL, due_pushes = 0,
+    journal_seq = coalesce(?, journal_seq), journal_hash = coalesce(?, journal_hash)
+WHERE saga_id = ? AND status NOT IN ('completed', 'compensated')"""
 TAIL = f"SELECT {JOURNAL_COLUMNS} FROM journal WHERE saga_id = ? AND seq > ? ORDER BY seq"
 
 ANY_DUE = "SELECT 1 FROM saga WHERE due_at <= ? LIMIT 1"
@@ -60,10 +70,11 @@ def entry_values(saga_id: str, entry: JournalEntry) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def column_values(saga_id: str, columns: SagaColumns) -> tuple[Any, ...]:
+def column_values(saga_id: str, columns: SagaColumns, entry: JournalEntry) -> tuple[Any, ...]:
     """The cached columns, and the id of their saga."""
     reason = None if columns.halt_reason is None else columns.halt_reason.value
-    return (columns.status.value, reason, _micros(columns.due_at), _micros(columns.ended_at), saga_id)
+    instants = (_micros(columns.due_at), _micros(columns.ended_at))
+    return (columns.status.value, reason, *instants, entry.seq, entry.hash, saga_id)
 
 
 def effect_values(item: Append) -> list[tuple[Any, ...]]:
@@ -79,7 +90,7 @@ def saga_values(fresh: FreshSaga, now: int) -> tuple[Any, ...]:
     new = fresh.new
     return (
         new.saga_id, new.environment, new.tenant, new.definition, new.version, new.fingerprint, new.entity, fresh.run,
-        to_micros(new.due_at), new.priority, now,
+        to_micros(new.due_at), new.priority, fresh.entry.seq, fresh.entry.hash, now,
     )  # fmt: skip
 
 

@@ -33,7 +33,13 @@ from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.return_order import return_order
 from saga.runtime.engine import Definitions, is_readable
 from saga.store.codec import decode
-from saga.store.port import EffectRow, JournalEntry, SagaFilter, SagaRow, Store
+from saga.store.journal import JournalEntry
+from saga.store.port import (
+    EffectRow,
+    SagaFilter,
+    SagaRow,
+    Store,
+)
 from saga.surfaces import audit_rows, once, order_rows
 from saga.surfaces import invariants as rules
 from saga.surfaces.audit_mails import Mails, mail_faults, read_mails

@@ -24,7 +24,13 @@ from saga.core.states import ENDED
 from saga.errors import CodecError
 from saga.runtime.engine import Definitions, fold
 from saga.store.codec import decode
-from saga.store.port import EffectRow, JournalEntry, RequestRow, SagaRow, Store
+from saga.store.journal import JournalEntry
+from saga.store.port import (
+    EffectRow,
+    RequestRow,
+    SagaRow,
+    Store,
+)
 
 LOOKS = 3
 PAGE_LOST = 1_000
@@ -157,7 +163,7 @@ def lost_sagas(store: Store, page_rows: int = PAGE_LOST) -> Iterator[Lost]:
     while page := store.lost_sagas(after, page_rows):
         journals, effects = store.load(page), store.effects_of(page)
         for saga_id in page:
-            entries = journals.get(saga_id, [])
+            entries: list[JournalEntry] = journals.get(saga_id, [])
             yield Lost(saga_id, entries, len(effects.get(saga_id, ())), _acceptance(entries))
         after = page[-1]
 

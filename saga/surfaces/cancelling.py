@@ -113,7 +113,7 @@ def _tell_at(
     store: Store, definitions: Definitions, saga_id: str, event: CancelAsked, surface: str, only_at: int
 ) -> Decision:
     """`tell`, but behind entry `only_at` or not at all: whoever else appends first makes it `SagaChanged`."""
-    loaded = load(definitions, store.load([saga_id]).get(saga_id, []))
+    loaded = load(definitions, saga_id, store.load([saga_id]).get(saga_id, []))
     if loaded is None:  # the engine says which it is: not there, or not for this process
         return tell(store, definitions, saga_id, event, actor=surface)
     decision = decide(loaded.definition, loaded.state, event)

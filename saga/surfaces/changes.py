@@ -20,7 +20,7 @@ from saga.errors import IllegalTransition
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.view import OrderView, order_view
 from saga.store.codec import decode
-from saga.store.port import JournalEntry
+from saga.store.journal import JournalEntry
 from saga.surfaces.reading import CancelReading, CauseReading, HaltReading, PlanEntryReading
 
 

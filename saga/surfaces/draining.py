@@ -16,7 +16,12 @@ from saga.core.states import ENDED, SagaStatus
 from saga.errors import CodecError
 from saga.runtime.engine import Definitions
 from saga.store.codec import decode
-from saga.store.port import JournalEntry, SagaFilter, SagaRow, Store
+from saga.store.journal import JournalEntry
+from saga.store.port import (
+    SagaFilter,
+    SagaRow,
+    Store,
+)
 from saga.surfaces.lookup import pages
 
 NOT_ENDED = (SagaStatus.RUNNING, SagaStatus.COMPENSATING, SagaStatus.HALTED)

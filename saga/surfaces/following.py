@@ -24,7 +24,11 @@ from saga.core.states import SELF_HEALING, SagaStatus
 from saga.errors import StoreUnavailable
 from saga.fulfilment.orders_table import ORDERS
 from saga.log import logger
-from saga.store.port import JournalEntry, RowFilter, Store
+from saga.store.journal import JournalEntry
+from saga.store.port import (
+    RowFilter,
+    Store,
+)
 from saga.surfaces.draining import is_over
 
 TICK_S = 0.1

@@ -20,7 +20,15 @@ from saga.errors import CodecError, IllegalTransition
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.orders_table import ORDERS
 from saga.runtime.engine import fold, is_readable
-from saga.store.port import JournalEntry, Rewrite, RowChange, RowFilter, SagaFilter, SagaRow, Store
+from saga.store.journal import JournalEntry
+from saga.store.port import (
+    Rewrite,
+    RowChange,
+    RowFilter,
+    SagaFilter,
+    SagaRow,
+    Store,
+)
 
 PAGE = 200
 LOOKS = 5

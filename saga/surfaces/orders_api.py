@@ -44,7 +44,12 @@ from saga.fulfilment.view import OrderView
 from saga.runtime.engine import Definitions, fold
 from saga.runtime.starting import Started, Starter, first_hints
 from saga.runtime.work import Hint
-from saga.store.port import JournalEntry, RowFilter, SagaFilter, Store
+from saga.store.journal import JournalEntry
+from saga.store.port import (
+    RowFilter,
+    SagaFilter,
+    Store,
+)
 from saga.surfaces import reading
 from saga.surfaces.backlog import Backlog
 from saga.surfaces.cancelling import Cancelled, CancelRequest, CancelStanding, SagaChanged, cancel

@@ -22,7 +22,11 @@ from saga.core.states import Direction, Effect, EntryState, HaltReason, NodePhas
 from saga.core.transitions import Transition
 from saga.fulfilment.view import OrderView, order_view
 from saga.store.codec import decode
-from saga.store.port import JournalEntry, SagaRow, WorkerRow
+from saga.store.journal import JournalEntry
+from saga.store.port import (
+    SagaRow,
+    WorkerRow,
+)
 from saga.surfaces.reading_returns import ReturnReading
 
 

@@ -12,7 +12,11 @@ from pydantic import BaseModel
 from saga.core.states import SagaStatus
 from saga.errors import SagaNotFound
 from saga.runtime.engine import Definitions, fold
-from saga.store.port import JournalEntry, SagaFilter, Store
+from saga.store.journal import JournalEntry
+from saga.store.port import (
+    SagaFilter,
+    Store,
+)
 from saga.surfaces import reading
 from saga.surfaces.conditions import entity_tag, names_tag
 from saga.surfaces.orders_api import journal_of

@@ -45,7 +45,12 @@ from saga.fulfilment.returns import (
 from saga.runtime.engine import fold, is_readable
 from saga.runtime.starting import Starter, first_hints, hash_of
 from saga.runtime.work import Hint
-from saga.store.port import JournalEntry, SagaFilter, SagaRow, Store
+from saga.store.journal import JournalEntry
+from saga.store.port import (
+    SagaFilter,
+    SagaRow,
+    Store,
+)
 
 ROUNDS = 64
 RUNS_SEEN = 100

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from saga.core.states import SagaStatus
-from saga.store.port import AcceptStatus, Append, EffectRow, JournalEntry, NewSaga, SagaColumns, Store
+from saga.store.journal import JournalEntry
+from saga.store.port import (
+    AcceptStatus,
+    Append,
+    EffectRow,
+    NewSaga,
+    SagaColumns,
+    Store,
+)
 
 _numbers = itertools.count(1)
 

@@ -12,7 +12,7 @@ from saga.store.port import Store
 from tests import services_available as servers
 
 OpenAnother = Callable[[], Store]
-TABLES = "saga.saga, saga.journal, saga.request, saga.worker, saga.definition, saga.effect, saga.orders"
+TABLES = "saga.saga, saga.journal, saga.request, saga.worker, saga.definition, saga.effect, saga.orders, saga.store, saga.restoration, saga.settled"
 
 
 @pytest.fixture(scope="session")

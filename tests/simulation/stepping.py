@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from saga.core.fold import SagaState
 from saga.core.outcomes import Outcome, OutcomeCode, Payload
 from saga.runtime.driver import Driver
-from saga.runtime.engine import Definitions, load
+from saga.runtime.engine import Definitions, fell_behind, known
 from saga.runtime.loop import messages_for
 from saga.runtime.work import Call, Committed, EndedCall, Hint, Limits, Work
 from saga.store.codec import decode
@@ -37,6 +37,7 @@ class Process:
         self.hints: list[Hint] = []
         self.troubles: list[str] = []
         self.rests: list[tuple[str, datetime]] = []
+        self.behind: list[str] = []
         self.late_s = 0.0
 
     def _register(self, worker_id: str, queues: set[str] | None) -> None:
@@ -104,11 +105,14 @@ class Process:
         self.hints += work.hints
         self.troubles += work.troubles
         self.rests += work.rests
+        for memory in work.behind:
+            fell_behind(self.store, memory)
+            self.behind.append(memory.state.saga_id)
 
 
 def state_of(store: Store, definitions: Definitions, saga_id: str) -> SagaState:
     """What the journal says of a saga now."""
-    loaded = load(definitions, store.load([saga_id])[saga_id])
+    loaded = known(definitions, store.load([saga_id])[saga_id])
     assert loaded is not None
     return loaded.state
 

@@ -7,9 +7,9 @@ import pytest
 from saga.core.definition import Saga, readonly
 from saga.core.transitions import READER_VERSION
 from saga.errors import IllegalTransition
-from saga.runtime.engine import Definitions, fold, load
+from saga.runtime.engine import Definitions, fold, known
+from saga.store.journal import JournalEntry
 from saga.store.memory import MemoryStore
-from saga.store.port import JournalEntry
 from tests.simulation.sagas import SAGAS, Order, begin, f, fork, line
 from tests.simulation.stepping import Process
 
@@ -35,7 +35,7 @@ def changed() -> Saga[Order]:
 
 def test_a_whole_journal_is_read() -> None:
     """As it was written, by the release and the definition that wrote it."""
-    loaded = load(DEFINITIONS, journal())
+    loaded = known(DEFINITIONS, journal())
     assert loaded is not None
     assert loaded.seq == 3
 
@@ -59,12 +59,12 @@ def test_a_journal_that_was_changed_is_refused() -> None:
 def test_a_journal_of_a_newer_release_is_left_alone() -> None:
     """One entry that says so is enough."""
     first, second, third = journal()
-    assert load(DEFINITIONS, [first, replace(second, min_reader_version=READER_VERSION + 1), third]) is None
+    assert known(DEFINITIONS, [first, replace(second, min_reader_version=READER_VERSION + 1), third]) is None
 
 
 def test_a_saga_of_a_changed_definition_is_left_alone() -> None:
     """Name and version are equal, the steps are others: this process must not go on with it."""
-    assert load(Definitions([changed()]), journal()) is None
+    assert known(Definitions([changed()]), journal()) is None
 
 
 def test_a_changed_definition_is_refused_and_the_others_run() -> None:

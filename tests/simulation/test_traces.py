@@ -9,11 +9,16 @@ from saga.core.events import CancelAsked
 from saga.core.outcomes import Outcome, OutcomeCode, Payload
 from saga.core.states import Effect, EntryState, HaltReason, NodePhase, SagaStatus
 from saga.core.transitions import READER_VERSION, EvidenceKept
-from saga.runtime.engine import Definitions, entry_hash, tell
+from saga.runtime.engine import Definitions, tell
 from saga.store.codec import encode
+from saga.store.journal import JournalEntry
 from saga.store.memory import MemoryStore
 from saga.store.opening import open_store
-from saga.store.port import Append, AppendResult, JournalEntry, Store
+from saga.store.port import (
+    Append,
+    AppendResult,
+    Store,
+)
 from saga.store.schema import upgrade
 from tests.simulation.sagas import SAGAS, begin, fork, line
 from tests.simulation.stepping import DONE, Process, kinds, state_of
@@ -261,7 +266,7 @@ def test_an_older_release_leaves_a_newer_journal_alone(store: Store) -> None:
     entries = store.load([saga_id])[saga_id]
     body = encode([EvidenceKept(store.clock(), "a:a", 0, OutcomeCode.SUCCEEDED, "newer")])
     newer = JournalEntry(
-        3, store.clock(), "newer", "engine", None, body, entry_hash(entries[-1]), min_reader_version=READER_VERSION + 1
+        3, store.clock(), "newer", "engine", None, body, entries[-1].hash, min_reader_version=READER_VERSION + 1
     )
     assert store.append([Append(saga_id, newer)]) == [AppendResult.APPENDED]
     worker.finish(worker.call("a"))

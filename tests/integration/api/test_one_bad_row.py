@@ -22,8 +22,11 @@ from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.return_order import return_order
 from saga.runtime.engine import Definitions
 from saga.runtime.starting import Starter
+from saga.store.journal import JournalEntry
 from saga.store.memory import MemoryStore
-from saga.store.port import JournalEntry, RowFilter
+from saga.store.port import (
+    RowFilter,
+)
 from saga.surfaces import serving
 from saga.surfaces.following import Bounds, Follower
 from saga.surfaces.problems import Refusal

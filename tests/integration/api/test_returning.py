@@ -16,9 +16,18 @@ from saga.fulfilment.return_order import return_order
 from saga.fulfilment.returns import MoreThanLeft
 from saga.runtime.engine import fold
 from saga.runtime.starting import Started, Starter
+from saga.store.journal import Journal
 from saga.store.memory import MemoryStore
 from saga.store.opening import open_store
-from saga.store.port import AcceptResult, AcceptStatus, JournalEntry, KeptRequest, NewSaga, SagaFilter, SagaRow, Store
+from saga.store.port import (
+    AcceptResult,
+    AcceptStatus,
+    KeptRequest,
+    NewSaga,
+    SagaFilter,
+    SagaRow,
+    Store,
+)
 from saga.surfaces.belongings import kin
 from saga.surfaces.taking_back import RETURNS_MAX, ReturnRequest, WantedLine, return_id_of, returns_of, take_back
 from tests.integration.api.serving import Shop, opened, order_values, problem
@@ -252,12 +261,12 @@ class TouchedStore(MemoryStore):
             self.twins.pop()()
         return found
 
-    def load(self, saga_ids: Sequence[str]) -> Mapping[str, list[JournalEntry]]:
+    def load(self, saga_ids: Sequence[str]) -> Mapping[str, Journal]:
         self.reads.append("load")
         found = dict(super().load(saga_ids))
         for saga_id in found.keys() & self.changed:
             *before, last = found[saga_id]
-            found[saga_id] = [*before, replace(last, **self.changed[saga_id])]
+            found[saga_id] = Journal([*before, replace(last, **self.changed[saga_id])])
         return found
 
     def find(self, saga_filter: SagaFilter, limit: int) -> list[SagaRow]:

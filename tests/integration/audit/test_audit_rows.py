@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from saga.core.definition import Saga, readonly
 from saga.runtime.engine import Definitions, fold
 from saga.runtime.starting import answer, new_saga
-from saga.store.port import JournalEntry
+from saga.store.journal import JournalEntry
 from saga.store.sqlite import SqliteStore
 from saga.surfaces.audit import AuditReport, audit, render
 from saga.surfaces.audit_rows import lost_requests, lost_sagas, settled

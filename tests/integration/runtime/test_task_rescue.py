@@ -15,8 +15,14 @@ from saga.runtime.executor import Executor
 from saga.runtime.starting import answer, new_saga
 from saga.runtime.task import BUSY_PUSHES, BUSY_SWEEP_LIMIT, RESCUE_LIMIT, SWEEP_LIMIT, THREAD_LIMIT, TaskWorker
 from saga.runtime.work import Hint
+from saga.store.journal import Journal
 from saga.store.memory import MemoryStore
-from saga.store.port import ANYTHING, DueSaga, JournalEntry, Wanted, WorkerRow
+from saga.store.port import (
+    ANYTHING,
+    DueSaga,
+    Wanted,
+    WorkerRow,
+)
 from tests.simulation.stepping import state_of
 from tests.waiting import wait_until
 
@@ -247,7 +253,7 @@ class _CutOff(MemoryStore):
         super().__init__()
         self.worker: TaskWorker | None = None
 
-    def load(self, saga_ids: Sequence[str]) -> Mapping[str, list[JournalEntry]]:
+    def load(self, saga_ids: Sequence[str]) -> Mapping[str, Journal]:
         worker, self.worker = self.worker, None
         if worker is not None:
             before = worker.worker_id

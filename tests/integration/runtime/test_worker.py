@@ -19,7 +19,7 @@ from saga.core.outcomes import Outcome, OutcomeCode, Payload
 from saga.core.states import HaltReason, SagaStatus
 from saga.core.transitions import AttemptEnded, Transition
 from saga.errors import StoreUnavailable
-from saga.runtime.engine import Definitions, load, tell
+from saga.runtime.engine import Definitions, known, tell
 from saga.runtime.executor import Executor
 from saga.runtime.lease import LEASE_TTL_S
 from saga.runtime.loop import Around, plain
@@ -27,8 +27,12 @@ from saga.runtime.starting import answer, new_saga
 from saga.runtime.work import Call, Limits
 from saga.runtime.worker import Worker
 from saga.store.codec import decode
+from saga.store.journal import Journal
 from saga.store.memory import MemoryStore
-from saga.store.port import Append, AppendResult, JournalEntry
+from saga.store.port import (
+    Append,
+    AppendResult,
+)
 from tests.simulation.stepping import Process
 from tests.waiting import wait_until
 
@@ -68,7 +72,7 @@ class Bench:
         return worker
 
     def state(self, saga_id: str) -> SagaState:
-        loaded = load(self.definitions, self.store.load([saga_id])[saga_id])
+        loaded = known(self.definitions, self.store.load([saga_id])[saga_id])
         assert loaded is not None
         return loaded.state
 
@@ -308,7 +312,7 @@ class _Forgetful(MemoryStore):
 
     is_away = False
 
-    def load(self, saga_ids: Sequence[str]) -> Mapping[str, list[JournalEntry]]:
+    def load(self, saga_ids: Sequence[str]) -> Mapping[str, Journal]:
         if self.is_away:
             raise StoreUnavailable("away")
         return super().load(saga_ids)

@@ -2,7 +2,10 @@
 
 from datetime import UTC, datetime
 
-from saga.store.port import Append, JournalEntry
+from saga.store.journal import JournalEntry
+from saga.store.port import (
+    Append,
+)
 from saga.store.refusing import in_order
 
 ENTRY = JournalEntry(2, datetime(2026, 3, 1, tzinfo=UTC), "w1", "engine", None, "[]", bytes(32))

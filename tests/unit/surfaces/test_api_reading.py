@@ -8,7 +8,7 @@ from saga.core.outcomes import EffectChange, OutcomeCode, Payload, Request
 from saga.core.states import Effect, HaltReason, NodePhase, SagaStatus
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.store.codec import encode
-from saga.store.port import JournalEntry
+from saga.store.journal import JournalEntry
 from saga.surfaces.reading import read_journal, read_saga
 
 AT = datetime(2026, 11, 21, 14, 2, 11, tzinfo=UTC)

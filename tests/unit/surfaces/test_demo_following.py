@@ -11,8 +11,13 @@ from saga.fulfilment.models import OrderPrice
 from saga.runtime.engine import GENESIS
 from saga.runtime.starting import new_saga
 from saga.store.codec import encode
+from saga.store.journal import JournalEntry
 from saga.store.opening import open_store
-from saga.store.port import Append, JournalEntry, SagaColumns, Store
+from saga.store.port import (
+    Append,
+    SagaColumns,
+    Store,
+)
 from saga.surfaces.demo import orders_of
 from saga.surfaces.demo_following import Follower
 

@@ -13,14 +13,22 @@ from saga.core.states import Effect, HaltReason, NodePhase, SagaStatus
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.models import Address, Order, OrderLine
 from saga.fulfilment.orders_table import ORDERS
-from saga.runtime.engine import Definitions, entry_hash
+from saga.runtime.engine import Definitions
 from saga.runtime.starting import Starter
 from saga.store import schema
 from saga.store.codec import encode
 from saga.store.connecting import sqlite_path
+from saga.store.journal import Journal, JournalEntry
 from saga.store.memory import MemoryStore
 from saga.store.opening import open_store
-from saga.store.port import Append, AppendResult, JournalEntry, RowFilter, SagaColumns, Store, WorkerRow
+from saga.store.port import (
+    Append,
+    AppendResult,
+    RowFilter,
+    SagaColumns,
+    Store,
+    WorkerRow,
+)
 from saga.surfaces.standing import LOOKED_AT, Standing, standing
 from saga.surfaces.status_page import status_page
 
@@ -72,7 +80,7 @@ def started(store: Store, order_id: str, price: int = 1000, definition: Saga[Ord
 
 def append(store: Store, saga_id: str, columns: SagaColumns, *facts: t.Transition) -> None:
     last = store.load([saga_id])[saga_id][-1]
-    entry = JournalEntry(last.seq + 1, store.now(), "w1", "test", None, encode(facts), entry_hash(last))
+    entry = JournalEntry(last.seq + 1, store.now(), "w1", "test", None, encode(facts), last.hash)
     assert store.append([Append(saga_id, entry, columns)]) == [AppendResult.APPENDED]
 
 
@@ -253,8 +261,8 @@ def test_a_journal_that_is_gone_or_newer_hides_no_other(sqlite_url: str) -> None
 class Forgetful(MemoryStore):
     """Answers with empty journals."""
 
-    def load(self, saga_ids: Sequence[str]) -> Mapping[str, list[JournalEntry]]:
-        return {saga_id: [] for saga_id in saga_ids}
+    def load(self, saga_ids: Sequence[str]) -> Mapping[str, Journal]:
+        return {saga_id: Journal() for saga_id in saga_ids}
 
 
 def test_an_empty_journal(clock: SetClock) -> None:

@@ -1,0 +1,55 @@
+"""A journal as it is stored: entries that each carry the hash of the one before, and how far a saga row remembers it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One decision as it is stored: every transition of it in `body`, a JSON array."""
+
+    seq: int
+    at: datetime
+    writer: str
+    """Boot id of the worker process, or the surface that wrote it (`api`, `cli`)."""
+    actor: str
+    reason: str | None
+    body: str
+    prev_hash: bytes
+    """sha256 of the entry before (32 bytes); zeros for entry 1."""
+    min_reader_version: int = 1
+
+    @property
+    def hash(self) -> bytes:
+        """What the next entry carries as `prev_hash`."""
+        return sha256(self.prev_hash + str(self.seq).encode() + b"\n" + self.body.encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far a journal had got: it held an entry of this number and hash, durably."""
+
+    seq: int
+    hash: bytes
+
+
+class Journal(list[JournalEntry]):
+    """A journal as it is stored, ascending, and how far its saga row says that it had got."""
+
+    def __init__(self, entries: Iterable[JournalEntry] = (), reached: Reached | None = None) -> None:
+        super().__init__(entries)
+        self.reached = reached
+        """None: nothing is remembered (a row of an earlier release, or none)."""
+
+    @property
+    def lacks(self) -> str | None:
+        """What it lacks of what is remembered of it, in words; None when it is whole as far as anybody knows."""
+        if self.reached is None:
+            return None
+        if (count := len(self)) < self.reached.seq:
+            return f"its saga row remembers entry {self.reached.seq}, and the journal has {count}"
+        if self[self.reached.seq - 1].hash != self.reached.hash:
+            return f"entry {self.reached.seq} is not the one that its saga row remembers"
+        return None

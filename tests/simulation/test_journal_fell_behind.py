@@ -1,0 +1,174 @@
+"""Journals that lost their last entries: by a crash without durable commits, a fail-over, a restore, somebody's DELETE.
+
+Where a repeat has one effect the saga goes on under the same keys; where a second send is money nobody goes on.
+"""
+
+from pydantic import BaseModel
+
+from saga.core.connector import Call, Connector
+from saga.core.definition import Saga, pivot, readonly
+from saga.core.states import HaltReason, SagaStatus
+from saga.runtime.engine import Definitions
+from saga.store.memory import MemoryStore
+from tests.simulation.sagas import Order, begin, line
+from tests.simulation.stepping import Process, kinds, state_of
+
+
+class Charged(BaseModel):
+    """What the bank answers."""
+
+    ref: str
+
+
+bank = Connector("bank", keys="ignored", rejected={402: "declined"})
+take_money = bank.post("/charges", Order, Charged)
+
+
+def look(order: Order) -> None:
+    """Asks nobody."""
+
+
+def charge(order: Order) -> Call[Charged]:
+    return take_money(order)
+
+
+pay = Saga(
+    "pay", version=1, input=Order, entity=lambda order: order.order_id,
+    steps=[readonly(look), pivot(charge, on_unknown="halt")],
+)  # fmt: skip
+DEFINITIONS = Definitions([line, pay])
+
+
+def cut(store: MemoryStore, saga_id: str, after_seq: int) -> None:
+    """The rows behind this number are gone, and what the saga row says stays."""
+    del store._sagas[saga_id].journal[after_seq:]
+
+
+def crash(store: MemoryStore, saga_id: str, after_seq: int) -> None:
+    """Commits that were not durable: the entries are gone, and what was written with them."""
+    stored = store._sagas[saga_id]
+    del stored.journal[after_seq:]
+    stored.journal.reached = None
+
+
+def reason_of(store: MemoryStore, saga_id: str) -> HaltReason | None:
+    row = store.row(saga_id)
+    assert row is not None
+    return row.halt_reason
+
+
+def charged(store: MemoryStore) -> tuple[Process, str]:
+    """A worker whose charge is in hand; its claim is durable."""
+    saga_id = begin(store, pay, "SO-1")
+    worker = Process(store, DEFINITIONS, "w1")
+    worker.wake(saga_id)
+    worker.settle()
+    worker.finish(worker.call("look"))
+    worker.settle()
+    worker.call("charge")
+    return worker, saga_id
+
+
+def test_a_lost_claim_of_a_charge_is_no_second_charge() -> None:
+    """The claim and its outcome are cut out of the journal: whoever looks halts the saga, and nothing is sent."""
+    store = MemoryStore()
+    worker, saga_id = charged(store)
+    before = len(store.load([saga_id])[saga_id])
+    worker.finish(worker.call("charge"))
+    cut(store, saga_id, before - 1)
+    other = Process(store, DEFINITIONS, "w2")
+    other.wake(saga_id)
+    assert (other.calls, other.appends) == ([], [])
+    assert reason_of(store, saga_id) is HaltReason.JOURNAL_DAMAGED
+
+
+def test_a_claim_where_a_second_send_is_money_is_always_remembered() -> None:
+    """The row knows of the claim before the request leaves; a claim that may be repeated moves no row."""
+    store = MemoryStore()
+    _, saga_id = charged(store)
+    journal = store.load([saga_id])[saga_id]
+    assert journal.reached is not None
+    assert journal.reached.seq == len(journal)
+    calm = begin(store, line, "SO-2")
+    worker = Process(store, DEFINITIONS, "w2")
+    worker.wake(calm)
+    worker.settle()
+    worker.finish(worker.call("a"))
+    worker.settle()
+    journal = store.load([calm])[calm]
+    assert journal.reached is not None
+    assert journal.reached.seq < len(journal)
+
+
+def test_a_live_worker_that_is_ahead_drops_its_memory_and_goes_on() -> None:
+    """At a barrier: the saga is read anew and ends; the answer that came meanwhile is kept as evidence."""
+    store = MemoryStore()
+    saga_id = begin(store, line, "SO-1")
+    worker = Process(store, DEFINITIONS, "w1")
+    worker.wake(saga_id)
+    worker.settle()
+    worker.finish(worker.call("a"))
+    worker.settle()
+    crash(store, saga_id, 1)
+    worker.finish(worker.call("b"))
+    worker.commit()
+    assert worker.behind == [saga_id]
+    worker.wake(saga_id)
+    worker.finish_all()
+    assert state_of(store, DEFINITIONS, saga_id).status is SagaStatus.COMPLETED
+    assert "evidence_kept" in kinds(store, saga_id)
+
+
+def test_a_live_worker_that_is_ahead_of_a_charge_halts_the_saga() -> None:
+    """Row and journal lost it alike, and only this process knows that it was sent: it says so, and nobody sends again."""
+    store = MemoryStore()
+    worker, saga_id = charged(store)
+    length = len(store.load([saga_id])[saga_id])
+    crash(store, saga_id, length - 1)
+    worker.finish(worker.call("charge"))
+    worker.commit()
+    assert worker.behind == [saga_id]
+    assert reason_of(store, saga_id) is HaltReason.JOURNAL_DAMAGED
+    worker.wake(saga_id)
+    assert (worker.calls, worker.appends) == ([], [])
+
+
+def test_a_live_worker_whose_whole_journal_is_gone_halts_the_saga() -> None:
+    """Not even entry 1 is left."""
+    store = MemoryStore()
+    worker, saga_id = charged(store)
+    crash(store, saga_id, 0)
+    worker.finish(worker.call("charge"))
+    worker.commit()
+    assert reason_of(store, saga_id) is HaltReason.JOURNAL_DAMAGED
+
+
+def test_one_damaged_journal_stops_no_other() -> None:
+    """The scan goes on: its neighbour ends."""
+    store = MemoryStore()
+    damaged, good = begin(store, line, "SO-1"), begin(store, line, "SO-2")
+    cut(store, damaged, 0)
+    worker = Process(store, DEFINITIONS, "w1")
+    worker.wake(damaged, good)
+    worker.finish_all()
+    assert reason_of(store, damaged) is HaltReason.JOURNAL_DAMAGED
+    assert state_of(store, DEFINITIONS, good).status is SagaStatus.COMPLETED
+
+
+def test_a_gap_and_a_broken_chain_are_damage_too() -> None:
+    """A journal whose entries do not follow one another is not continued."""
+    store = MemoryStore()
+    ids = [begin(store, line, f"SO-{number}") for number in range(2)]
+    worker = Process(store, DEFINITIONS, "w1")
+    worker.wake(*ids)
+    worker.settle()
+    for call in list(worker.calls):
+        worker.finish(call)
+    worker.settle()
+    journals = [store._sagas[it].journal for it in ids]
+    del journals[0][1]
+    journals[1][1], journals[1][2] = journals[1][2], journals[1][1]
+    other = Process(store, DEFINITIONS, "w2")
+    other.wake(*ids)
+    assert [reason_of(store, it) for it in ids] == [HaltReason.JOURNAL_DAMAGED] * 2
+    assert other.calls == []
