@@ -7,13 +7,19 @@ The rules (DTM's sub-transaction barrier; Helland, *Life beyond Distributed Tran
 -------------------------------------------------------------------------------------------
 - A row is unique by (key, kind), kind being `action` or `undo`. The first insert wins; an equal one waits for the
   transaction that holds the key and then answers what that one kept.
-- **Action.** New key: the work is done in a savepoint and its answer kept. Key known with an equal request hash: the kept
-  answer, nothing is done. Another hash or another operation: `KeyReused`. A tombstone: `Tombstoned`.
+- **Action.** New key: the work is done in a savepoint and its answer kept. An undo of this key was here: `Tombstoned`. Key
+  known with an equal request hash: the kept answer, nothing is done. Another hash or another operation: `KeyReused`.
 - **A business "no"** (`BusinessRejection`) rolls the savepoint back and is kept like an answer: a late copy of the
   request must hear the same "no", even if there is stock by then, because its saga has gone on without it.
 - **Undo.** The action was applied: its work is taken back once, from the kept answer, also when two undos with
   different keys come. It was rejected: nothing to do. It was never seen: a tombstone is left under the action's key, so
   that the action, should it still arrive, does nothing (null compensation).
+- **An undo closes its key for ever.** Whatever was there before it (an answer, a rejection, nothing) and whoever comes
+  after it with whatever body: `Tombstoned`. The kept answer says that something is held, and nothing is any more: a
+  caller whose journal was restored to before its cancel would hear "reserved", go forward and charge. The hash is not
+  asked first, because a newer release may make the same request of other bytes, and it must hear that it was undone.
+  The mark is `undone_by` of the action's row. Releases before this rule wrote it as well, except after a rejection: there
+  the kept rejection is heard, which is a "no" too.
 
 Hazards
 -------
@@ -92,12 +98,12 @@ class KeyReused(KeyRefused):
 
 
 class Tombstoned(KeyRefused):
-    """The undo of this key was here first; nothing will ever be done under it."""
+    """An undo of this key was here, before the action or after it; nothing is or will be done under it."""
 
     status, code = 409, "tombstoned"
 
     def __str__(self) -> str:
-        return f"the undo of key {self.key} was here first; nothing is done under it"
+        return f"key {self.key} was undone before; nothing is held or done under it any more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +156,8 @@ def run_action(
     at: datetime,
     act: Callable[[], tuple[int, str]],
 ) -> Kept:
-    """Do `act` once under `key` and keep its answer (status, JSON text); answer what is kept when the key is known.
+    """Do `act` once under `key` and keep its answer (status, JSON text); answer what is kept when the key is known, until an
+    undo closes it.
 
     Runs in the caller's open transaction, and the caller commits, **also after a rejection**: the returned `Kept` then
     has outcome `rejected` and a problem document. `act` works on the same connection, may raise `BusinessRejection`, and
@@ -190,7 +197,7 @@ def _acted(connection: Connection, act: Callable[[], tuple[int, str]]) -> Kept:
 
 
 def _replayed_action(known: Row[Any], key: str, operation: str, request_hash: str) -> Kept:
-    if known.outcome == TOMBSTONE:
+    if known.outcome == TOMBSTONE or known.undone_by is not None:
         raise Tombstoned(key)
     if known.request_hash != request_hash or known.operation != operation:
         raise KeyReused(key)
@@ -265,11 +272,12 @@ def _undone(
     key: str,
     undo: Callable[[dict[str, Any]], Sequence[Mapping[str, Any]]],
 ) -> Kept:
+    if action is not None and action.undone_by is None:
+        connection.execute(statements.mark_undone, {"a_id": action.id, "undone_by": key})
     if action is None or action.outcome != APPLIED:
         return _kept_undo(NULL, is_undone=False, effects=())
     if action.undone_by is not None:
         return _kept_undo(NULL, is_undone=True, effects=())
-    connection.execute(statements.mark_undone, {"a_id": action.id, "undone_by": key})
     return _kept_undo(UNDONE, is_undone=True, effects=undo(json.loads(action.body)))
 
 

@@ -1,8 +1,8 @@
 """The four participants: the facts about talking to each, and what each can be asked (docs/participants.md).
 
 Inventory, shipping and payment write a barrier row in the transaction of the effect: they serialise keys, remember a
-rejection under its key, and leave a tombstone for an undo that came first. `tombstoned` is a rejection: nothing was
-done under that key, and nothing ever will be. `in_progress` is none, and neither is 422: the first is unknown, the
+rejection under its key, and close a key for ever once it was undone. `tombstoned` is a rejection: nothing is held under
+that key, and nothing ever will be. `in_progress` is none, and neither is 422: the first is unknown, the
 second a defect of ours. Every final answer of theirs is listed but two: a capture of what is `captured` under another key, or
 of another sum (`amount_mismatch`), says nothing that may roll an order back; asked again they end in front of a person. Tax
 only answers questions.

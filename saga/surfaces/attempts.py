@@ -13,6 +13,8 @@ from pydantic import BaseModel, Field
 from saga.core import transitions as t
 from saga.core.outcomes import OutcomeCode
 from saga.core.states import Direction
+from saga.runtime.classify import TOMBSTONED
+from saga.surfaces.reading import UNDONE_BEFORE
 from saga.surfaces.render import duration, one_line
 
 BEGINNING = datetime.min.replace(tzinfo=UTC)
@@ -26,8 +28,9 @@ IN_WORDS = (
     ("ConnectTimeout", "no connection in time"),
     ("NameResolutionError", "its host name is not known"),
     ("Connection refused", "connection refused"),
+    (TOMBSTONED, UNDONE_BEFORE),
 )
-"""What the libraries call it, and what a person does; the journal and `--attempts` keep the whole text."""
+"""What libraries and participants call it, and what a person does; the journal and `--attempts` keep the whole text."""
 
 
 class AttemptReading(BaseModel):

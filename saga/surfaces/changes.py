@@ -21,7 +21,7 @@ from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.view import OrderView, order_view
 from saga.store.codec import decode
 from saga.store.journal import JournalEntry
-from saga.surfaces.reading import CancelReading, CauseReading, HaltReading, PlanEntryReading
+from saga.surfaces.reading import CancelReading, CauseReading, HaltReading, PlanEntryReading, read_cause
 
 
 class ChangeKind(StrEnum):
@@ -160,7 +160,7 @@ def _change(
     entry: JournalEntry, kind: ChangeKind, facts: Sequence[t.Transition], state: SagaState, steps: list[StepChange]
 ) -> Change:
     seen: set[type[Any]] = {type(fact) for fact in facts}
-    cause, cancel, halt = state.cause, state.cancel, state.halt
+    cancel, halt = state.cancel, state.halt
     return Change(
         run=state.run,
         seq=entry.seq,
@@ -169,9 +169,7 @@ def _change(
         status=order_view(state) if state.definition == fulfil_order.name else None,
         saga_status=state.status,
         steps=steps,
-        cause=CauseReading(cause=cause.cause, at=cause.at, step=cause.step, detail=cause.detail)
-        if cause and t.RollbackRequested in seen
-        else None,
+        cause=read_cause(state.cause) if t.RollbackRequested in seen else None,
         cancel=CancelReading(at=cancel.at, actor=cancel.actor, reason=cancel.reason, is_refused=state.is_cancel_refused)
         if cancel and seen & {t.CancelRequested, t.CancelRefused}
         else None,

@@ -7,9 +7,9 @@ Rules of this file
 - An answer is a sample of the operation's result model (`saga.surfaces.samples`), whose fields echo the request's.
 - **A rejection on demand**: when any text in the request contains a code that the connector enumerates, the answer is
   that status and code. `{"card": "declined"}` is declined where the connector says `rejected={402: "declined"}`.
-- `keys="serialise"` is a barrier: one effect per key, the kept answer is replayed, other bytes under one key are 422, an
-  undo is idempotent, and one that comes before its action leaves a tombstone. `keys="replay"` keeps answers and has no
-  undo. `keys="ignored"` does the work on every request. Rejections are kept where `remembers_rejections`.
+- `keys="serialise"` is a barrier, by the rules of `saga.barrier`: one effect per key, the kept answer is replayed, other
+  bytes under one key are 422, an undo is idempotent, and from the first undo on its action is 409 `tombstoned`, whether it
+  had come before or not. `keys="replay"` keeps answers and has no undo. `keys="ignored"` does the work on every request. Rejections are kept where `remembers_rejections`.
 - The books are a file of JSON lines, one per effect, written and flushed before the answer leaves and read again at start: a
   kill -9 loses nothing. `GET /v1/ledger` shows them.
 """
@@ -89,13 +89,13 @@ class Mock:
         return _problem(404, "not_found", f"{self.connector.name} is not asked {path} by any definition here")
 
     def _act(self, path: str, key: str, request: dict[str, Json], request_hash: str) -> Reply:
+        if key in self._tombstones:
+            return _problem(409, "tombstoned", "this key was undone before; nothing is held or done under it any more")
         kept = self._kept.get(key) if self.connector.keys != "ignored" else None
         if kept is not None:
             if kept["request_hash"] != request_hash:
                 return _problem(422, "key_reused", "this key belongs to another request")
             return Reply(kept["status"], kept["answer"], is_replayed=True)
-        if key in self._tombstones:
-            return _problem(409, "tombstoned", "the undo of this key was here first")
         rejection = self._rejection(request)
         row = {"path": path, "key": key, "request_hash": request_hash, "request": request}
         if rejection is not None:
@@ -112,12 +112,16 @@ class Mock:
         undoes = request.get("undoes")
         if not isinstance(undoes, str):
             return _problem(422, "invalid", "undoes: the wire key of the action is required")
-        if key in self._kept:
-            return Reply(200, self._kept[key]["answer"], is_replayed=True)
-        action = self._kept.get(undoes)
-        is_undone = action is not None and action["outcome"] == "applied" and undoes not in self._tombstones
-        outcome = "undone" if is_undone else "null" if action is not None else "tombstone"
-        answer: dict[str, Json] = {"undone": is_undone, "effects": []}
+        kept, action = self._kept.get(key), self._kept.get(undoes)
+        is_other_undo = kept is not None and (kept["path"], kept["request"].get("undoes")) != (path, undoes)
+        if is_other_undo or (action is not None and action["path"] != self.undos[path].of.path):
+            return _problem(422, "key_reused", "this key belongs to another request")
+        if kept is not None:
+            return Reply(200, kept["answer"], is_replayed=True)
+        was_applied = action is not None and action["outcome"] == "applied"
+        is_first = undoes not in self._tombstones
+        outcome = "tombstone" if action is None and is_first else "undone" if was_applied and is_first else "null"
+        answer: dict[str, Json] = {"undone": was_applied, "effects": []}
         row = {"path": path, "key": key, "request_hash": "", "request": request, "outcome": outcome}
         self._write({**row, "status": 200, "answer": answer})
         return Reply(200, answer)
@@ -139,7 +143,7 @@ class Mock:
     def _remember(self, row: dict[str, Json]) -> None:
         self._rows.append(row)
         self._kept[row["key"]] = row
-        if row["outcome"] in ("undone", "tombstone"):
+        if row["outcome"] in ("undone", "tombstone", "null"):
             self._tombstones.add(row["request"]["undoes"])
 
 

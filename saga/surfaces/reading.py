@@ -19,8 +19,9 @@ from saga.core.fold import NodeState, SagaState
 from saga.core.outcomes import OutcomeCode, Payload
 from saga.core.plan import action_of, compensation_of
 from saga.core.states import Direction, Effect, EntryState, HaltReason, NodePhase, SagaStatus
-from saga.core.transitions import Transition
+from saga.core.transitions import RollbackRequested, Transition
 from saga.fulfilment.view import OrderView, order_view
+from saga.runtime.classify import TOMBSTONED
 from saga.store.codec import decode
 from saga.store.journal import JournalEntry
 from saga.store.port import (
@@ -28,6 +29,9 @@ from saga.store.port import (
     WorkerRow,
 )
 from saga.surfaces.reading_returns import ReturnReading
+
+UNDONE_BEFORE = f"this was undone before, nothing is done again ({TOMBSTONED})"
+"""What a participant means by its tombstone; the journal keeps the code."""
 
 
 class SagaSummary(BaseModel):
@@ -246,7 +250,7 @@ def read_saga(state: SagaState, seq: int, definition: Saga[Any] | None) -> SagaR
         and HaltReading(
             reason=halt.reason, at=halt.at, node=halt.node, detail=halt.detail, heals_itself=halt.heals_itself
         ),
-        cause=_cause(state),
+        cause=read_cause(state.cause),
         cancel=cancel
         and CancelReading(at=cancel.at, actor=cancel.actor, reason=cancel.reason, is_refused=state.is_cancel_refused),
         plan=_plan(state),
@@ -274,7 +278,7 @@ def read_order(state: SagaState, returns: Sequence[ReturnReading] = (), returns_
         run=state.run,
         accepted_at=state.accepted_at,
         ended_at=state.ended_at,
-        cause=_cause(state),
+        cause=read_cause(state.cause),
         returns=list(returns),
         returns_before=returns_before,
         links=order_links(state.entity, state.saga_id),
@@ -288,11 +292,11 @@ def order_links(order_id: str, saga_id: str) -> OrderLinks:
     return OrderLinks(order=order, saga=saga, journal=journal, cancel=cancel, returns=returns)
 
 
-def _cause(state: SagaState) -> CauseReading | None:
-    cause = state.cause
+def read_cause(cause: RollbackRequested | None) -> CauseReading | None:
     if cause is None:
         return None
-    return CauseReading(cause=cause.cause, at=cause.at, step=cause.step, detail=cause.detail)
+    detail = UNDONE_BEFORE if cause.detail == TOMBSTONED else cause.detail
+    return CauseReading(cause=cause.cause, at=cause.at, step=cause.step, detail=detail)
 
 
 def _plan(state: SagaState) -> list[PlanEntryReading] | None:

@@ -44,17 +44,16 @@ class Participant:
     rejects: set[tuple[str, str]]
     """(order id, step) pairs that get a business no."""
     kept: dict[str, Outcome] = field(default_factory=dict)
-    undone: set[str] = field(default_factory=set)
     ledger: list[tuple[str, str, str]] = field(default_factory=list)
     """(what, order id, step): what is `applied` or `undone`."""
 
     def handle(self, call: Call) -> Outcome:
         order_id, step = call.state.entity, call.step.name
-        if call.node.endswith(":c"):
-            return self._undo(call.state.node(f"{step}:a").wire_key, order_id, step)
         if call.wire_key in self.kept:
             return self.kept[call.wire_key]
-        if (order_id, step) in self.rejects:
+        if call.node.endswith(":c"):
+            answer = self._undo(call.state.node(f"{step}:a").wire_key, order_id, step)
+        elif (order_id, step) in self.rejects:
             answer = Outcome(OutcomeCode.REJECTED, "no")
         else:
             self.ledger.append(("applied", order_id, step))
@@ -66,12 +65,10 @@ class Participant:
 
     def _undo(self, key: str, order_id: str, step: str) -> Outcome:
         before = self.kept.get(key)
-        self.kept.setdefault(key, Outcome(OutcomeCode.REJECTED, "tombstoned"))
+        self.kept[key] = Outcome(OutcomeCode.REJECTED, "tombstoned")
         if before is None or before.code is not OutcomeCode.SUCCEEDED:
             return Outcome(OutcomeCode.SUCCEEDED, effects=())
-        if key not in self.undone:
-            self.undone.add(key)
-            self.ledger.append(("undone", order_id, step))
+        self.ledger.append(("undone", order_id, step))
         return Outcome(OutcomeCode.SUCCEEDED, effects=(EffectChange("unit", step, 1, -1),))
 
 

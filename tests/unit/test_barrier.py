@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Connection, MetaData, Table, create_engine, select
 
-from saga.barrier import APPLIED, Kept, KeyReused, barrier_table, run_action, run_undo
+from saga.barrier import APPLIED, BusinessRejection, Kept, KeyReused, Tombstoned, barrier_table, run_action, run_undo
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -71,3 +71,24 @@ def test_undo_of_another_operation_is_refused(connection: Connection, table: Tab
         )
     action = connection.execute(select(table).where(table.c.key == "k")).one()
     assert (undone, action.outcome, action.undone_by) == ([], APPLIED, None)
+
+
+def test_a_row_that_an_earlier_release_undid_is_a_tombstone(connection: Connection, table: Table) -> None:
+    """The releases before wrote `undone_by` and nothing else: the column alone closes the key, without a migration."""
+    act(connection, table, "k", "POST /firm")
+    connection.execute(table.update().where(table.c.key == "k").values(undone_by="u"))
+    with pytest.raises(Tombstoned, match="key k was undone before"):
+        act(connection, table, "k", "POST /firm")
+
+
+def test_an_undo_that_is_refused_closes_nothing(connection: Connection, table: Table) -> None:
+    """What has left the house cannot be taken back: its undo is rolled back, and a copy of the action hears the answer."""
+    act(connection, table, "k", "POST /firm")
+
+    def refuse(_answer: object) -> list[dict[str, object]]:
+        raise BusinessRejection(409, "committed", "it has left the house")
+
+    names = {"operation": "POST /firm/undo", "action": "POST /firm"}
+    with pytest.raises(BusinessRejection), connection.begin_nested():
+        run_undo(connection, table, key="u", undoes="k", at=NOW, undo=refuse, **names)
+    assert act(connection, table, "k", "POST /firm").is_replayed

@@ -13,6 +13,7 @@ from saga.core.connector import Call
 from saga.fulfilment import connectors
 from saga.fulfilment import fulfil_order as steps
 from saga.fulfilment import models as m
+from saga.testing.participant import SCENARIOS, Participant, Scenario
 from services.inventory.service import SERVICE as INVENTORY
 from services.payment.service import SERVICE as PAYMENT
 from services.shipping.service import SERVICE as SHIPPING
@@ -23,7 +24,7 @@ from tests.integration.services.asking import DATABASES, at_once
 
 SERVICES = {service.name: service for service in (INVENTORY, TAX, SHIPPING, PAYMENT)}
 ADDRESS = {"name": "A. Buyer", "street": "1 High Street", "city": "Cork", "postcode": "T12 X70A", "country": "EIRE"}
-HOLD = {"lines": [{"sku": "A", "quantity": 2}], "ttl_s": 900}
+HOLD = {"lines": [{"sku": "A", "quantity": 4}], "ttl_s": 900}
 MONEY = {"amount": 500, "currency": "GBP"}
 LABEL = {"carrier": "eurolane", "address": ADDRESS, "item_count": 2}
 
@@ -86,7 +87,7 @@ CASES = [
         RESERVED,
         other={"reservation_id": "R-other"},
     ),
-    Case("inventory", "/v1/restocks", {**BACK, "lines": [{"sku": "A", "quantity": 2}]}, SHIPPED, other=OTHER_ORDER),
+    Case("inventory", "/v1/restocks", {**BACK, "lines": [{"sku": "A", "quantity": 1}]}, SHIPPED, other=OTHER_ORDER),
     Case("shipping", "/v1/shipments", BOOKED[0][2], other=OTHER_ORDER),
     Case("shipping", "/v1/shipments/dispatch", {"shipment_id": "S-{k}s"}, BOOKED, other={"shipment_id": "S-other"}),
     Case("shipping", "/v1/return-labels", {**BACK, "shipment_id": "S-{k}s"}, DISPATCHED, other=OTHER_ORDER),
@@ -120,7 +121,7 @@ def urls(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         )
         running[name] = serve(service, own)
     urls = {name: server.url for name, server in running.items()}
-    assert post(urls, "inventory", "/v1/stock", "provision", {"items": [{"sku": "A", "quantity": 10_000}]}).ok
+    assert post(urls, "inventory", "/v1/stock", "provision", {"items": [{"sku": "A", "quantity": 100_000}]}).ok
     yield urls
     for name, server in running.items():
         server.stop()
@@ -150,11 +151,11 @@ def prepare(urls: Urls, case: Case, key: str) -> None:
         assert post(urls, case.service, path, key + suffix, filled(body, key)).ok
 
 
-def rows(urls: Urls, case: Case, book: str, key: str) -> list[dict[str, Any]]:
-    """The rows of `ledger` or `barrier` under exactly this key."""
+def rows(urls: Urls, case: Case, book: str, key: str, *, is_prefix: bool = False) -> list[dict[str, Any]]:
+    """The rows of `ledger` or `barrier` under exactly this key, or under all that begin with it."""
     page = requests.get(f"{urls[case.service]}/v1/{book}", params={"limit": 5_000}, timeout=20).json()
     assert page["next_after"] is None
-    return [row for row in page["rows"] if row["key"] == key]
+    return [row for row in page["rows"] if (row["key"].startswith(key) if is_prefix else row["key"] == key)]
 
 
 def outcomes(urls: Urls, case: Case, key: str) -> list[str]:
@@ -194,17 +195,33 @@ def test_equal_requests_at_once_have_one_effect(urls: Urls, case: Case, unique: 
 
 
 @undoable_cases
-def test_an_undo_that_comes_first_leaves_a_tombstone(urls: Urls, case: Case, unique: str) -> None:
-    """Nothing to undo is a success; the action that comes afterwards does nothing, ever."""
-    prepare(urls, case, unique)
-    for _ in range(2):
-        undo = post(urls, case.service, f"{case.path}/undo", unique + "u", {"undoes": unique})
-        assert (undo.status_code, undo.json()) == (200, {"undone": False, "effects": []})
-    for _ in range(2):
-        late = act(urls, case, unique)
-        assert (late.status_code, late.json()["code"]) == (409, "tombstoned")
-    assert rows(urls, case, "ledger", unique) == []
-    assert outcomes(urls, case, unique) == ["tombstone"]
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda it: it.__name__)
+def test_it_keeps_the_rules_of_a_participant(urls: Urls, case: Case, scenario: Scenario, unique: str) -> None:
+    """Whatever comes twice, late, in the wrong order or at once: what any barrier participant is held to."""
+    code = next(iter(case.rejections))
+    strange = next(it for it in CASES if it.service == case.service and it.path != case.path)
+    for one in (case, strange):
+        prepare(urls, one, unique)
+
+    def held(key: str) -> int:
+        done, undone = rows(urls, case, "ledger", key), rows(urls, case, "ledger", key + "u", is_prefix=True)
+        return (len(done) - len(undone)) // max(case.row_count, 1)
+
+    def reject(_key: str) -> None:
+        rule = {"fault": "reject", "operation": f"POST {case.path}", "code": code, "times": 1}
+        assert requests.put(f"{urls[case.service]}/v1/faults", json={"seed": 1, "rules": [rule]}, timeout=20).ok
+
+    body = filled(case.body, unique)
+    participant = Participant(
+        urls[case.service],
+        case.path,
+        body=body,
+        other_body={**body, **case.other},
+        held=held if case.row_count else None,
+        reject=reject,
+        stranger=(strange.path, filled(strange.body, unique)),
+    )
+    scenario(participant, unique)
 
 
 @undoable_cases
@@ -225,47 +242,6 @@ def test_what_was_done_and_undone_nets_to_nothing(urls: Urls, case: Case, unique
     further = post(urls, case.service, f"{case.path}/undo", unique + "v", {"undoes": unique})
     assert further.json() == {"undone": True, "effects": []}
     assert rows(urls, case, "ledger", unique + "v") == []
-
-
-@undoable_cases
-def test_a_late_copy_of_what_was_undone_does_nothing(urls: Urls, case: Case, unique: str) -> None:
-    """It hears the kept answer of the action, and what was taken back stays taken back."""
-    prepare(urls, case, unique)
-    first = act(urls, case, unique)
-    post(urls, case.service, f"{case.path}/undo", unique + "u", {"undoes": unique})
-    late = act(urls, case, unique)
-    assert (late.status_code, late.content) == (first.status_code, first.content)
-    assert late.headers["Idempotency-Replayed"] == "true"
-    assert len(rows(urls, case, "ledger", unique)) == case.row_count
-
-
-@undoable_cases
-def test_undos_at_once_have_one_effect(urls: Urls, case: Case, unique: str) -> None:
-    """Eight undos of one action, each under its own key: all succeed, one moves something back."""
-    prepare(urls, case, unique)
-    done = act(urls, case, unique).json()["effects"]
-    path = f"{case.path}/undo"
-    calls = [partial(post, urls, case.service, path, f"{unique}u{n}", {"undoes": unique}) for n in range(8)]
-    replies = at_once(calls)
-    assert {(reply.status_code, reply.json()["undone"]) for reply in replies} == {(200, True)}
-    assert sorted(len(reply.json()["effects"]) for reply in replies) == [*[0] * 7, len(done)]
-
-
-@undoable_cases
-def test_an_undo_names_one_action_of_its_own_operation(urls: Urls, case: Case, unique: str) -> None:
-    """Under the key of an undo another action is 422, and so is the key of another operation's action; nothing moves."""
-    prepare(urls, case, unique)
-    assert act(urls, case, unique).ok
-    path, known = f"{case.path}/undo", unique + "u"
-    assert post(urls, case.service, path, known, {"undoes": unique + "n"}).json()["undone"] is False
-    assert post(urls, case.service, path, known, {"undoes": unique}).json()["code"] == "key_reused"
-    stranger = next(it for it in CASES if it.service == case.service and it.path != case.path)
-    prepare(urls, stranger, unique + "z")
-    assert act(urls, stranger, unique + "z").ok
-    refused = post(urls, case.service, path, unique + "w", {"undoes": unique + "z"})
-    assert (refused.status_code, refused.json()["code"]) == (422, "key_reused")
-    assert rows(urls, case, "ledger", unique + "w") == []
-    assert outcomes(urls, case, unique) == ["applied"]
 
 
 @rejecting_cases

@@ -84,12 +84,28 @@ def test_undo_moves_back_once(caller: "Caller") -> None:
     ]
 
 
-def test_copy_that_comes_after_the_undo_is_replayed(caller: "Caller") -> None:
-    """A late copy of an action that was undone hears the kept answer and does nothing again."""
+def test_copy_that_comes_after_the_undo_meets_a_tombstone(caller: "Caller") -> None:
+    """Nothing is held any more, so nobody hears the kept answer again, with the same body or another; what was kept for
+    the books stays as it was."""
     caller.count("k1", 3)
     caller.undo("u1", "k1")
-    assert caller.count("k1", 3).headers["Idempotency-Replayed"] == "true"
+    for amount in (3, 3, 4):
+        late = caller.count("k1", amount)
+        assert (late.status_code, late.json()["code"]) == (409, "tombstoned")
+        assert "undone before" in late.json()["detail"]
     assert caller.total() == 0
+    assert outcomes(caller) == [("k1", "action", "applied"), ("u1", "undo", "undone")]
+
+
+def test_rejected_and_undone_is_closed_too(caller: "Caller") -> None:
+    """Until the undo a copy hears the kept "no", after it the tombstone, as if the undo had come first."""
+    assert caller.count("k1", 11).json()["code"] == "too_many"
+    assert caller.count("k1", 11).json()["code"] == "too_many"
+    assert caller.undo("u1", "k1").json() == {"undone": False, "effects": []}
+    assert caller.undo("u2", "k1").json() == {"undone": False, "effects": []}
+    assert caller.count("k1", 11).json()["code"] == "tombstoned"
+    assert caller.total() == 0
+    assert outcomes(caller)[0] == ("k1", "action", "rejected")
 
 
 def test_undo_key_of_another_undo_is_refused(caller: "Caller") -> None:
