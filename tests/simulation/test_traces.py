@@ -22,6 +22,7 @@ from saga.store.port import (
 from saga.store.schema import upgrade
 from tests.simulation.sagas import SAGAS, begin, fork, line
 from tests.simulation.stepping import DONE, Process, kinds, state_of
+from tests.simulation.world import Participant
 
 DEFINITIONS = Definitions(SAGAS)
 REJECTED = Outcome(OutcomeCode.REJECTED, "no")
@@ -152,6 +153,42 @@ def test_delayed_first_attempt_after_a_later_rejection(store: Store) -> None:
     assert [(entry.step, entry.mode) for entry in state.plan or ()] == [("b", "compensate"), ("a", "compensate")]
     worker.finish_all()
     assert state_of(store, DEFINITIONS, saga_id).status is SagaStatus.COMPENSATED
+
+
+def test_restored_to_before_its_cancel_it_hears_that_it_was_undone(store: Store) -> None:
+    """A and B were done, cancelled and undone; then the journal is the one from before. The participant holds nothing any
+    more, so A is not answered from what it kept: the saga rolls back, and the pivot is never asked."""
+    bank = Participant(rejects=set())
+    saga_id = begin(store, line, "SO-restored")
+    worker = Process(store, DEFINITIONS, "w1")
+    worker.wake(saga_id)
+    for step in ("a", "b"):
+        worker.settle()
+        call = worker.call(step)
+        worker.finish(call, bank.handle(call))
+    tell(store, DEFINITIONS, saga_id, CancelAsked(store.clock(), "a", "customer called"), actor="test")
+    worker.wake(saga_id)
+    answer_all(worker, bank)
+    assert state_of(store, DEFINITIONS, saga_id).status is SagaStatus.COMPENSATED
+    undone = list(bank.ledger)
+    assert [what for what, _, _ in undone] == ["applied", "applied", "undone", "undone"]
+
+    restored = MemoryStore()
+    again = begin(restored, line, "SO-restored")
+    worker = Process(restored, DEFINITIONS, "w1")
+    worker.wake(again)
+    answer_all(worker, bank)
+    state = state_of(restored, DEFINITIONS, again)
+    assert (state.status, state.cause and state.cause.detail) == (SagaStatus.COMPENSATED, "tombstoned")
+    assert bank.ledger == undone
+
+
+def answer_all(worker: Process, bank: Participant) -> None:
+    worker.settle()
+    while worker.calls:
+        call = worker.calls[0]
+        worker.finish(call, bank.handle(call))
+        worker.settle()
 
 
 def test_one_nul_in_a_group_of_64(store: Store) -> None:
