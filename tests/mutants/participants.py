@@ -1,4 +1,4 @@
-"""Mutants of what a participant promises: `saga/barrier.py`, the shelf of the inventory, prices, taxes, a database that refuses."""
+"""Mutants of what a participant promises: `saga/barrier.py`, the mocks, the shelf of the inventory, prices, taxes, a database that refuses."""
 
 from tests.mutants.mutant import Mutant
 
@@ -11,6 +11,8 @@ SHIPS = "tests/integration/services/test_shipping.py::"
 TAXES = "tests/integration/services/test_tax.py::"
 REFUSES = "tests/integration/services/test_database_refuses.py::"
 AT_INVENTORY = "tests/integration/services/test_inventory.py::"
+RESTORED = "tests/integration/runtime/test_restored_journal.py::"
+HELD_TO = "tests/conformance/test_participant.py::"
 
 PARTICIPANTS = [
     Mutant(
@@ -32,10 +34,55 @@ PARTICIPANTS = [
     Mutant(
         "tombstone-stops-the-action",
         BARRIER,
-        "if known.outcome == TOMBSTONE:\n        raise Tombstoned(key)",
-        "if known.outcome == TOMBSTONE:\n        return Kept(201, '{}', APPLIED)",
+        "if known.outcome == TOMBSTONE or known.undone_by is not None:\n        raise Tombstoned(key)",
+        "if known.outcome == TOMBSTONE:\n"
+        "        return Kept(201, '{}', APPLIED)\n"
+        "    if known.undone_by is not None:\n"
+        "        raise Tombstoned(key)",
         "a late action that meets a tombstone is told that it was done",
         (f"{AT_BARRIER}test_undo_that_comes_first_stops_the_action[sqlite]",),
+    ),
+    Mutant(
+        "undone-is-closed",
+        BARRIER,
+        "if known.outcome == TOMBSTONE or known.undone_by is not None:",
+        "if known.outcome == TOMBSTONE:",
+        "a journal that is restored to before its cancel hears that all is held, goes forward and charges",
+        (
+            f"{AT_BARRIER}test_copy_that_comes_after_the_undo_meets_a_tombstone[sqlite]",
+            f"{RESTORED}test_orders_that_were_cancelled_after_the_backup_are_not_charged[sqlite-firm]",
+            "tests/unit/test_barrier.py::test_a_row_that_an_earlier_release_undid_is_a_tombstone",
+        ),
+    ),
+    Mutant(
+        "undone-before-another-body",
+        BARRIER,
+        "if known.outcome == TOMBSTONE or known.undone_by is not None:\n"
+        "        raise Tombstoned(key)\n"
+        "    if known.request_hash != request_hash or known.operation != operation:\n"
+        "        raise KeyReused(key)",
+        "if known.outcome != TOMBSTONE and (known.request_hash != request_hash or known.operation != operation):\n"
+        "        raise KeyReused(key)\n"
+        "    if known.outcome == TOMBSTONE or known.undone_by is not None:\n"
+        "        raise Tombstoned(key)",
+        "a restored order whose request a newer release makes of other bytes halts as a defect instead of rolling back",
+        (f"{AT_BARRIER}test_copy_that_comes_after_the_undo_meets_a_tombstone[sqlite]",),
+    ),
+    Mutant(
+        "rejected-and-undone-is-closed",
+        BARRIER,
+        "    if action is not None and action.undone_by is None:\n",
+        "    if action is not None and action.undone_by is None and action.outcome == APPLIED:\n",
+        "what a key answers after its undo depends on what came before it",
+        (f"{AT_BARRIER}test_rejected_and_undone_is_closed_too[sqlite]",),
+    ),
+    Mutant(
+        "mock-is-closed-by-its-undo",
+        "saga/surfaces/mocks.py",
+        "        if key in self._tombstones:\n",
+        "        if key in self._tombstones and key not in self._kept:\n",
+        "a restored saga goes forward at a mock, and what is tried out there is not what happens at a participant",
+        (f"{HELD_TO}test_a_mock_keeps_the_rules[an_undo_after_its_action_closes_the_key]",),
     ),
     Mutant(
         "rejection-is-remembered",

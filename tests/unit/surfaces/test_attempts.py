@@ -6,6 +6,7 @@ from saga.core import transitions as t
 from saga.core.outcomes import OutcomeCode, Payload, Request
 from saga.core.states import Effect, NodePhase
 from saga.surfaces.attempts import in_words, lost_tries, read_attempts
+from saga.surfaces.reading import read_cause
 
 BEGAN = datetime(2026, 11, 21, 12, tzinfo=UTC)
 NODE = "book_shipment:a"
@@ -90,3 +91,11 @@ def test_details_in_words() -> None:
     assert in_words("HTTP 503") == "HTTP 503"
     assert len(in_words("x" * 500)) == 60
     assert in_words("a\x1b[2Jb") == "a\\x1b[2Jb"
+
+
+def test_a_tombstone_in_words() -> None:
+    """A person reads that it was undone, in the saga's cause and at the step alike; any other cause keeps its detail."""
+    caused = [read_cause(t.RollbackRequested(at(1), "rejected", "capture", it)) for it in ("tombstoned", "declined")]
+    said = [it.detail for it in caused if it]
+    assert said == ["this was undone before, nothing is done again (tombstoned)", "declined"]
+    assert [in_words(it) for it in ("tombstoned", said[0])] == [said[0], said[0]]
