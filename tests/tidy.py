@@ -101,6 +101,7 @@ BROAD_EXCEPT_ALLOWED: dict[tuple[str, str], str] = {
 ENTRY_POINTS = {
     "saga.surfaces.cli": "the console script",
     "saga.barrier": "for participants",
+    "saga.testing.participant": "for tests of participants",
 }
 
 CANVAS = {"chain", "group", "chord", "chunks", "xmap", "xstarmap"}
