@@ -10,6 +10,8 @@ On PostgreSQL the check of `halt_reason` is made in one pass over the table, dur
 table anew.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -33,7 +35,7 @@ def upgrade() -> None:
     schema = "saga" if on_postgresql else None
     words: sa.Text = sa.Text(collation="C") if on_postgresql else sa.Text()
     instant: Instant = sa.DateTime(timezone=True) if on_postgresql else sa.BigInteger()
-    memory = [sa.Column("journal_seq", sa.Integer), sa.Column("journal_hash", sa.LargeBinary)]
+    memory: list[sa.Column[Any]] = [sa.Column("journal_seq", sa.Integer), sa.Column("journal_hash", sa.LargeBinary)]
     if on_postgresql:
         for column in memory:
             op.add_column("saga", column, schema=schema)
@@ -76,7 +78,7 @@ def downgrade() -> None:
     raise NotImplementedError("migrations only go forward; restore the backup taken before the upgrade")
 
 
-def _write_anew(memory: list[sa.Column[object]]) -> None:
+def _write_anew(memory: list[sa.Column[Any]]) -> None:
     """SQLite changes no check of a table that stands; its indexes go with it."""
     before = sa.Table(
         "saga",

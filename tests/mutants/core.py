@@ -8,6 +8,7 @@ FOLD, OUTCOMES, RETRY, KEYS = "saga/core/fold.py", "saga/core/outcomes.py", "sag
 LATE = "tests/unit/core/test_late.py::"
 PIVOT = "tests/unit/core/test_pivot.py::"
 FORWARD = "tests/unit/core/test_forward.py::"
+BY_RESULT = "tests/unit/core/test_undo_by_result.py::"
 BACKWARD = "tests/unit/core/test_backward.py::"
 SETTLING = "tests/unit/core/test_settling.py::"
 HALTS = "tests/unit/core/test_halts.py::"
@@ -103,8 +104,8 @@ CORE = [
     Mutant(
         "settling-is-no-poison",
         ATTEMPTS,
-        "    if direction is Direction.ACTION and state.cause is not None:\n",
-        "    if direction is Direction.ACTION and state.cause is not None and not is_lost:\n",
+        "state.cause is not None and not case.is_repeat:\n",
+        "state.cause is not None and not case.is_repeat and not is_lost:\n",
         "a process dies while a saga settles, and what it had reserved is never given back",
         ("tests/unit/core/test_poison.py::test_a_death_while_settling_holds_up_no_rollback",),
     ),
@@ -210,8 +211,8 @@ CORE = [
         ATTEMPTS,
         "is_absent = case.effect is Effect.ABSENT",
         "is_absent = case.effect is not Effect.APPLIED",
-        "declined, rolled back, and then a late copy of the request takes the money",
-        (f"{PIVOT}test_a_first_rejection_rolls_back_where_it_is_remembered",),
+        "declined after a lost answer, rolled back, and then the first request takes the money",
+        (f"{PIVOT}test_a_rejection_after_an_unknown_attempt_elsewhere_is_unresolved",),
     ),
     # Turning round
     Mutant(
@@ -315,8 +316,8 @@ CORE = [
     Mutant(
         "plan-settles-before-undoing",
         PLAN,
-        "settles_first = effect is Effect.UNKNOWN and not step.serialises_in(Direction.ACTION)",
-        "settles_first = False",
+        '    if not step.serialises_in(Direction.ACTION):\n        return "settle"\n',
+        "",
         "something is undone on a guess where no tombstone catches the late action",
         (f"{BACKWARD}test_unknown_elsewhere_is_settled_before_it_is_undone",),
     ),
@@ -364,8 +365,8 @@ CORE = [
     Mutant(
         "rejection-erases-no-unknown",
         OUTCOMES,
-        "remembers_rejections:\n        return before",
-        "remembers_rejections:\n        return Effect.ABSENT",
+        "OutcomeCode.REJECTED):\n        return before",
+        "OutcomeCode.REJECTED):\n        return Effect.ABSENT",
         "a delayed first attempt is applied after the rejection of the second, and nobody undoes it",
         (
             f"{LATE}test_a_delayed_first_attempt_after_a_later_rejection_is_compensated",
@@ -373,12 +374,52 @@ CORE = [
         ),
     ),
     Mutant(
-        "rejection-proves-nothing-where-forgotten",
-        OUTCOMES,
-        "if code is OutcomeCode.REJECTED and remembers_rejections:",
-        "if code is OutcomeCode.REJECTED:",
+        "rejection-of-a-repeat-proves-nothing-where-forgotten",
+        ATTEMPTS,
+        "case OutcomeCode.REJECTED if case.settles_all:",
+        "case OutcomeCode.REJECTED if True:",
         "a late copy is applied at a participant that forgot its own no",
-        (f"{FORWARD}test_rejected_is_absent_only_where_rejections_are_remembered",),
+        (f"{BY_RESULT}test_a_rejection_proves_nothing_where_rejections_are_forgotten",),
+    ),
+    Mutant(
+        "first-rejection-is-absent",
+        OUTCOMES,
+        "OutcomeCode.THROTTLED, OutcomeCode.REJECTED):",
+        "OutcomeCode.THROTTLED):",
+        "declined at the first try, and the order waits for a person with its stock held",
+        (f"{FORWARD}test_a_rejection_before_which_nothing_can_have_been_applied_is_absent",),
+    ),
+    Mutant(
+        "same-answer-ends-in-front-of-a-person",
+        ATTEMPTS,
+        "SAME_ANSWERS = 3",
+        "SAME_ANSWERS = 3_000",
+        "a capture of a voided hold is asked for ever, and nobody can cancel the order",
+        (f"{FORWARD}test_a_definite_answer_that_nobody_listed_ends_in_front_of_a_person_the_third_time",),
+    ),
+    Mutant(
+        "undo-by-result-asks-again",
+        PLAN,
+        'return "repeat" if step.undo_needs_result else "compensate"',
+        'return "compensate"',
+        "the undo lacks the result of its action: halted as a defect, and the hold stays",
+        (f"{BY_RESULT}test_the_mode_of_an_entry",),
+    ),
+    Mutant(
+        "held-saga-does-not-start",
+        MACHINE,
+        "    if state.is_held:\n        return []\n",
+        "",
+        "a restored journal goes on before anybody compared it with the ledgers",
+        ("tests/unit/core/test_holds.py::test_nothing_moves_while_it_is_held",),
+    ),
+    Mutant(
+        "let-go-waits-for-the-person-it-waited-for",
+        MACHINE,
+        "    for name in waiting:\n",
+        "    for name in ():\n",
+        "a saga that was let go stands still, and nobody is told",
+        ("tests/unit/core/test_holds.py::test_a_saga_that_waited_for_a_person_waits_again",),
     ),
     Mutant(
         "unknown-is-not-repeated-elsewhere",
@@ -391,8 +432,8 @@ CORE = [
     Mutant(
         "undo-is-not-repeated-elsewhere",
         ATTEMPTS,
-        "case OutcomeCode.UNKNOWN if not case.step.is_repeatable_in(case.direction):",
-        "case OutcomeCode.UNKNOWN if False:",
+        "case OutcomeCode.UNKNOWN if not case.step.is_repeatable_in(case.direction) or case.same_count >= SAME_ANSWERS:\n            return Verdict(NodePhase.FAILED, case.effect, halt=HaltReason.UNRESOLVED_EFFECT)\n    return _again(case, HaltReason.COMPENSATION_RETRYING)\n\n\ndef _is_null",
+        "case OutcomeCode.UNKNOWN if False:\n            pass\n    return _again(case, HaltReason.COMPENSATION_RETRYING)\n\n\ndef _is_null",
         "a lost refund of a participant without keys is sent again: two refunds",
         (f"{BACKWARD}test_unknown_where_repeats_are_not_safe_halts",),
     ),
@@ -407,7 +448,7 @@ CORE = [
     Mutant(
         "throttled-is-capped",
         ATTEMPTS,
-        "wait_s = min(self.outcome.retry_after_s, policy.cap_s)",
+        "wait_s = min(self.outcome.retry_after_s, self.policy.cap_s)",
         "wait_s = self.outcome.retry_after_s",
         "a Retry-After of a year parks the order for a year",
         (f"{FORWARD}test_throttled_waits_as_told_and_no_longer_than_the_cap",),
@@ -415,8 +456,8 @@ CORE = [
     Mutant(
         "spent-stays-spent",
         ATTEMPTS,
-        "return self.node.spent or policy",
-        "return policy",
+        "return self.node.spent or self.policy",
+        "return self.policy",
         "an attempt that cost nothing makes a stuck entry block the others again",
         (f"{BACKWARD}test_a_spent_entry_stays_stuck_whatever_its_next_attempt_comes_to",),
     ),

@@ -8,6 +8,7 @@ ATTACHING = "saga/runtime/celery/attaching.py"
 HTTP, CLASSIFY = "saga/runtime/http.py", "saga/runtime/classify.py"
 
 TRACES = "tests/simulation/test_traces.py::"
+BEHIND = "tests/simulation/test_journal_fell_behind.py::"
 KEPT = "tests/simulation/test_outcomes_kept.py::"
 REQUESTS = "tests/simulation/test_journalled_requests.py::"
 LEFT_ALONE = "tests/simulation/test_journals_left_alone.py::"
@@ -88,12 +89,44 @@ RUNTIME = [
         ),
     ),
     Mutant(
-        "outcome-survives-many-conflicts",
+        "memory-that-is-ahead-is-dropped",
         DRIVER,
-        "fruitless_count = 0 if answer.tail else tries.fruitless_count + 1",
-        "fruitless_count = tries.fruitless_count + 1",
-        "the 65th conflict in a row gives an outcome up",
-        (f"{KEPT}test_an_outcome_outlives_any_number_of_conflicts",),
+        "        elif not answer.tail:\n",
+        "        elif answer.tail is None:\n",
+        "after a fail-over a live worker tries to append for ever",
+        (f"{BEHIND}test_a_live_worker_that_is_ahead_drops_its_memory_and_goes_on",),
+    ),
+    Mutant(
+        "outcome-outlives-a-journal-that-fell-behind",
+        DRIVER,
+        "[*self._unwritten.pop(message.saga_id, ())]",
+        "[]",
+        "an answer that came while the journal was read anew is lost",
+        (f"{KEPT}test_an_outcome_waits_for_a_look_where_a_store_only_says_no",),
+    ),
+    Mutant(
+        "a-lost-send-is-judged",
+        ENGINE,
+        "if is_lost and node.epoch and not step.is_repeatable_in(direction):",
+        "if False:",
+        "row and journal lost a charge alike, and the worker that made it makes it again",
+        (f"{BEHIND}test_a_live_worker_that_is_ahead_of_a_charge_halts_the_saga",),
+    ),
+    Mutant(
+        "a-shorter-journal-is-not-continued",
+        ENGINE,
+        "if isinstance(entries, Journal) and entries.lacks is not None:",
+        "if False:",
+        "the last entries of a charge are cut out, and it is charged again",
+        (f"{BEHIND}test_a_lost_claim_of_a_charge_is_no_second_charge",),
+    ),
+    Mutant(
+        "a-claim-of-money-is-remembered",
+        ENGINE,
+        "if not step.is_repeatable_in(direction):\n                return True",
+        "if False:\n                return True",
+        "the claim of a charge is cut out of the journal, and nothing knows that there was one",
+        (f"{BEHIND}test_a_claim_where_a_second_send_is_money_is_always_remembered",),
     ),
     Mutant(
         "outcome-waits-for-the-append",
@@ -180,8 +213,8 @@ RUNTIME = [
     Mutant(
         "a-stop-does-not-wait-for-the-database",
         LOOP,
-        "while not self._stopping.is_set():\n            try:\n                return messages_for",
-        "while True:\n            try:\n                return messages_for",
+        "while not self._stopping.is_set():\n            try:\n                while self._behind:",
+        "while True:\n            try:\n                while self._behind:",
         "SIGTERM while the database is away ends in SIGKILL",
         (f"{WORKERS}test_a_stop_while_the_database_is_away_does_not_wait_for_it",),
     ),
@@ -497,17 +530,25 @@ RUNTIME = [
     Mutant(
         "server-error-is-unknown",
         CLASSIFY,
-        "if status in (408, 409) or status >= 500:",
-        "if status in (408, 409):",
+        "if status == 408 or status >= 500:",
+        "if status == 408:",
         "a 500 after the work was done is a bug of the caller",
         (f"{ANSWERS}test_each_answer_has_its_outcome",),
     ),
     Mutant(
         "conflict-is-in-progress",
         CLASSIFY,
-        "(not code and status != 409)",
+        'is_busy = code in ("", IN_PROGRESS)',
+        "is_busy = code in ()",
+        "three times in progress stands in front of a person",
+        (f"{ANSWERS}test_a_definite_answer_that_nobody_listed_is_known_as_one",),
+    ),
+    Mutant(
+        "a-no-is-one-that-the-participant-said",
+        CLASSIFY,
+        "(not code and status in connector.status_alone)",
         "not code",
-        "a 409 that says `in progress` rolls the order back",
+        "a gateway's page with status 402 rolls an order back",
         (f"{ANSWERS}test_each_answer_has_its_outcome",),
     ),
     Mutant(

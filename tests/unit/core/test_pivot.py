@@ -155,3 +155,10 @@ def test_resuming_does_not_turn_round_at_or_behind_the_pivot(story: Story) -> No
     resumed = evolve(story.state, SagaResumed(story.now))
     decision = decide(story.definition, resumed, Woken(story.now))
     assert (decision.transitions, decision.state.status) == ((), "running")
+
+
+def test_a_rejection_after_an_unknown_attempt_elsewhere_is_unresolved() -> None:
+    """Where rejections are forgotten the first request may still take the money, whatever the second one heard."""
+    forgetful = Connector("forgetful", keys="serialise", rejected={402: "declined"})
+    story = Story(saga_of(step("a"), step("p", Kind.PIVOT, at=forgetful))).does("a").start("p").loses_answer("p")
+    assert story.try_again("p", OutcomeCode.REJECTED).halted is HaltReason.PIVOT_UNRESOLVED
