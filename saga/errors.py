@@ -37,10 +37,7 @@ class JournalDamaged(IllegalTransition):
         self.saga_id, self.status, self.transition = saga_id, "its journal", why
 
     def __str__(self) -> str:
-        return (
-            f"saga {self.saga_id}: the journal is damaged: {self.transition}. Nothing of it is sent any more: restore what "
-            f"is missing, or let it go with `saga db let-go {self.saga_id}`"
-        )
+        return f"saga {self.saga_id}: its journal is damaged, and nothing of it is sent any more: {self.transition}"
 
 
 class ConcurrencyError(SagaError):

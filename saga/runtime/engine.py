@@ -36,7 +36,7 @@ from saga.errors import (
 )
 from saga.log import logger
 from saga.store.codec import decode, encode
-from saga.store.journal import Journal, JournalEntry, Reached
+from saga.store.journal import Journal, JournalEntry
 from saga.store.port import (
     Append,
     AppendResult,
@@ -159,7 +159,9 @@ def load(definitions: Definitions, saga_id: str, entries: Sequence[JournalEntry]
     Raises what `fold` raises, and `JournalDamaged` for a journal that is shorter than its saga row remembers.
     """
     if isinstance(entries, Journal) and entries.lacks is not None:
-        raise JournalDamaged(saga_id, entries.lacks)
+        raise JournalDamaged(
+            saga_id, f"{entries.lacks}; restore them, or answer for it with `saga db let-go {saga_id}`"
+        )
     return known(definitions, entries)
 
 
@@ -268,7 +270,9 @@ def _columns(
     return SagaColumns(state.status, state.halt.reason if state.halt else None, due, ended_at), due
 
 
-def tell(store: Store, definitions: Definitions, saga_id: str, event: Event, *, actor: str) -> Decision:
+def tell(
+    store: Store, definitions: Definitions, saga_id: str, event: Event, *, actor: str, reason: str | None = None
+) -> Decision:
     """Decide `event` from outside (a cancel) and append what follows; the state in the answer is durable.
 
     Safe beside any number of workers: when somebody else appended first, the tail is read and it is decided again.
@@ -294,29 +298,9 @@ def tell(store: Store, definitions: Definitions, saga_id: str, event: Event, *, 
             at=event.at,
             writer=actor,
             actor=actor,
+            reason=reason,
         )
         if store.append([written.append])[0] is AppendResult.APPENDED:
             return decision
         loaded = follow(loaded, store.tail(saga_id, loaded.seq))
     raise ConcurrencyError(saga_id, loaded.seq + 1)
-
-
-def fell_behind(store: Store, memory: Loaded) -> None:
-    """The journal of a saga is behind what this process knows to have been durable: a crash or a fail-over lost entries.
-
-    Sends that the journal no longer knows of are made again where that is safe, under the same keys. Where a second send is
-    money the row is told how far the journal had got, so that nobody goes on (`JournalDamaged`).
-    """
-    saga_id = memory.state.saga_id
-    journal = store.load([saga_id]).get(saga_id, Journal())
-    if journal.lacks is not None:
-        return
-    state = fold(journal)[0] if journal else None
-    for name, node in memory.state.nodes.items():
-        step, direction = memory.definition.node(name)
-        is_lost = state is None or node.epoch > state.node(name).epoch
-        if is_lost and node.epoch and not step.is_repeatable_in(direction):
-            store.mark_damaged(saga_id, Reached(memory.seq, memory.hash))
-            logger.error("journal_damaged", saga_id=saga_id, node=name, reason="a send is gone from the journal")
-            return
-    logger.warning("journal_fell_back", saga_id=saga_id, seq=memory.seq, count=len(journal))

@@ -29,8 +29,9 @@ from saga.log import logger
 from saga.runtime import failpoints
 from saga.runtime.calls import CallQueue, reserved_of
 from saga.runtime.driver import Driver
-from saga.runtime.engine import Definitions, Loaded, fell_behind, load
+from saga.runtime.engine import Definitions, Loaded, load
 from saga.runtime.executor import Executor
+from saga.runtime.holding import fell_behind
 from saga.runtime.work import Call, Committed, EndedCall, Hint, Limits, Message, Work, log_of, open_owners
 from saga.store.journal import JournalEntry
 from saga.store.port import (

@@ -29,9 +29,10 @@ from saga.errors import SagaError
 from saga.log import logger
 from saga.runtime import failpoints
 from saga.runtime.driver import Driver
-from saga.runtime.engine import Definitions, fell_behind, tell
+from saga.runtime.engine import Definitions, tell
 from saga.runtime.executor import Executor
 from saga.runtime.foreign import Foreign
+from saga.runtime.holding import fell_behind
 from saga.runtime.lease import Lease, close_dead_workers
 from saga.runtime.loop import Around, messages_for, patiently, plain
 from saga.runtime.work import Call, Committed, EndedCall, Hint, Limits, Message, log_of

@@ -47,6 +47,7 @@ from saga.store.port import (
     WorkerRow,
 )
 from saga.store.refusing import Refused, append_refusal, in_order, isolate, keeping_decisions, saga_refusal
+from saga.store.restoring import RestoringInMemory
 from saga.store.sweeping import pushed_s
 
 
@@ -66,10 +67,11 @@ class _StoredWorker:
     is_open: bool = True
 
 
-class MemoryStore:
+class MemoryStore(RestoringInMemory):
     """`saga.store.port.Store` without a database."""
 
     def __init__(self, clock: Clock | None = None) -> None:
+        super().__init__()
         self._clock = clock or SystemClock()
         self._lock = threading.RLock()
         self._sagas: dict[str, _StoredSaga] = {}
@@ -207,8 +209,7 @@ class MemoryStore:
         return {status: found.count(status) for status in SagaStatus}
 
     def horizon(self, count: int) -> datetime | None:
-        accepted = sorted((row.accepted_at for row in self._all()), reverse=True)
-        return accepted[count - 1] if len(accepted) >= count else None
+        return dict(enumerate(sorted((row.accepted_at for row in self._all()), reverse=True), start=1)).get(count)
 
     def live_counts(self) -> list[LiveCount]:
         due: dict[tuple[SagaStatus, HaltReason | None], list[datetime]] = {}

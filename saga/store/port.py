@@ -30,6 +30,7 @@ from saga.core.projection import ProjectedRow, Projection, Value
 from saga.core.states import HaltReason, SagaStatus
 from saga.store.journal import Journal, JournalEntry, Reached
 from saga.store.overview import Overview
+from saga.store.restoring import Restoring
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +266,7 @@ class RowFilter:
     before: tuple[Value, ...] | None = None
 
 
-class Store(Overview, Protocol):
+class Store(Overview, Restoring, Protocol):
     """A database, seen by the engine. Thread-safe; one instance per process, created after fork."""
 
     def now(self) -> datetime:

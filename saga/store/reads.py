@@ -23,6 +23,14 @@ from saga.store.port import (
     WorkerRow,
 )
 from saga.store.projecting import find_rows
+from saga.store.restoring import (
+    Restoration,
+    Settled,
+    read_restorations,
+    read_settled,
+    write_restoration,
+    write_settled,
+)
 from saga.store.rewriting import drop_row, rewrite
 from saga.store.tables import Tables
 
@@ -99,6 +107,18 @@ class Reads:
         return self._read(
             lambda connection: drop_row(connection, self._tables, projection, values, saga_id), "drop row"
         )
+
+    def restored(self, restoration: Restoration) -> None:
+        self._read(lambda connection: write_restoration(connection, self._tables, restoration), "restored")
+
+    def restorations(self) -> list[Restoration]:
+        return self._read(lambda connection: read_restorations(connection, self._tables), "restorations")
+
+    def settle(self, settled: Sequence[Settled]) -> None:
+        self._read(lambda connection: write_settled(connection, self._tables, settled), "settle")
+
+    def settled(self) -> list[Settled]:
+        return self._read(lambda connection: read_settled(connection, self._tables), "settled")
 
     def workers(self) -> list[tuple[WorkerRow, datetime]]:
         return self._read(lambda connection: queries.workers(connection, self._tables), "workers")

@@ -42,6 +42,7 @@ from saga.store.port import (
 )
 from saga.surfaces import audit_rows, once, order_rows
 from saga.surfaces import invariants as rules
+from saga.surfaces.audit_lost import LostPart, lost_part
 from saga.surfaces.audit_mails import Mails, mail_faults, read_mails
 from saga.surfaces.audit_report import AuditReport, Check, Waiting, render
 from saga.surfaces.audit_returns import ReturnRecord, order_id_of, return_record
@@ -85,7 +86,7 @@ def audit(
     began_at = store.now()
     ledgers = read_ledgers({name: url.rstrip("/") for name, url in ledger_urls.items()})
     mails = None if mailbox is None else read_mails(mailbox)
-    sheet = _Sheet(definitions, ledgers, began_at)
+    sheet = _Sheet(definitions, ledgers, began_at, lost_part(store))
     for page in _pages(store):
         saga_ids = [row.saga_id for row in page]
         journals, effects = store.load(saga_ids), store.effects_of(saga_ids)
@@ -116,6 +117,7 @@ class _Sheet:
     definitions: Definitions
     ledgers: Ledgers
     began_at: datetime
+    lost: LostPart
     statuses: Counter[SagaStatus] = field(default_factory=Counter)
     waiting: list[Waiting] = field(default_factory=list)
     records: dict[str, OrderRecord] = field(default_factory=dict)
@@ -199,7 +201,7 @@ class _Sheet:
             if isinstance(it, t.AttemptStarted):
                 started.setdefault(it.node, it)
         self.known_keys |= {it.wire_key for it in started.values() if it.wire_key}
-        self.violations += once.key_faults(definition, state, started, self.ledgers, order_id_of(state))
+        self.violations += once.key_faults(definition, state, started, self.ledgers, order_id_of(state), self.lost.has)
         if definition is None:
             self.notes[f"{state.definition} v{state.version} is not known here, I4 is not checked"] += 1
         else:
@@ -292,7 +294,8 @@ class _Sheet:
         if not self.ledgers.services & set(WITH_BARRIER):
             self.skipped[Invariant.ONCE] = "no barrier: no address of a participant is given"
         unreadable = {it.order_id for it in self.records.values() if it.ending is Ending.UNREADABLE}
-        self.violations += once.stranger_faults(self.ledgers, self.known_keys, set(self.records), unreadable)
+        order_ids, excused = set(self.records), unreadable | self.lost.settled
+        self.violations += once.stranger_faults(self.ledgers, self.known_keys, order_ids, excused, self.lost.has)
 
     def judge_mails(self, mails: Mails | None) -> None:
         """I6: a confirmation for every completed order and return, and for no other."""
@@ -301,7 +304,8 @@ class _Sheet:
             return
         readable = [it for it in self.records.values() if it.ending is not Ending.UNREADABLE]
         self.checked[Invariant.TOLD] += len(readable) + len(self.returns)
-        self.violations += mail_faults(mails, self.records, self.returns)
+        self.notes["orders that no journal knows, somebody answered for them"] += len(self.lost.settled)
+        self.violations += mail_faults(mails, self.records, self.returns, self.lost.settled)
 
     def judge_ends(self, oracle: Oracle | None) -> None:
         """I7: every order of the script ended where it must; an order that is missing did not."""

@@ -24,7 +24,7 @@ from saga.core.states import ENDED
 from saga.errors import CodecError
 from saga.runtime.engine import Definitions, fold
 from saga.store.codec import decode
-from saga.store.journal import JournalEntry
+from saga.store.journal import Journal, JournalEntry
 from saga.store.port import (
     EffectRow,
     RequestRow,
@@ -73,8 +73,10 @@ def _seen(definitions: Definitions, row: SagaRow, entries: list[JournalEntry], e
     state = fold(entries)[0]
     journal = [it for entry in entries for it in decode(entry.body)]
     definition = known(definitions, state)
-    faults = (*copy_faults(row, state), *column_faults(row, state, definition), *effect_faults(effects, journal))
-    return Seen(row, entries, effects, state, journal, faults)
+    faults = [*copy_faults(row, state), *column_faults(row, state, definition), *effect_faults(effects, journal)]
+    if isinstance(entries, Journal) and entries.lacks is not None:
+        faults.append(f"{entries.lacks}: saga db let-go {row.saga_id}")
+    return Seen(row, entries, effects, state, journal, tuple(faults))
 
 
 def known(definitions: Definitions, state: SagaState) -> Saga[Any] | None:

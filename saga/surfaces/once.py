@@ -5,14 +5,15 @@ per attempt is seen even when nothing was done under it. A movement needs a barr
 effect. Stock that is provisioned and holds that expire by themselves belong to no saga.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from saga.core import transitions as t
 from saga.core.definition import Saga
 from saga.core.fold import SagaState
 from saga.core.keys import logical_key, wire_key
+from saga.surfaces.audit_lost import CLOCK_SKEW
 from saga.surfaces.invariants import (
     AVAILABLE,
     HOLDS,
@@ -25,8 +26,8 @@ from saga.surfaces.invariants import (
 )
 from saga.surfaces.ledgers import OUTSIDE, PAYMENT, STOCK, TAX, WITH_BARRIER, BarrierRow, Ledgers, Movement
 
-CLOCK_SKEW = timedelta(seconds=1)
-"""An effect is stamped by its participant's clock and the intent by the database's; they may differ by so much."""
+Lost = Callable[[datetime], bool]
+"""Whether an instant is of a part that a restored journal lacks."""
 
 
 def key_faults(
@@ -35,16 +36,18 @@ def key_faults(
     started: Mapping[str, t.AttemptStarted],
     ledgers: Ledgers,
     order_id: str,
+    is_lost: Lost,
 ) -> Iterator[Violation]:
     """What was done under the keys of one saga: by the participant and for the order of the key, after its intent, and
-    once. `started` is the first attempt of each node; participants know its effects by `order_id`."""
+    once. `started` is the first attempt of each node; participants know its effects by `order_id`. An intent of the part
+    that a restored journal lacks cannot be asked for."""
     for node, intent in started.items():
         key = intent.wire_key or ""
         effects = ledgers.by_key.get(key, [])
         for detail in (
             *_key_derived(definition, state, node, intent),
             *_effects_under(key, effects, ledgers),
-            *(_effect_fault(it, order_id, node, intent) for it in (*effects, *ledgers.barrier.get(key, ()))),
+            *(_effect_fault(it, order_id, node, intent, is_lost) for it in (*effects, *ledgers.barrier.get(key, ()))),
         ):
             if detail:
                 yield Violation(Invariant.ONCE, state.entity, state.saga_id, f"{node}: {detail}")
@@ -81,11 +84,11 @@ def _effects_under(key: str, effects: Sequence[Movement], ledgers: Ledgers) -> I
         yield f"the barriers hold {len(applied)} applied effects under key {key}"
 
 
-def _effect_fault(it: Movement | BarrierRow, order_id: str, node: str, intent: t.AttemptStarted) -> str:
+def _effect_fault(it: Movement | BarrierRow, order_id: str, node: str, intent: t.AttemptStarted, is_lost: Lost) -> str:
     where = f"{it.service} row {it.row_id} ({it.operation}, key {it.key})"
     if it.order_id and it.order_id != order_id:
         return f"{where} is for order {it.order_id}, and {node} for {order_id}"
-    if it.at + CLOCK_SKEW < intent.at:
+    if it.at + CLOCK_SKEW < intent.at and not is_lost(it.at):
         return f"{where} is of {it.at.isoformat()}, before its intent of {intent.at.isoformat()}"
     return ""
 
@@ -99,21 +102,26 @@ def is_outside_sagas(it: Movement) -> bool:
 
 
 def stranger_faults(
-    ledgers: Ledgers, known_keys: set[str], order_ids: set[str], unreadable: set[str]
+    ledgers: Ledgers, known_keys: set[str], order_ids: set[str], excused: set[str], is_lost: Lost
 ) -> Iterator[Violation]:
     """Effects and barrier rows under keys that no journal knows, by order. Those of an order whose journal cannot be read
-    are its journal's affair. What an unknown order moved is explained by nothing; a known one's is I1's and I2's."""
+    are its journal's affair, and those of one that somebody answered for are his (`excused`). What an unknown order moved is
+    explained by nothing; a known one's is I1's and I2's, also where its key is of the part that a restored journal lacks. There an undo that found nothing names no order."""
     strange: dict[str, list[Movement]] = {}
     rows: dict[str, list[str]] = {}
     for key, movements in ledgers.by_key.items():
         for it in movements:
-            if key not in known_keys and it.order_id not in unreadable and not is_outside_sagas(it):
+            if key in known_keys or it.order_id in excused or (it.order_id in order_ids and is_lost(it.at)):
+                continue
+            if not is_outside_sagas(it):
                 strange.setdefault(it.order_id, []).append(it)
                 rows.setdefault(it.order_id, []).append(str(it))
     for key, kept in ledgers.barrier.items():
         for row in kept:
             is_provision = row.operation.endswith("/v1/stock") or "/v1/stock/" in row.operation
-            if key not in known_keys and row.order_id not in unreadable and not is_provision:
+            if key in known_keys or row.order_id in excused or (is_lost(row.at) and row.order_id in {"", *order_ids}):
+                continue
+            if not is_provision:
                 text = f"{row.service} barrier row {row.row_id} ({row.operation}, key {row.key}, {row.outcome})"
                 rows.setdefault(row.order_id, []).append(text)
     for order_id, texts in sorted(rows.items()):

@@ -411,7 +411,7 @@ CORE = [
         "    if state.is_held:\n        return []\n",
         "",
         "a restored journal goes on before anybody compared it with the ledgers",
-        ("tests/unit/core/test_holds.py::test_nothing_moves_while_it_is_held",),
+        ("tests/unit/core/test_holds.py::test_a_rollback_is_held_and_goes_on",),
     ),
     Mutant(
         "let-go-waits-for-the-person-it-waited-for",

@@ -8,6 +8,7 @@ ATTACHING = "saga/runtime/celery/attaching.py"
 HTTP, CLASSIFY = "saga/runtime/http.py", "saga/runtime/classify.py"
 
 TRACES = "tests/simulation/test_traces.py::"
+HOLDING = "saga/runtime/holding.py"
 BEHIND = "tests/simulation/test_journal_fell_behind.py::"
 KEPT = "tests/simulation/test_outcomes_kept.py::"
 REQUESTS = "tests/simulation/test_journalled_requests.py::"
@@ -106,7 +107,7 @@ RUNTIME = [
     ),
     Mutant(
         "a-lost-send-is-judged",
-        ENGINE,
+        HOLDING,
         "if is_lost and node.epoch and not step.is_repeatable_in(direction):",
         "if False:",
         "row and journal lost a charge alike, and the worker that made it makes it again",

@@ -380,8 +380,8 @@ SURFACES = [
     Mutant(
         "audit-no-action-after-turning",
         ROLLBACKS,
-        "            if step.name not in self.repeats:\n",
-        "            if step.name is None:\n",
+        "            if not self.is_turned:\n",
+        "            if True:\n",
         "an action that starts after the saga turned round is not told",
         (
             f"{READ_AGAIN}test_an_action_after_the_rollback_was_requested",

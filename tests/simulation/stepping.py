@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from saga.core.fold import SagaState
 from saga.core.outcomes import Outcome, OutcomeCode, Payload
 from saga.runtime.driver import Driver
-from saga.runtime.engine import Definitions, fell_behind, known
+from saga.runtime.engine import Definitions, known
+from saga.runtime.holding import fell_behind
 from saga.runtime.loop import messages_for
 from saga.runtime.work import Call, Committed, EndedCall, Hint, Limits, Work
 from saga.store.codec import decode

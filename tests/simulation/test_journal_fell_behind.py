@@ -34,7 +34,7 @@ def charge(order: Order) -> Call[Charged]:
 
 pay = Saga(
     "pay", version=1, input=Order, entity=lambda order: order.order_id,
-    steps=[readonly(look), pivot(charge, on_unknown="halt")],
+    steps=[readonly(look, timeout_s=1.0), pivot(charge, on_unknown="halt")],
 )  # fmt: skip
 DEFINITIONS = Definitions([line, pay])
 

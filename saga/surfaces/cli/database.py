@@ -7,6 +7,7 @@ import typer
 from saga.errors import UsageError
 from saga.settings import Settings
 from saga.store import schema
+from saga.surfaces.cli import restoring
 from saga.surfaces.cli.options import Output, OutputOption, put, put_one, settings_and_log
 from saga.surfaces.database_named import database_named
 from saga.surfaces.embedded import missing_file
@@ -16,6 +17,7 @@ db = typer.Typer(help="The schema of the journal's database.", no_args_is_help=T
 
 
 def add_to(app: typer.Typer) -> None:
+    restoring.add_to(db)
     app.add_typer(db, name="db")
 
 

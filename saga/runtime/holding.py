@@ -1,0 +1,90 @@
+"""Sagas whose journals may lack what happened: how they are held, judged, and let go.
+
+A journal can be behind the world in two ways. It lost entries (a crash without durable commits, a fail-over, somebody's DELETE):
+then its saga row or a live worker remembers more (`JournalDamaged`, `fell_behind`). Or all of it is older, because a backup was
+restored: then nothing in the database remembers, and a person says so (`hold`). Either way nothing is sent until a person, or a
+comparison with the participants' ledgers, lets it go (`let_go`); whoever lets go answers for it with actor and reason.
+"""
+
+from dataclasses import replace
+
+from saga.core.events import HoldAsked, LetGo
+from saga.core.machine import decide
+from saga.core.states import HaltReason
+from saga.errors import ConcurrencyError, JournalDamaged, SagaNotFound, UsageError
+from saga.log import logger
+from saga.runtime.engine import Definitions, Loaded, append_for, fold, known, tell
+from saga.store.journal import Journal, Reached
+from saga.store.port import AppendResult, Store
+
+
+def hold(store: Store, definitions: Definitions, saga_id: str, *, actor: str, reason: str) -> bool:
+    """Hold a saga in front of a person; whether it was free to move until now. Idempotent; one that ended is left alone.
+
+    Raises what `tell` raises. A journal that is not whole is marked as damaged, which holds it as well.
+    """
+    try:
+        asked = HoldAsked(store.clock(), HaltReason.RESTORED, reason)
+        return bool(tell(store, definitions, saga_id, asked, actor=actor, reason=reason).transitions)
+    except JournalDamaged:
+        store.mark_damaged(saga_id)
+        return True
+
+
+def let_go(store: Store, definitions: Definitions, saga_id: str, *, actor: str, reason: str) -> bool:
+    """Let a held saga go on where it stands; whether it was held. The journal of a damaged one says from here on what it lacks.
+
+    Raises what `tell` raises, and `JournalDamaged` for entries that do not follow one another: nobody can go on from there.
+    """
+    journal = store.load([saga_id]).get(saga_id, Journal())
+    event = LetGo(store.clock(), f"{actor}: {reason}")
+    if journal.lacks is None:
+        return bool(tell(store, definitions, saga_id, event, actor=actor, reason=reason).transitions)
+    loaded = known(definitions, journal)
+    if loaded is None:
+        raise _not_here(store, saga_id, journal)
+    asked = HoldAsked(event.at, HaltReason.JOURNAL_DAMAGED, journal.lacks)
+    held = decide(loaded.definition, loaded.state, asked)
+    gone = decide(loaded.definition, held.state, event)
+    written = append_for(
+        # The row is halted whatever the fold says, so its columns are written in any case.
+        replace(loaded, row_due_at=None),
+        (*held.transitions, *gone.transitions),
+        gone.state,
+        at=event.at,
+        writer=actor,
+        actor=actor,
+        reason=reason,
+    )
+    if store.append([written.append])[0] is not AppendResult.APPENDED:
+        raise ConcurrencyError(saga_id, loaded.seq + 1)
+    return True
+
+
+def _not_here(store: Store, saga_id: str, journal: Journal) -> Exception:
+    if store.row(saga_id) is None:
+        return SagaNotFound(saga_id)
+    if not journal:
+        return UsageError(f"saga {saga_id}: no entry of its journal is left; only a backup of them brings it back")
+    return UsageError(f"saga {saga_id}: its definition is not at hand; name it with -d MODULE:NAME")
+
+
+def fell_behind(store: Store, memory: Loaded) -> None:
+    """The journal of a saga is behind what this process knows to have been durable.
+
+    Sends that the journal no longer knows of are made again where that is safe, under the same keys. Where a second send is
+    money the row is told how far the journal had got, so that nobody goes on (`JournalDamaged`).
+    """
+    saga_id = memory.state.saga_id
+    journal = store.load([saga_id]).get(saga_id, Journal())
+    if journal.lacks is not None:
+        return
+    state = fold(journal)[0] if journal else None
+    for name, node in memory.state.nodes.items():
+        step, direction = memory.definition.node(name)
+        is_lost = state is None or node.epoch > state.node(name).epoch
+        if is_lost and node.epoch and not step.is_repeatable_in(direction):
+            store.mark_damaged(saga_id, Reached(memory.seq, memory.hash))
+            logger.error("journal_damaged", saga_id=saga_id, node=name, reason="a send is gone from the journal")
+            return
+    logger.warning("journal_fell_back", saga_id=saga_id, count=len(journal))

@@ -1,0 +1,168 @@
+"""`saga db restored`, `reconcile`, `let-go` and `settle`: what an operator types after a backup was restored."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from saga.errors import UsageError
+from saga.runtime.engine import Definitions
+from saga.runtime.holding import let_go
+from saga.store.port import SagaFilter
+from saga.store.restoring import Settled
+from saga.surfaces import restoring
+from saga.surfaces.cli.looking import reading_store
+from saga.surfaces.cli.options import (
+    FAILED,
+    DefinitionOption,
+    Output,
+    OutputOption,
+    definitions_named,
+    put_one,
+    settings_and_log,
+)
+from saga.surfaces.embedded import addresses
+from saga.surfaces.ledgers import SERVICES, read_ledgers
+from saga.surfaces.lookup import look_up
+
+SHOWN = 20
+ReasonOption = Annotated[str, typer.Option(help="Why, for whoever reads the journal.")]
+ActorOption = Annotated[str, typer.Option(metavar="NAME", help="Who says so; nobody checks it.")]
+
+
+def add_to(db: typer.Typer) -> None:
+    db.command("restored")(restored)
+    db.command("reconcile")(reconcile)
+    db.command("let-go")(let_go_sagas)
+    db.command("settle")(settle)
+
+
+def restored(
+    at: Annotated[str, typer.Option(help="The instant that the backup is of, as in 2026-11-29T14:00:00Z.")],
+    reason: ReasonOption,
+    actor: ActorOption = "cli",
+    definition: DefinitionOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Say that the database was restored from a backup: every saga that had not ended is held, and nothing of it is sent.
+
+    Stop workers and API first. Go on with `saga db reconcile`. Exit code 1: some could not be held. May be repeated.
+
+    \b
+    Example
+      saga db restored --at 2026-11-29T14:00:00Z --reason "disk of db-1 died"
+    """
+    settings = settings_and_log()
+    sagas = Definitions(definitions_named(definition))
+    with reading_store(settings) as store:
+        moved = restoring.restored(store, sagas, restored_to=_instant(at), actor=actor, reason=_said(reason))
+    _put(output, moved, "held", "held until saga db reconcile, or saga db let-go")
+
+
+def reconcile(
+    reason: ReasonOption = "compared with the participants' ledgers",
+    actor: ActorOption = "cli",
+    definition: DefinitionOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Compare restored sagas with the participants' ledgers and let those go that have no second effect.
+
+    At a participant that serialises keys whatever was done in the lost part is answered and not done again; elsewhere its books
+    must show that it was not done. Exit code 1: some stay held, each with what has to be found out; then `saga db let-go`.
+
+    \b
+    Example
+      saga db reconcile
+    """
+    settings = settings_and_log()
+    urls = {name: url.rstrip("/") for name, url in addresses(settings).items() if name in SERVICES}
+    sagas = Definitions(definitions_named(definition))
+    with reading_store(settings) as store:
+        moved = restoring.reconciled(store, sagas, read_ledgers(urls), actor=actor, reason=_said(reason))
+    _put(output, moved, "let go", "let go; they go on where the backup left them")
+
+
+def let_go_sagas(
+    refs: Annotated[list[str] | None, typer.Argument(metavar="[REF]...", help="Orders or sagas.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every saga that is held after a restore.")] = False,
+    reason: ReasonOption = "",
+    actor: ActorOption = "cli",
+    definition: DefinitionOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Let held sagas go on as their journals stand, and answer for what the journals lack. Exit code 1: one was not held.
+
+    For sagas that are held after a restore, and for those whose journal is damaged.
+
+    \b
+    Examples
+      saga db let-go SO-10412 --reason "the bank's books show no charge"
+      saga db let-go --all --reason "compared by hand"
+    """
+    settings = settings_and_log()
+    if bool(refs) == everything:
+        raise UsageError("name the orders to let go, or say --all")
+    sagas, why = Definitions(definitions_named(definition)), _said(reason)
+    moved = restoring.Moved()
+    with reading_store(settings) as store:
+        scope = (settings.environment, settings.tenant)
+        for row in restoring.held(store) if everything else [look_up(store, ref, scope) for ref in refs or ()]:
+            if let_go(store, sagas, row.saga_id, actor=actor, reason=why):
+                moved.count += 1
+            else:
+                moved.left.append(restoring.Left(row, f"it is {row.status} and not held"))
+    _put(output, moved, "let go", "let go; they go on where their journals stand")
+
+
+def settle(
+    orders: Annotated[list[str], typer.Argument(metavar="ORDER...", help="Orders that no journal knows any more.")],
+    reason: ReasonOption,
+    actor: ActorOption = "cli",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Answer for orders that participants have something of and that no journal knows: they were accepted after the backup.
+
+    Send an order again rather than settle it, if anybody has it: it has the same keys, so nothing is done twice. The audit names
+    the orders that are left; one that is settled is no violation any more. Exit code 2: a journal knows the order.
+
+    \b
+    Example
+      saga db settle SO-10413 --reason "refunded by hand, ticket 4711"
+    """
+    settings = settings_and_log()
+    why = _said(reason)
+    with reading_store(settings) as store:
+        for order in orders:
+            if store.find(SagaFilter(environment=settings.environment, tenant=settings.tenant, entity=order), 1):
+                raise UsageError(f"{order}: a journal knows this order; see saga show {order}")
+        now = store.now()
+        store.settle([Settled(settings.environment, settings.tenant, order, now, actor, why) for order in orders])
+    put_one(output, {"settled": orders}, f"{len(orders)} settled: {', '.join(orders[:SHOWN])}")
+
+
+def _instant(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--at {text}: write an instant, as in 2026-11-29T14:00:00Z") from None
+    if at.tzinfo is None:
+        raise UsageError(f"--at {text}: say of which time zone it is, as in {text}Z or {text}+01:00")
+    return at.astimezone(UTC)
+
+
+def _said(reason: str) -> str:
+    if not reason.strip():
+        raise UsageError("--reason: say why; it stands in the journal of each")
+    return reason.strip()
+
+
+def _put(output: Output, moved: restoring.Moved, verb: str, words: str) -> None:
+    lines = [f"{moved.count} {words}"]
+    lines += [f"{it.row.entity}   {it.row.saga_id}   {it.why}" for it in moved.left[:SHOWN]]
+    if len(moved.left) > SHOWN:
+        lines.append(f"and {len(moved.left) - SHOWN} more; -o json lists all")
+    left = [{"entity": it.row.entity, "saga_id": it.row.saga_id, "why": it.why} for it in moved.left]
+    value: dict[str, Any] = {verb.replace(" ", "_"): moved.count, "left": left}
+    put_one(output, value, "\n".join(lines))
+    if moved.left:
+        raise typer.Exit(FAILED)
