@@ -4,14 +4,12 @@ One lock makes every call a transaction, and the clock is given from outside, so
 within reach, so a lease that ran out proves a death. What is stored is gone with the process.
 """
 
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from saga.clock import Clock, SystemClock
-from saga.core.projection import ProjectedRow, Projection, Value
+from saga.core.projection import Projection, Value
 from saga.core.states import ENDED, HaltReason, SagaStatus
 from saga.store.accepting import (
     EntityKey,
@@ -25,6 +23,7 @@ from saga.store.accepting import (
 )
 from saga.store.filtering import is_accepted_in, is_wanted, passes
 from saga.store.journal import Journal, JournalEntry, Reached
+from saga.store.memory_rows import RowsInMemory
 from saga.store.overview import HaltedCount, LiveCount
 from saga.store.port import (
     ANYTHING,
@@ -40,7 +39,6 @@ from saga.store.port import (
     Rest,
     Rewrite,
     RowChange,
-    RowFilter,
     SagaFilter,
     SagaRow,
     Wanted,
@@ -67,19 +65,17 @@ class _StoredWorker:
     is_open: bool = True
 
 
-class MemoryStore(RestoringInMemory):
+class MemoryStore(RestoringInMemory, RowsInMemory):
     """`saga.store.port.Store` without a database."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         super().__init__()
         self._clock = clock or SystemClock()
-        self._lock = threading.RLock()
         self._sagas: dict[str, _StoredSaga] = {}
         self._latest: dict[EntityKey, str] = {}
         self._requests: dict[RequestKey, tuple[str, str]] = {}
         self._worker_rows: dict[str, _StoredWorker] = {}
         self._definitions: dict[tuple[str, int], str] = {}
-        self._rows: dict[str, dict[tuple[Value, ...], dict[str, Value]]] = {}
 
     def now(self) -> datetime:
         return self._clock.now()
@@ -104,8 +100,8 @@ class MemoryStore(RestoringInMemory):
 
     def load(self, saga_ids: Sequence[str]) -> Mapping[str, Journal]:
         with self._lock:
-            found = {saga_id: self._sagas[saga_id].journal for saga_id in saga_ids if saga_id in self._sagas}
-            return {saga_id: Journal(journal, journal.reached) for saga_id, journal in found.items()}
+            found = [(saga_id, self._sagas[saga_id].journal) for saga_id in saga_ids if saga_id in self._sagas]
+            return {saga_id: Journal(journal, journal.reached) for saga_id, journal in found}
 
     def mark_damaged(self, saga_id: str, reached: Reached | None = None) -> None:
         with self._lock:
@@ -152,7 +148,7 @@ class MemoryStore(RestoringInMemory):
         with self._lock:
             now = self.now()
             instants = [due_at for _, due_at, _ in self._due(now)]
-            return len(instants), (now - min(instants)).total_seconds() if instants else 0.0
+        return len(instants), (now - min(instants, default=now)).total_seconds()
 
     def register_worker(self, worker: WorkerRow) -> None:
         with self._lock:
@@ -303,26 +299,6 @@ class MemoryStore(RestoringInMemory):
             self._requests[key] = (new.request_hash or "", new.saga_id)
         self._write_row(fresh.row)
 
-    def _write_row(self, row: ProjectedRow | None) -> None:
-        if row is None:
-            return
-        projection = row.projection
-        values = dict(zip(projection.names, row.values, strict=True))
-        key = tuple(values[name] for name in projection.key)
-        table = self._rows.setdefault(projection.table, {})
-        if projection.inserts:
-            table.setdefault(key, {}).update(values)
-            return
-        for standing in table.values():
-            if tuple(standing.get(name) for name in projection.key) == key:
-                standing.update(values)
-
-    def rows(self, projection: Projection, wanted: RowFilter, limit: int) -> list[dict[str, Value]]:
-        with self._lock:
-            found = [dict(row) for row in self._rows.get(projection.table, {}).values() if _is_row_wanted(row, wanted)]
-        found.sort(key=lambda row: _place(row, wanted), reverse=True)
-        return found[:limit]
-
     def request(self, environment: str, tenant: str, request_key: str) -> KeptRequest | None:
         with self._lock:
             kept = self._requests.get((environment, tenant, request_key))
@@ -378,18 +354,6 @@ class MemoryStore(RestoringInMemory):
     def _due(self, now: datetime) -> list[tuple[int, datetime, _StoredSaga]]:
         waiting = [(stored.row.due_at, stored) for stored in self._sagas.values()]
         return [(-stored.priority, at, stored) for at, stored in waiting if at is not None and at <= now]
-
-
-def _is_row_wanted(row: Mapping[str, Value], wanted: RowFilter) -> bool:
-    return (
-        all(row[name] == value for name, value in wanted.equal.items())
-        and all(row[name] in values for name, values in wanted.one_of.items() if values)
-        and (wanted.before is None or _place(row, wanted) < wanted.before)
-    )
-
-
-def _place(row: Mapping[str, Value], wanted: RowFilter) -> tuple[Any, ...]:
-    return tuple(row[name] for name in wanted.order)
 
 
 def is_same(standing: JournalEntry, offered: JournalEntry) -> bool:

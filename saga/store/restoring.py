@@ -67,6 +67,7 @@ class RestoringInMemory:
     """The same for the store in memory."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._restorations: list[Restoration] = []
         self._settled: dict[tuple[str, str, str], Settled] = {}
 

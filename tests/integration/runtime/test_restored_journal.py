@@ -37,6 +37,7 @@ from tests.waiting import wait_until
 
 DEFINITIONS = Definitions([fulfil_order])
 ORDERS, PIECES, STOCK = 10, 2, 100
+TEN = [f"SO-{number}" for number in range(ORDERS)]
 END_S = 60.0
 
 
@@ -147,7 +148,7 @@ class Run:
         return self.states(ids)
 
 
-def accepted(journal_url: str, names: Sequence[str] = tuple(f"SO-{number}" for number in range(ORDERS))) -> list[str]:
+def accepted(journal_url: str, names: Sequence[str] = TEN) -> list[str]:
     """Orders in the journal; nobody works on them."""
     store = open_store(journal_url)
     address = {"name": "Zoë", "street": "1 High Street", "city": "Leeds", "postcode": "LS1 1AA"}
