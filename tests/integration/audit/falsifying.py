@@ -17,7 +17,7 @@ Body = list[dict[str, Any]]
 
 def rewrite(database: Path, saga_id: str, change: Callable[[list[Body]], None]) -> None:
     """Hand every body of a journal, decoded, to `change`, and write what it left with a hash chain that is whole, and with the
-    effect rows and the end of the saga row that follow from it."""
+    effect rows and the saga row that follow from it."""
     with closing(sqlite3.connect(database)) as session, session:
         rows = session.execute("SELECT * FROM journal WHERE saga_id = ? ORDER BY seq", (saga_id,)).fetchall()
         names = [column[1] for column in session.execute("PRAGMA table_info(journal)")]
@@ -31,6 +31,9 @@ def rewrite(database: Path, saga_id: str, change: Callable[[list[Body]], None]) 
             marks = ", ".join("?" for _ in names)
             session.execute(f"INSERT INTO journal VALUES ({marks})", [values[name] for name in names])
             last = sha256(last + str(seq).encode() + b"\n" + values["body"].encode()).digest()
+        session.execute(
+            "UPDATE saga SET journal_seq = ?, journal_hash = ? WHERE saga_id = ?", (len(bodies), last, saga_id)
+        )
         _follow(session, saga_id)
 
 

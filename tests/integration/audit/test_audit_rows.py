@@ -278,3 +278,13 @@ def test_a_row_that_is_no_order_is_one_violation_and_ends_no_audit(world: World)
     told = [it for it in report.violations if it.saga_id == saga_id]
     assert [it.invariant for it in told] == [Invariant.JOURNAL]
     assert [it for it in report.violations if it.saga_id != saga_id] == []
+
+
+def test_a_journal_that_is_shorter_than_its_row_remembers(world: World) -> None:
+    """The last entries of an order that had ended are gone: the audit names the order, also when nothing else shows it."""
+    saga_id = world.saga_id(DONE)
+    entries = world.store.load([saga_id])[saga_id]
+    execute(world.database, f"DELETE FROM journal WHERE saga_id = '{saga_id}' AND seq = {len(entries)}")
+    report = world.audit()
+    told = [it.detail for it in report.violations if it.saga_id == saga_id]
+    assert any(f"remembers entry {len(entries)}, and the journal has {len(entries) - 1}" in it for it in told), told
