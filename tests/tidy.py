@@ -66,11 +66,12 @@ AMBIENT_ALLOWED: dict[str, tuple[frozenset[str], str]] = {
 }
 
 BROAD_EXCEPT_ALLOWED: dict[tuple[str, str], str] = {
-    ("saga/runtime/prepare.py", "prepare"): "the user's request model is serialised",
-    ("saga/runtime/prepare.py", "_called"): "the user's step function is called",
+    ("saga/words.py", "_guarded"): "the user's `__str__` or `__repr__` is called",
+    ("saga/runtime/prepare.py", "prepare"): "the user's step function is called, and its request model is serialised",
     ("saga/runtime/executor.py", "Executor.perform"): "a participant's answer is read by the user's model",
-    ("saga/runtime/executor.py", "_run_function"): "the user's function step is called",
-    ("saga/runtime/executor.py", "_raised"): "the user's classifier is called",
+    ("saga/runtime/functions.py", "run_function"): "the user's function step is called",
+    ("saga/runtime/functions.py", "_raised"): "the user's exception is looked at, and his classifier called",
+    ("saga/runtime/loop.py", "attempted"): "receivers of Celery's signals stand around an attempt",
     ("saga/surfaces/finding.py", "_import"): "the user's module is imported",
     ("saga/surfaces/cli/completing.py", "references"): "a shell asks in the middle of a line: no candidate, no report",
     ("saga/runtime/engine.py", "row_of"): "the user's projection is called",
