@@ -46,7 +46,9 @@ def run_function(call: Call) -> Outcome:
 def checked(outcome: object, by: str = "the step") -> Outcome:
     """The outcome as a journal can hold it: a defect when it is none, or a field is not of its type."""
     if type(outcome) is not Outcome:
-        return _defect(f"{by} gave {shown(outcome)}; it gives an Outcome, or None for an exception that it does not know")
+        return _defect(
+            f"{by} gave {shown(outcome)}; it gives an Outcome, or None for an exception that it does not know"
+        )
     if fault := fault_of(outcome):
         return _defect(f"{by} gave an Outcome whose {fault}")
     wait_s, detail = outcome.retry_after_s, outcome.detail
@@ -69,7 +71,9 @@ def _returned(step: Step, result: Any) -> Outcome:
     text = result.model_dump_json()
     if type(text) is not str or len(text) > PAYLOAD_MAX:
         size = f"{len(text):,} characters" if type(text) is str else shown(text)
-        return _defect(f"{step.name}: its result is {size}; a journal takes {PAYLOAD_MAX:,}. Return where it is kept instead")
+        return _defect(
+            f"{step.name}: its result is {size}; a journal takes {PAYLOAD_MAX:,}. Return where it is kept instead"
+        )
     again: Any = model.model_validate_json(text)
     is_comparable = type(result) is model and any("__eq__" in vars(cls) for cls in model.__mro__[:-1])
     if not (again == result if is_comparable else again.model_dump_json() == text):
@@ -90,7 +94,9 @@ def _raised(step: Step, error: BaseException) -> Outcome:
     try:
         meant = _meant(step, error)
     except BaseException as second:  # the user's exception, `rejects` or classifier, like the step itself
-        return _defect(f"{words_of(error)[:200]}; and what it means cannot be told: {words_of(second)}{place_of(second)}")
+        return _defect(
+            f"{words_of(error)[:200]}; and what it means cannot be told: {words_of(second)}{place_of(second)}"
+        )
     return meant or _defect(f"{words_of(error)}{place_of(error)}")
 
 
