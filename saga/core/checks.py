@@ -139,6 +139,7 @@ def _of_function(step: Step, direction: Direction) -> str:
 
 def _bind_compensation(step: Step, input_model: type[Model], own: dict[str, type[Model]], order: list[Step]) -> Binding:
     compensation = step.compensation
+    assert compensation is not None
     if not isinstance(compensation, Undo):
         return _own_result_taken(step, bind(compensation, input_model, own, f"{step.name} (compensation)"))
     if step.operation is None or compensation.of != step.operation:

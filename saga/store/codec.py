@@ -17,7 +17,7 @@ answer over HTTP may have bytes, so that a process can load a few dozen journals
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from datetime import datetime
 from enum import StrEnum
 from types import UnionType
@@ -26,7 +26,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from saga.core.outcomes import EffectChange, Outcome, Payload, Request
 from saga.core.transitions import KINDS, PlannedEntry, Transition
 from saga.errors import CodecError
-from saga.words import one_line
+from saga.words import one_line, shown
 
 PAYLOAD_MAX = 4 * 1024 * 1024
 YEARS = range(1970, 9000)
@@ -67,20 +67,29 @@ def encode(transitions: Sequence[Transition]) -> str:
 def decode(body: str) -> tuple[Transition, ...]:
     """The transitions of a body. Raises `CodecError` for text that this release cannot read."""
     try:
-        rows = json.loads(body)
+        rows: list[dict[str, Any]] = [] + json.loads(body)  # what is no list is a TypeError
         if _ESCAPED_HALF in body:
             json.dumps(rows, ensure_ascii=False).encode()  # half of a surrogate pair is a ValueError
         at = None
         found = []
         for row in rows:
-            cls = KINDS[row.pop("t")]
+            cls = _kind_of(row)
             row.setdefault("at", at)
             at = row["at"]
             found.append(_unpack(cls, row))
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, CodecError) as error:
-        why = str(error) if isinstance(error, CodecError) else f"{type(error).__name__}: {error}"
-        raise CodecError(one_line(f"a journal body that this release cannot read ({why})")) from error
+    except CodecError as error:
+        raise CodecError(one_line(f"a journal body that this release cannot read: {error}")) from error
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        msg = f"a journal body that this release cannot read: it is no list of transitions ({type(error).__name__})"
+        raise CodecError(msg) from error
     return tuple(found)
+
+
+def _kind_of(row: dict[str, Any]) -> type[Transition]:
+    kind = row.pop("t")
+    if kind not in KINDS:
+        raise CodecError(f"{shown(kind)} is no kind of transition of this release")
+    return KINDS[kind]
 
 
 def fault_of(outcome: Outcome) -> str:
@@ -134,15 +143,27 @@ def _check(it: Any, name: str, value: object, types: tuple[type, ...]) -> None:
 
 
 def _unpack(cls: type[Any], row: dict[str, Any]) -> Any:
-    spec = _READERS[cls]
-    it = cls(
-        **{
-            name: convert(value) if (convert := spec[name]) and value is not None else value
-            for name, value in row.items()
-        }
-    )
+    spec, name = _READERS[cls], ""
+    try:
+        for name, value in row.items():
+            if (convert := spec[name]) and value is not None:
+                row[name] = convert(value)
+        it = cls(**row)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise CodecError(_what_of(cls, row, name, error)) from error
     _held_to_types(it)
     return it
+
+
+def _what_of(cls: type[Any], row: Any, name: str, error: Exception) -> str:
+    """What of a row cannot be read; never its values, which may be personal."""
+    if not isinstance(row, dict):
+        return f"{cls.__name__} is a {type(row).__name__} and no object"
+    if name not in _READERS[cls]:
+        return f"{cls.__name__} has no field {one_line(name)!r:.60}"
+    if missing := [it[0] for it in _SPECS[cls] if it[1] is MISSING and it[0] not in row]:
+        return f"{cls.__name__} lacks {', '.join(missing)}"
+    return f"{cls.__name__}.{name} cannot be read ({type(error).__name__})"
 
 
 def _rows(values: Sequence[Any]) -> list[dict[str, Any]]:
@@ -168,7 +189,7 @@ def _instant(value: datetime) -> str:
 def _read_instant(text: str) -> datetime:
     value = datetime.fromisoformat(text)
     if value.tzinfo is None or value.year not in YEARS:
-        raise CodecError(f"{value} is no instant of this age with its time zone")
+        raise CodecError("an instant is not of this age, or lacks its time zone")
     return value
 
 
@@ -186,13 +207,13 @@ def _payload_data(text: str) -> str:
 
 def _read_node(value: Any) -> Any:
     if type(value) is str and value[-2:] not in (":a", ":c"):
-        raise CodecError(f"{value!r:.60} is no node")
+        raise CodecError("a node is no step in one direction")
     return value
 
 
 def _read_mode(value: Any) -> Any:
     if value not in ("compensate", "settle"):
-        raise CodecError(f"{value!r:.60} is no way to roll back")
+        raise CodecError("an entry of a plan has no known mode")
     return value
 
 

@@ -173,7 +173,7 @@ def test_a_function_without_return_annotation_is_refused() -> None:
 @pytest.mark.parametrize("odd", ["a string", 7])
 def test_a_step_is_a_function_or_an_operation(odd: Any) -> None:
     """Anything else is shown as what it is."""
-    with pytest.raises(DefinitionError, match="x: action=.*; it is a function or an operation"):
+    with pytest.raises(DefinitionError, match=r"x: action=.*; it is a function or an operation"):
         saga_of(readonly(odd, name="x"))
 
 
