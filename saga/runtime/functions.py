@@ -74,7 +74,10 @@ def _returned(step: Step, result: Any) -> Outcome:
         return _defect(
             f"{step.name}: its result is {size}; a journal takes {PAYLOAD_MAX:,}. Return where it is kept instead"
         )
-    again: Any = model.model_validate_json(text)
+    try:
+        again: Any = model.model_validate_json(text)
+    except ValueError as error:
+        return _defect(f"{step.name}: its result does not come back from JSON: {words_of(error)}")
     is_comparable = type(result) is model and any("__eq__" in vars(cls) for cls in model.__mro__[:-1])
     if not (again == result if is_comparable else again.model_dump_json() == text):
         return _defect(f"{step.name}: its result does not come back from JSON as it was: {shown(result)}")

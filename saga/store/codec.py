@@ -67,12 +67,9 @@ def encode(transitions: Sequence[Transition]) -> str:
 def decode(body: str) -> tuple[Transition, ...]:
     """The transitions of a body. Raises `CodecError` for text that this release cannot read."""
     try:
-        rows: list[dict[str, Any]] = [] + json.loads(body)  # what is no list is a TypeError
-        if _ESCAPED_HALF in body:
-            json.dumps(rows, ensure_ascii=False).encode()  # half of a surrogate pair is a ValueError
         at = None
         found = []
-        for row in rows:
+        for row in _rows_of(body):
             cls = _kind_of(row)
             row.setdefault("at", at)
             at = row["at"]
@@ -85,6 +82,15 @@ def decode(body: str) -> tuple[Transition, ...]:
     return tuple(found)
 
 
+def _rows_of(body: str) -> list[Any]:
+    rows = json.loads(body)
+    if type(rows) is not list:
+        raise CodecError("it is no list")
+    if _ESCAPED_HALF in body and _has_half(rows):
+        raise CodecError("it holds half of a surrogate pair")
+    return rows
+
+
 def _kind_of(row: dict[str, Any]) -> type[Transition]:
     kind = row.pop("t")
     if kind not in KINDS:
@@ -94,11 +100,12 @@ def _kind_of(row: dict[str, Any]) -> type[Transition]:
 
 def fault_of(outcome: Outcome) -> str:
     """Which field of an outcome is not of its type, and what it must be; empty when a journal can hold it."""
-    parts = [outcome, *([outcome.result] if outcome.result is not None else []), *(outcome.effects or ())]
     try:
-        for part in parts:
-            _held_to_types(part)
-    except (CodecError, TypeError) as error:
+        _held_to_types(outcome)
+        for part in (outcome.result, *(outcome.effects or ())):
+            if part is not None:
+                _held_to_types(part)
+    except CodecError as error:
         return str(error)
     return ""
 
