@@ -17,8 +17,8 @@ from saga.core.outcomes import Outcome, OutcomeCode
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.return_order import return_order
 from saga.runtime.engine import Definitions
+from saga.store.journal import Journal, JournalEntry
 from saga.store.memory import MemoryStore
-from saga.store.journal import JournalEntry
 from saga.surfaces.audit import audit
 from saga.surfaces.changes import Narration
 from saga.surfaces.cli import watching
@@ -44,13 +44,14 @@ class Spoiled(MemoryStore):
         super().__init__()
         self.spoil: dict[str, Spoil] = {}
 
-    def load(self, saga_ids: Sequence[str]) -> Mapping[str, list[JournalEntry]]:
+    def load(self, saga_ids: Sequence[str]) -> Mapping[str, Journal]:
         """Journals as they stand there now."""
-        return {it: self.spoil.get(it, list)(entries) for it, entries in super().load(saga_ids).items()}
+        found = super().load(saga_ids)
+        return {it: Journal(self.spoil.get(it, list)(list(entries)), entries.reached) for it, entries in found.items()}
 
     def tail(self, saga_id: str, after_seq: int) -> list[JournalEntry]:
         """The same of the end of one."""
-        return [it for it in self.load([saga_id]).get(saga_id, []) if it.seq > after_seq]
+        return [it for it in self.load([saga_id]).get(saga_id, Journal()) if it.seq > after_seq]
 
 
 @contextmanager

@@ -76,8 +76,8 @@ def test_what_is_of_its_type_comes_back() -> None:
         ({"t": "attempt_ended", "at": AT.isoformat(), "node": "a:a", "epoch": 2**63}, "a number is too large"),
         ({"t": "attempt_ended", "at": AT.isoformat(), "result": "x"}, "Payload is a str and no object"),
         (
-            {"t": "attempt_ended", "at": AT.isoformat(), "effects": 5},
-            r"AttemptEnded.effects cannot be read \(TypeError\)",
+            {"t": "plan_frozen", "at": AT.isoformat(), "entries": 5},
+            r"PlanFrozen.entries cannot be read \(TypeError\)",
         ),
         ("text", "it is no list of transitions"),
     ],
