@@ -856,7 +856,7 @@ RUNTIME = [
         "    except BaseException as error:  # receivers of",
         "    except ZeroDivisionError as error:  # receivers of",
         "a receiver of task_prerun that raises ends the worker",
-        (f"{ODD}test_the_process_driver_outlives_every_step",),
+        (f"{ODD}test_a_receiver_that_raises_ends_no_thread",),
     ),
     Mutant(
         "words-of-any-exception",

@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
@@ -255,7 +255,38 @@ def no_address(_connector: str) -> str:
     return "http://127.0.0.1:9"
 
 
-@settings(max_examples=8 * TIMES, deadline=None)
+@pytest.mark.parametrize("is_before", [True, False])
+def test_a_receiver_that_raises_ends_no_thread(is_before: bool) -> None:
+    """Before the call nothing was sent, after it the outcome is what it was: it is written, and the thread takes the next."""
+    book, raised = Book([]), []
+    starter = Starter(book.store, environment="test", tenant="test")
+    book.neighbours = [starter.start(CALM, Order(order_id=f"R-{next(_numbers)}")).saga_id for _ in range(3)]
+    starter.stop()
+
+    @contextmanager
+    def receiving(call: Attempt) -> Iterator[Callable[[Outcome], None]]:
+        is_first = call.epoch == 1 and call.node == "calm:a"
+        if is_before and is_first:
+            raised.append(call)
+            raise SystemExit("task_prerun")
+        yield lambda _outcome: None
+        if is_first:
+            raised.append(call)
+            raise KeyboardInterrupt("task_postrun")
+
+    executor, broken = Executor(no_address, book.store.clock), threading.Event()
+    worker = Worker(
+        book.store, DEFINITIONS, executor, limits=Limits(slots=2, threads=2), around=receiving, broken=broken.set
+    )
+    worker.start()
+    try:
+        wait_until(lambda: broken.is_set() or book.is_calm(), 20, what="the neighbours")
+        assert (broken.is_set(), len(raised)) == (False, 3)
+    finally:
+        worker.stop()
+
+
+@settings(max_examples=8 * TIMES, deadline=None, phases=[Phase.generate])
 @given(st.lists(CASES, min_size=20, max_size=20))
 def test_the_process_driver_outlives_every_step(cases: list[Any]) -> None:
     """Its threads are whole, its neighbours complete, and each odd saga has an outcome that can be read."""
@@ -278,7 +309,7 @@ def test_the_process_driver_outlives_every_step(cases: list[Any]) -> None:
     book.check()
 
 
-@settings(max_examples=8 * TIMES, deadline=None)
+@settings(max_examples=8 * TIMES, deadline=None, phases=[Phase.generate])
 @given(st.lists(CASES, min_size=20, max_size=20))
 def test_the_task_driver_outlives_every_step(cases: list[Any]) -> None:
     """The body of a task returns, with an outcome that is durable; the next message is run as ever."""
