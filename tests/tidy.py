@@ -66,17 +66,19 @@ AMBIENT_ALLOWED: dict[str, tuple[frozenset[str], str]] = {
 }
 
 BROAD_EXCEPT_ALLOWED: dict[tuple[str, str], str] = {
-    ("saga/runtime/prepare.py", "prepare"): "the user's request model is serialised",
-    ("saga/runtime/prepare.py", "_called"): "the user's step function is called",
+    ("saga/words.py", "_guarded"): "the user's `__str__` or `__repr__` is called",
+    ("saga/runtime/prepare.py", "prepare"): "the user's step function is called, and its request model is serialised",
     ("saga/runtime/executor.py", "Executor.perform"): "a participant's answer is read by the user's model",
-    ("saga/runtime/executor.py", "_run_function"): "the user's function step is called",
-    ("saga/runtime/executor.py", "_raised"): "the user's classifier is called",
+    ("saga/runtime/functions.py", "run_function"): "the user's function step is called",
+    ("saga/runtime/functions.py", "_raised"): "the user's exception is looked at, and his classifier called",
+    ("saga/runtime/loop.py", "attempted"): "receivers of Celery's signals stand around an attempt",
     ("saga/surfaces/finding.py", "_import"): "the user's module is imported",
     ("saga/surfaces/cli/completing.py", "references"): "a shell asks in the middle of a line: no candidate, no report",
     ("saga/runtime/engine.py", "row_of"): "the user's projection is called",
     ("saga/store/refusing.py", "keeping_decisions"): "a table of the user's is written, with whatever triggers it has",
     ("saga/store/refusing.py", "_apart"): "the same, for one saga",
     ("saga/surfaces/cli/ordering.py", "_input"): "the user's model parses its input",
+    ("saga/runtime/starting.py", "entity_of"): "the user's function is called",
     ("saga/runtime/starting.py", "Starter._accept"): "guard of an endless loop: every caller gets an answer",
     ("saga/runtime/loop.py", "messages_for"): "one bad row never stops the scan",
     ("saga/runtime/driver.py", "Driver._leaving_alone"): "one saga that cannot be worked on never stops the others",

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from saga.core.connector import Call, Model, Operation
+from saga.core.options import is_async
 from saga.errors import DefinitionError
 
 
@@ -65,11 +66,8 @@ def is_model(candidate: object) -> bool:
     return isinstance(candidate, type) and all(hasattr(candidate, name) for name in needed)
 
 
-def result_model(action: object, where: str) -> type[Model] | None:
+def result_model(action: Callable[..., Any], where: str) -> type[Model] | None:
     """The model that a function step returns; None for a function without a result."""
-    if not callable(action):
-        msg = f"{where}: a step is a function or an operation, not {action!r}"
-        raise DefinitionError(msg)
     returned = hints_of(action, where).get("return", inspect.Parameter.empty)
     if returned is type(None):
         return None
@@ -103,20 +101,24 @@ def called_operation(action: object) -> Operation[Any, Any] | None:
     return next(iter(found.values()))
 
 
-def bind(action: object, input_model: type[Model], results: Mapping[str, type[Model]], where: str) -> Binding:
+def bind(
+    action: Callable[..., Any], input_model: type[Model], results: Mapping[str, type[Model]], where: str
+) -> Binding:
     """Resolve what each parameter of `action` takes; an operation takes its request model."""
+    if is_async(action):
+        msg = (
+            f"{where}: nothing of an async function or a generator runs when it is called; write a plain function (def)"
+        )
+        raise DefinitionError(msg)
     if isinstance(action, Operation):
         wanted: list[tuple[str, Any]] = [("request", action.request)]
-    elif callable(action):
+    else:
         hints = hints_of(action, where)
         names = inspect.signature(action).parameters
         if bare := [name for name in names if name not in hints]:
             msg = f"{where}: parameter {bare[0]} has no type annotation; annotate it with the saga's input, a result model of an earlier step, or StepContext"
             raise DefinitionError(msg)
         wanted = [(name, hints[name]) for name in names]
-    else:
-        msg = f"{where}: a step is a function or an operation, not {action!r}"
-        raise DefinitionError(msg)
     rows = [_resolve(name, hint, input_model, results, where) for name, hint in wanted]
     return Binding(tuple(name for name, _ in wanted), tuple(row[0] for row in rows), tuple(row[1] for row in rows))
 

@@ -6,6 +6,7 @@ Rules of this file: every refusal is a `DefinitionError` that names the step and
 """
 
 from dataclasses import replace
+from typing import Any
 
 from saga.core.binding import CONTEXT, Binding, bind, called_operation, is_model, result_model
 from saga.core.connector import Model, Operation, Undo
@@ -111,19 +112,34 @@ def _check_effectful(step: Step) -> None:
             raise DefinitionError(msg)
         return
     for direction in Direction:
-        operation = step.operation_in(direction)
-        if operation is None or step.serialises_in(direction) or step.on_unknown == "halt":
+        callee = step.action if direction is Direction.ACTION else step.compensation
+        if callee is None or step.serialises_in(direction) or step.on_unknown == "halt":
             continue
-        msg = (
-            f"{step.name}: {operation} has an effect, and connector {operation.connector.name} has "
-            f"keys={operation.connector.keys!r}, so a lost answer cannot be settled by asking again. State keys='serialise' "
-            "if the participant has a barrier, or write on_unknown='halt' to have a person settle each"
-        )
-        raise DefinitionError(msg)
+        operation = step.operation_in(direction)
+        raise DefinitionError(_of_operation(step, operation) if operation else _of_function(step, direction))
+
+
+def _of_operation(step: Step, operation: Operation[Any, Any]) -> str:
+    return (
+        f"{step.name}: {operation} has an effect, and connector {operation.connector.name} has "
+        f"keys={operation.connector.keys!r}, so a lost answer cannot be settled by asking again. State keys='serialise' "
+        "if the participant has a barrier, or write on_unknown='halt' to have a person settle each"
+    )
+
+
+def _of_function(step: Step, direction: Direction) -> str:
+    does = "the function does" if direction is Direction.ACTION else "its compensation is a function that does"
+    or_none = "" if step.kind is Kind.COMPENSATABLE else " If it has no effect, it is readonly(...)."
+    return (
+        f"{step.name}: {does} its own work, and a worker may die in it: nobody knows then whether it was done. Write "
+        f"{step.kind}(..., keys='serialise') when a repeat under the key that StepContext hands it has one effect, so that "
+        f"it is run again, or {step.kind}(..., on_unknown='halt') to have a person settle each lost answer.{or_none}"
+    )
 
 
 def _bind_compensation(step: Step, input_model: type[Model], own: dict[str, type[Model]], order: list[Step]) -> Binding:
     compensation = step.compensation
+    assert compensation is not None
     if not isinstance(compensation, Undo):
         return _own_result_taken(step, bind(compensation, input_model, own, f"{step.name} (compensation)"))
     if step.operation is None or compensation.of != step.operation:

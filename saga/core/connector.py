@@ -18,7 +18,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, Self, TypeVar, get_args
 
+from saga.core.options import (
+    A_DURATION,
+    A_FLAG,
+    A_WAIT,
+    Rule,
+    a,
+    are_statuses,
+    hold,
+    is_count,
+    is_header,
+    one_of,
+    perhaps,
+)
 from saga.errors import DefinitionError
+from saga.words import one_line
 
 Keys = Literal["serialise", "replay", "ignored"]
 
@@ -37,6 +51,22 @@ class Model(Protocol):
 
 Req = TypeVar("Req", bound=Model)
 Res = TypeVar("Res", bound=Model)
+
+
+_RULES: dict[str, Rule] = {
+    "name": a(str, "it is a text"),
+    "keys": one_of(*get_args(Keys)),
+    "remembers_rejections": A_FLAG,
+    "throttled": (are_statuses, "it is a tuple of statuses: write throttled=(429,)"),
+    "status_alone": (are_statuses, "it is a tuple of statuses: write status_alone=(402,)"),
+    "timeout_s": A_DURATION,
+    "connect_timeout_s": A_DURATION,
+    "late_window_s": A_WAIT,
+    "probe_lag_s": A_WAIT,
+    "key_max": (lambda length: is_count(length) and length >= 20, "it is a number of characters, 20 or more"),  # type: ignore[operator]
+    "key_lifetime_s": perhaps(A_DURATION),
+    "key_header": (is_header, "it is the name of an HTTP header"),
+}
 
 
 @dataclass(frozen=True)
@@ -65,9 +95,7 @@ class Connector:
     key_header: str = "Idempotency-Key"
 
     def __post_init__(self) -> None:
-        if self.keys not in get_args(Keys):
-            msg = f"connector {self.name}: keys={self.keys!r}; it is one of {', '.join(get_args(Keys))}"
-            raise DefinitionError(msg)
+        hold(f"connector {one_line(str(self.name))}", self, _RULES)
         rejected: object = self.rejected
         if not isinstance(rejected, Mapping) or not all(isinstance(status, int) for status in rejected):
             msg = f"connector {self.name}: rejected={rejected!r}; it maps a status (a number) to its code or codes"
@@ -82,9 +110,6 @@ class Connector:
                 raise DefinitionError(msg)
         if unlisted := [status for status in self.status_alone if status not in self.rejected]:
             msg = f"connector {self.name}: status_alone names {unlisted[0]}, which rejected does not list; add its code there"
-            raise DefinitionError(msg)
-        if self.key_max < 20 or self.timeout_s <= 0 or self.connect_timeout_s <= 0:
-            msg = f"connector {self.name}: key_max >= 20 and positive time-outs are needed (units: characters, seconds)"
             raise DefinitionError(msg)
 
     def post(self, path: str, request: type[Req], result: type[Res]) -> "Operation[Req, Res]":

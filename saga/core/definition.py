@@ -16,17 +16,16 @@ from typing import Generic, TypeVar
 from saga.core.checks import checked
 from saga.core.connector import Model
 from saga.core.fingerprint import fingerprint
+from saga.core.options import A_DURATION, A_FLAG, Rule, a, hold, is_count, is_identifier, perhaps
 from saga.core.projection import Projection
 from saga.core.states import Direction
 from saga.core.steps import (
-    DURATION,
     Kind,
     Parallel,
     Series,
     Step,
     Tree,
     compensatable,
-    is_duration,
     parallel,
     pivot,
     readonly,
@@ -34,6 +33,7 @@ from saga.core.steps import (
     sequence,
 )
 from saga.errors import DefinitionError
+from saga.words import shown
 
 __all__ = [
     "Kind",
@@ -51,6 +51,15 @@ __all__ = [
 ]
 
 In = TypeVar("In", bound=Model)
+_RULES: dict[str, Rule] = {
+    "name": (is_identifier, "it is a name that is an identifier, such as 'place_order'"),
+    "version": (is_count, "it is a whole number, 1 or more"),
+    "entity": (callable, "it is a function of the input, such as lambda order: order.order_id"),
+    "steps": (lambda steps: isinstance(steps, list | tuple) and len(steps) > 0, "it is a list of one step or more"),
+    "deadline_s": perhaps(A_DURATION),
+    "parallel_compensation": A_FLAG,
+    "on_change": perhaps(a(Projection, "it is a Projection: the table, its columns, and the functions that fill them")),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,18 +86,11 @@ class Saga(Generic[In]):
     pivot: Step | None = field(init=False)
 
     def __post_init__(self) -> None:
+        hold(f"saga {shown(self.name)}", self, _RULES)
         order: list[Step] = []
         _place(Series(tuple(self.steps)), frozenset(), {}, order)
-        is_numbered = _is_version(self.version)
-        if not self.name.isidentifier() or not is_numbered or not order:
-            msg = f"saga {self.name!r} v{self.version!r}: needs a name that is an identifier, a version >= 1 and a step"
-            raise DefinitionError(msg)
-        if self.deadline_s is not None and not is_duration(self.deadline_s):
-            raise DefinitionError(f"saga {self.name}: deadline_s={self.deadline_s!r}; it is {DURATION}")
-        entity: object = self.entity
-        if not callable(entity):
-            msg = f"saga {self.name}: entity={entity!r}; it is a function of the input, such as lambda order: order.order_id"
-            raise DefinitionError(msg)
+        if not order:
+            raise DefinitionError(f"saga {self.name!r} has no step")
         steps = checked(self.name, self.input, order)
         self._set(order=steps, by_name={step.name: step for step in steps})
         self._set(pivot=next((step for step in steps if step.kind is Kind.PIVOT), None))
@@ -120,10 +122,6 @@ class Saga(Generic[In]):
         return self.by_name[name], Direction(direction)
 
 
-def _is_version(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
 def _place(tree: Tree, after: frozenset[str], above: dict[str, frozenset[str]], order: list[Step]) -> frozenset[str]:
     """Append the steps of `tree` to `order` with what must be done before each; the exits of `tree`."""
     if isinstance(tree, Step):
@@ -140,7 +138,7 @@ def _place(tree: Tree, after: frozenset[str], above: dict[str, frozenset[str]], 
         return after
     found: object = tree
     if not isinstance(found, Parallel):
-        msg = f"{found!r:.100} is no step; write what kind of step it is: compensatable, pivot, retriable or readonly"
+        msg = f"{shown(found)} is no step; write what kind of step it is: compensatable, pivot, retriable or readonly"
         raise DefinitionError(msg)
     if len(tree.branches) < 2:
         msg = "parallel(...) needs two branches or more; write the one step without it"

@@ -7,12 +7,21 @@ a hash of (saga, node, attempt): the same journal gives the same instants on eve
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from saga.core.options import A_DURATION, Rule, hold, is_count
+from saga.errors import DefinitionError
+
 _TWO_64 = float(1 << 64)
+_RULES: dict[str, Rule] = {
+    "max_attempts": (is_count, "it is a whole number, 1 or more"),
+    "max_elapsed_s": A_DURATION,
+    "base_s": A_DURATION,
+    "cap_s": A_DURATION,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """A budget. An attempt that was not sent or was throttled costs elapsed time and no attempt."""
+    """A budget. An attempt that was not sent or was throttled costs elapsed time and no attempt. Raises `DefinitionError`."""
 
     max_attempts: int = 8
     max_elapsed_s: float = 300.0
@@ -20,9 +29,9 @@ class RetryPolicy:
     cap_s: float = 60.0
 
     def __post_init__(self) -> None:
-        if self.max_attempts < 1 or self.max_elapsed_s <= 0 or not 0 < self.base_s <= self.cap_s:
-            msg = f"{self}: needs max_attempts >= 1, max_elapsed_s > 0 and 0 < base_s <= cap_s"
-            raise ValueError(msg)
+        hold("RetryPolicy", self, _RULES)
+        if self.base_s > self.cap_s:
+            raise DefinitionError(f"RetryPolicy: base_s={self.base_s!r} is above cap_s={self.cap_s!r}")
 
     def is_spent(self, attempts: int, elapsed_s: float) -> bool:
         """Whether the budget is used up after `attempts` that cost one, `elapsed_s` after the first."""

@@ -5,7 +5,6 @@ could run is refused where the step is written, by name and with what may stand 
 (order, bindings, effects) is for `saga.core.checks`.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -15,32 +14,29 @@ from typing import Any, Concatenate, Literal, TypedDict, Unpack, get_args, overl
 
 from saga.core.binding import Binding
 from saga.core.connector import Call, Connector, Keys, Model, Operation, Res, Undo
+from saga.core.options import (
+    A_DURATION,
+    A_FUNCTION,
+    A_QUEUE,
+    EXCEPTIONS,
+    ROLLBACK,
+    Rule,
+    a,
+    hold,
+    is_identifier,
+    one_of,
+    perhaps,
+)
 from saga.core.outcomes import Outcome
 from saga.core.retry import ACTION_RETRY, COMPENSATION_RETRY, RetryPolicy
 from saga.core.states import Direction
 from saga.errors import DefinitionError
+from saga.words import shown
 
 Action = Callable[..., Any] | Operation[Any, Any]
 Compensation = Callable[..., Any] | Undo[Any]
 OnUnknown = Literal["retry", "compensate", "halt"]
 OnRejected = Literal["halt", "record"]
-QUEUE = re.compile(r"[A-Za-z0-9_.-]{1,200}")
-ROLLBACK = ".rollback"
-"""What the queue of a step's compensation is called behind the queue of its action."""
-
-
-LONGEST_S = 315_360_000.0
-DURATION = "a number of seconds above 0, and below ten years"
-
-
-def is_duration(value: object) -> bool:
-    """Whether an instant so many seconds from now is one that every database can hold."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < LONGEST_S
-
-
-def is_queue(value: object) -> bool:
-    """Whether a queue may be called so; the queue of a compensation is called after that of its action."""
-    return isinstance(value, str) and QUEUE.fullmatch(value) is not None and not value.endswith(ROLLBACK)
 
 
 class StepOptions(TypedDict, total=False):
@@ -64,6 +60,24 @@ class Kind(StrEnum):
     PIVOT = "pivot"
     RETRIABLE = "retriable"
     READONLY = "readonly"
+
+
+A_RETRY = a(RetryPolicy, "it is a RetryPolicy: write retry=RetryPolicy(max_attempts=3)")
+_RULES: dict[str, Rule] = {
+    "action": A_FUNCTION,
+    "compensation": perhaps(a((Callable, Undo), "it is a function, or the undo of an operation")),  # type: ignore[arg-type]
+    "queue": A_QUEUE,
+    "retry": A_RETRY,
+    "compensation_retry": A_RETRY,
+    "timeout_s": perhaps(A_DURATION),
+    "pending_s": A_DURATION,
+    "on_unknown": one_of(*get_args(OnUnknown)),
+    "on_rejected": one_of(*get_args(OnRejected)),
+    "operation": perhaps(a(Operation, "it is the operation that the function calls, such as bank.post(...)")),
+    "keys": one_of(*get_args(Keys)),
+    "rejects": EXCEPTIONS,
+    "classify": perhaps((callable, "it is a function that gives an Outcome for an exception, or None")),
+}
 
 
 @dataclass(frozen=True)
@@ -94,17 +108,7 @@ class Step:
     compensation_operation: Operation[Any, Any] | None = None
 
     def __post_init__(self) -> None:
-        for option, allowed in (("on_unknown", OnUnknown), ("on_rejected", OnRejected), ("keys", Keys)):
-            value = getattr(self, option)
-            if value not in get_args(allowed):
-                raise DefinitionError(f"{self.name}: {option}={value!r}; it is one of {', '.join(get_args(allowed))}")
-        for option in ("timeout_s", "pending_s"):
-            value = getattr(self, option)
-            if value is not None and not is_duration(value):
-                raise DefinitionError(f"{self.name}: {option}={value!r}; it is {DURATION}")
-        if not is_queue(self.queue):
-            msg = f"{self.name}: queue={self.queue!r}; letters, digits, '_', '-' and '.', not ending with {ROLLBACK!r}"
-            raise DefinitionError(msg)
+        hold(self.name, self, _RULES)
 
     @cached_property
     def action_node(self) -> str:
@@ -199,11 +203,12 @@ def _identifier(path: str) -> str:
 def _step(
     kind: Kind, action: Action, name: str | None, options: StepOptions, compensation: Compensation | None = None
 ) -> Step:
-    name = name or getattr(action, "__name__", "")
-    if not name or not name.isidentifier():
-        what = f"{action.connector.name} {action.path}" if isinstance(action, Operation) else f"{action!r:.100}"
+    given_name, name = name, getattr(action, "__name__", "") if name is None else name
+    if not is_identifier(name):
+        what = f"{action.connector.name} {action.path}" if isinstance(action, Operation) else shown(action)
         example = _identifier(action.path if isinstance(action, Operation) else "")
-        msg = f"the {kind} step of {what} has no name of its own; give it one: {kind}(..., name={example!r})"
+        has = f"name={shown(name)}, which is none" if given_name else "no name of its own"
+        msg = f"the {kind} step of {what} has {has}; give it one: {kind}(..., name={example!r})"
         raise DefinitionError(msg)
     given: dict[str, Any] = {"compensation": compensation, **options}
     known = [*(["compensation"] if kind is Kind.COMPENSATABLE else []), *StepOptions.__annotations__]
@@ -256,8 +261,9 @@ def compensatable(
 
     Options of every step: `queue`, `retry`, `timeout_s` (one attempt), `pending_s`, `on_unknown` ("retry" repeats where
     the participant serialises keys, "compensate" rolls back after the budget, "halt" accepts that a person settles a lost
-    answer), `operation` (when it cannot be seen in the function's code). Of function steps: `keys="serialise"` states
-    that a repeat under `StepContext.key` has one effect; `rejects` and `classify` map their exceptions.
+    answer), `operation` (when it cannot be seen in the function's code). Of function steps, and of compensations that do their own
+    work: `keys="serialise"` states that a repeat under `StepContext.key` has one effect (where it has not, the step says
+    `on_unknown="halt"`); `rejects=(OutOfStock,)` and `classify` map their exceptions.
     """
     return _step(Kind.COMPENSATABLE, action, name, options, compensation)
 

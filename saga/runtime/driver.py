@@ -238,9 +238,10 @@ class Driver:
             return
         try:
             written = append_for(loaded, transitions, state, at=now, writer=self.worker_id)
-        except CodecError:
+        except CodecError as error:
             self._release(loaded.state.saga_id, transitions)
-            self._process(now, held, events, work, replace(tries, refusal_count=tries.refusal_count + 1))
+            refused = replace(tries, refusal_count=tries.refusal_count + 1, why=f"it cannot be journalled: {error}")
+            self._process(now, held, events, work, refused)
             return
         held.draft = Draft(events, written, transitions, tries, commands)
         work.appends.append(written.append)

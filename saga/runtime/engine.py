@@ -45,6 +45,7 @@ from saga.store.port import (
     SagaColumns,
     Store,
 )
+from saga.words import words_of
 
 GENESIS = bytes(32)
 CONFLICT_LIMIT = 64
@@ -233,8 +234,8 @@ def row_of(definition: Saga[Any], state: SagaState, *, before: SagaState | None 
     try:
         is_as_before = before is not None and projection.face(before) == projection.face(state)
         return None if is_as_before else projected(projection, state)
-    except Exception as error:  # the user's functions: a mistake in a view costs no decision, and refuses no order
-        logger.error("projection_failed", saga_id=state.saga_id, error=f"{type(error).__name__}: {error}")
+    except BaseException as error:  # the user's functions: a mistake in a view costs no decision, and refuses no order
+        logger.error("projection_failed", saga_id=state.saga_id, error=words_of(error))
         return None
 
 

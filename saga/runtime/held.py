@@ -8,6 +8,7 @@ from saga.core.transitions import Transition
 from saga.runtime.engine import Loaded, Written
 
 ALONE_AND_REFUSED = 2
+REFUSED = "the database refuses the data of this request or answer (a NUL character, a number out of range)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,8 @@ class Tries:
     refusal_count: int = 0
     is_message: bool = False
     """Whether a message began this: a driver that does not go on starts nothing without one."""
+    why: str = REFUSED
+    """What was said of the data that was refused."""
 
 
 @dataclass(slots=True)
@@ -41,7 +44,6 @@ class Held:
 
 
 FIRST_TRY = Tries()
-REFUSED = "the database refuses the data of this request or answer (a NUL character, a number out of range)"
 
 
 def storable(event: Event, tries: Tries) -> Event:
@@ -49,7 +51,7 @@ def storable(event: Event, tries: Tries) -> Event:
     if tries.refusal_count < ALONE_AND_REFUSED:
         return event
     if isinstance(event, StartAsked):
-        return PrepareFailed(event.at, event.node, REFUSED)
+        return PrepareFailed(event.at, event.node, tries.why)
     if isinstance(event, Ended):
-        return replace(event, outcome=Outcome(OutcomeCode.DEFECT, REFUSED))
+        return replace(event, outcome=Outcome(OutcomeCode.DEFECT, tries.why))
     return event

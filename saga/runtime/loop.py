@@ -39,6 +39,7 @@ from saga.store.port import (
     AppendResult,
     Store,
 )
+from saga.words import words_of
 
 GROUP_LIMIT = 128
 LOAD_LIMIT = 32
@@ -58,6 +59,20 @@ Around = Callable[[Call], AbstractContextManager[Callable[[Outcome], None]]]
 def plain(_call: Call) -> Iterator[Callable[[Outcome], None]]:
     """Around an attempt where no Celery is: nothing."""
     yield lambda _outcome: None
+
+
+def attempted(executor: Executor, call: Call, around: Around) -> Outcome:
+    """The outcome of one attempt, with what stands around it; never raises: a receiver of a signal that does, or that finds
+    its thread's state gone, ends no thread and costs no outcome."""
+    outcome = Outcome(OutcomeCode.NOT_SENT, "what stands around an attempt failed before the call")
+    try:
+        with around(call) as ended:
+            outcome = Outcome(OutcomeCode.UNKNOWN, "the thread of the step was ended")
+            outcome = executor.perform(call)
+            ended(outcome)
+    except BaseException as error:  # receivers of Celery's signals are the user's code
+        logger.error("around_attempt_failed", saga_id=call.state.saga_id, node=call.node, error=words_of(error))
+    return outcome
 
 
 class Committer:
@@ -288,14 +303,8 @@ class Loop:
     def _perform(self, back_only: bool) -> None:
         while (call := self._calls.take(back_only=back_only)) is not None:
             began = monotonic()
-            outcome = Outcome(OutcomeCode.NOT_SENT, "what stands around an attempt failed before the call")
-            try:
-                with self._around(call) as ended:
-                    outcome = Outcome(OutcomeCode.UNKNOWN, "the thread of the step was ended")
-                    outcome = self._executor.perform(call)
-                    ended(outcome)
-            finally:
-                self._inbox.put(EndedCall(call.state.saga_id, call.node, call.epoch, outcome))
+            outcome = attempted(self._executor, call, self._around)
+            self._inbox.put(EndedCall(call.state.saga_id, call.node, call.epoch, outcome))
             took_s = monotonic() - began
             logger.debug("attempt_ended", saga_id=call.state.saga_id, node=call.node, code=outcome.code, took_s=took_s)
 

@@ -7,7 +7,6 @@ every later attempt sends those bytes: a step that reads a clock or draws a rand
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from saga.core.binding import CONTEXT, INPUT, Binding, StepContext
@@ -18,8 +17,8 @@ from saga.core.keys import logical_key, wire_key
 from saga.core.outcomes import Payload, Request
 from saga.core.plan import action_of
 from saga.core.states import Direction
-
-ENGINE = Path(__file__).parents[1]
+from saga.store.codec import PAYLOAD_MAX
+from saga.words import place_of, shown, words_of
 
 
 class BrokenStep(Exception):
@@ -49,53 +48,41 @@ def prepare(state: SagaState, step: Step, direction: Direction, deadline_at: dat
     operation = step.operation_in(direction)
     if operation is None:
         return Prepared(logical, wire, None)
-    context = context_of(state, node, wire, 1, deadline_at)
-    call = _called(callee, operation, step, direction, state, context)
     try:
-        body = call.request.model_dump_json()
-    except BaseException as error:  # the user's serialisers: not even `sys.exit` ends the thread that drives all sagas
+        body = _body(callee, operation, step, direction, state, context_of(state, node, wire, 1, deadline_at))
+    except BrokenStep:
+        raise
+    except BaseException as error:  # the user's code: whatever it raises, `sys.exit` too, is a defect of this one order
         raise BrokenStep(_shown(step, error)) from error
     return Prepared(logical, wire, Request(operation.method, operation.path, Payload(body)))
 
 
-def _called(
+def _body(
     callee: Any,
     operation: Operation[Any, Any],
     step: Step,
     direction: Direction,
     state: SagaState,
     context: StepContext,
-) -> Call[Any]:
-    takes = step.takes if direction is Direction.ACTION else step.compensation_takes
-    try:
-        values = arguments(takes, state, context)
-        call = callee(*values)
-        again = call if isinstance(callee, Operation) else callee(*values)
-    except BaseException as error:  # the user's code: whatever it raises is a defect of this one order
-        raise BrokenStep(_shown(step, error)) from error
-    if not isinstance(call, Call) or call.operation != operation:
-        msg = f"{step.name}: returned {call!r:.200}, and its definition says it calls {operation}"
-        raise BrokenStep(msg)
+) -> str:
+    """The bytes that the step wants sent. Raises `BrokenStep`, and whatever the user's code raises."""
+    values = arguments(step.takes if direction is Direction.ACTION else step.compensation_takes, state, context)
+    call = callee(*values)
+    again = call if isinstance(callee, Operation) else callee(*values)
+    if type(call) is not Call or call.operation != operation:
+        raise BrokenStep(f"{step.name}: returned {shown(call, 200)}, and its definition says it calls {operation}")
     if call != again:
         msg = f"{step.name}: two runs on the same facts gave different calls; a step must be a pure function"
         raise BrokenStep(msg)
-    return call
+    body: object = call.request.model_dump_json()
+    if type(body) is not str or len(body) > PAYLOAD_MAX:
+        size = f"{len(body):,} characters" if type(body) is str else shown(body)
+        raise BrokenStep(f"{step.name}: its request is {size}; a journal takes a text of at most {PAYLOAD_MAX:,}")
+    return body
 
 
 def _shown(step: Step, error: BaseException) -> str:
-    return f"{step.name}: {type(error).__name__}: {error}"[:500] + place_of(error)
-
-
-def place_of(error: BaseException) -> str:
-    """Where in the user's code it was raised, ` (shop.py:61)`: the innermost frame outside of installed packages and of the
-    engine. Empty when there is none."""
-    trace, place = error.__traceback__, ""
-    while trace is not None:
-        path = Path(trace.tb_frame.f_code.co_filename)
-        if "site-packages" not in path.parts and ENGINE not in path.parents and path.suffix == ".py":
-            place = f" ({path.name}:{trace.tb_lineno})"
-        trace = trace.tb_next
-    return place
+    return f"{step.name}: {words_of(error)}{place_of(error)}"
 
 
 def context_of(state: SagaState, node: str, wire: str, attempt: int, deadline_at: datetime) -> StepContext:

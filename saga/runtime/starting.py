@@ -20,7 +20,15 @@ from saga.core.machine import HINT_S
 from saga.core.outcomes import Payload
 from saga.core.states import Direction
 from saga.core.transitions import SagaAccepted
-from saga.errors import DataRefused, DuplicateOrder, FingerprintChanged, KeyReused, SagaError, StoreUnavailable
+from saga.errors import (
+    DataRefused,
+    DefinitionError,
+    DuplicateOrder,
+    FingerprintChanged,
+    KeyReused,
+    SagaError,
+    StoreUnavailable,
+)
 from saga.ids import uuid7
 from saga.runtime.engine import GENESIS, row_of
 from saga.runtime.work import Hint, task_name
@@ -33,6 +41,7 @@ from saga.store.port import (
     NewSaga,
     Store,
 )
+from saga.words import place_of, shown, words_of
 
 GROUP_LIMIT = 64
 ENTITY_LIMIT = 255
@@ -68,7 +77,7 @@ def new_saga(
     run for good, whatever becomes of it.
     """
     now = store.clock()
-    saga_id, entity, text = saga_id or uuid7(), saga.entity(order), order.model_dump_json()
+    saga_id, entity, text = saga_id or uuid7(), entity_of(saga, order), order.model_dump_json()
     if not 1 <= len(entity) <= ENTITY_LIMIT:
         raise DataRefused(saga_id, f"its entity has {len(entity)} characters; 1 to {ENTITY_LIMIT} can be an index key")
     deadline_at = now + timedelta(seconds=saga.deadline_s) if saga.deadline_s else None
@@ -110,6 +119,20 @@ def new_saga(
         row=lambda run: row_of(saga, accepted(acceptance(run))),
         is_once=is_once,
     )
+
+
+def entity_of(saga: Saga[Any], order: Model) -> str:
+    """What the definition says the saga is about. Raises `DefinitionError`."""
+    try:
+        entity: object = saga.entity(order)
+    except Exception as error:  # the user's function
+        msg = f"saga {saga.name}: entity raised {words_of(error)}{place_of(error)} for this input"
+        raise DefinitionError(msg) from error
+    if not isinstance(entity, str):
+        raise DefinitionError(
+            f"saga {saga.name}: entity gave {shown(entity)}; it gives a text, such as str(order.number)"
+        )
+    return str.__str__(entity)
 
 
 def hash_of(saga: Saga[Any], asked: str) -> str:

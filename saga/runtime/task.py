@@ -34,7 +34,7 @@ from saga.runtime.executor import Executor
 from saga.runtime.foreign import Foreign
 from saga.runtime.holding import fell_behind
 from saga.runtime.lease import Lease, close_dead_workers
-from saga.runtime.loop import Around, messages_for, patiently, plain
+from saga.runtime.loop import Around, attempted, messages_for, patiently, plain
 from saga.runtime.work import Call, Committed, EndedCall, Hint, Limits, Message, log_of
 from saga.store.port import Append, AppendResult, Store, Wanted
 
@@ -223,9 +223,7 @@ class TaskWorker:
             if is_rescue:
                 self._rescued[claim] = call.deadline_at
         try:
-            with around(call) as ended:
-                outcome = self._executor.perform(call)
-                ended(outcome)
+            outcome = attempted(self._executor, call, around)
         finally:
             with self._gate:
                 self._open.discard(claim)

@@ -16,12 +16,14 @@ from pathlib import Path
 from pydantic import BaseModel, Field, JsonValue
 
 from saga.core.fold import SagaState
+from saga.core.outcomes import Payload
 from saga.core.states import SagaStatus
 from saga.fulfilment import mailbox
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.return_order import return_order
 from saga.fulfilment.view import OrderView, order_view
 from saga.store.port import SagaFilter, SagaRow, Store
+from saga.surfaces.lookup import is_storable
 from saga.surfaces.taking_back import SHOWN_MAX, return_rows
 
 TOLD_BY = {fulfil_order.name: "confirm_order:a", return_order.name: "confirm_return:a"}
@@ -51,7 +53,14 @@ def result_of(state: SagaState, node: str) -> Mapping[str, JsonValue]:
     result = state.node(node).result
     if result is None or state.definition not in TOLD_BY:
         return {}
-    value = json.loads(result.data)
+    return _object(result)
+
+
+def _object(payload: Payload) -> Mapping[str, JsonValue]:
+    try:
+        value = json.loads(payload.data)
+    except (ValueError, RecursionError):  # nobody can read it; the audit tells
+        return {}
     return value if isinstance(value, dict) else {}
 
 
@@ -90,8 +99,9 @@ def kin(store: Store, row: SagaRow, state: SagaState) -> tuple[list[Kin], int]:
     returns = return_rows(store, row.environment, row.tenant, row.entity) if row.definition == fulfil_order.name else []
     found += [("return", one) for one in returns[-SHOWN_MAX:]]
     if row.definition == return_order.name:
-        order_id = str(json.loads(state.input.data)["order_id"])
-        orders = store.find(replace(ours, definition=fulfil_order.name, entity=order_id), 1)
+        order_id = str(_object(state.input).get("order_id", ""))
+        is_known = is_storable(order_id)
+        orders = store.find(replace(ours, definition=fulfil_order.name, entity=order_id), 1) if is_known else []
         found += [("order", one) for one in orders]
     kindred = [
         Kin(relation=relation, saga_id=one.saga_id, entity=one.entity, run=one.run, status=one.status)

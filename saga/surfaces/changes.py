@@ -21,6 +21,8 @@ from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.view import OrderView, order_view
 from saga.store.codec import decode
 from saga.store.journal import JournalEntry
+from saga.store.port import SagaRow
+from saga.surfaces.partly import UNREADABLE, state_of
 from saga.surfaces.reading import CancelReading, CauseReading, HaltReading, PlanEntryReading, read_cause
 
 
@@ -35,6 +37,7 @@ class ChangeKind(StrEnum):
     RESUMED = "resumed"
     ACCEPTED = "accepted"
     STEP = "step"
+    UNREADABLE = "unreadable"
 
 
 _KIND_OF: dict[type[t.Transition], ChangeKind] = {
@@ -89,33 +92,51 @@ class Change(BaseModel):
     )
     halt: HaltReading | None = Field(default=None, description="why it stands still, in the entry that halted it")
     warnings: list[str] | None = Field(default=None, description="what a completed saga left undone")
+    unreadable: str | None = Field(default=None, description="why this entry cannot be read here; none follows")
 
 
 class Narration:
-    """The changes of one saga, entry after entry, each handed over once."""
+    """The changes of one saga, entry after entry, each handed over once. An entry that cannot be read is the last of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, row: SagaRow) -> None:
         self.state: SagaState | None = None
+        self.is_unreadable = False
+        self._row = row
 
     @property
     def is_ended(self) -> bool:
-        """Whether the saga has ended: no change follows, though evidence may."""
-        return self.state is not None and self.state.status in ENDED
+        """Whether no change follows, though evidence may: the saga has ended, or its journal cannot be read on."""
+        return self.is_unreadable or (self.state is not None and self.state.status in ENDED)
 
     def take(self, entries: Iterable[JournalEntry]) -> Iterator[Change]:
-        """The changes of the next entries. Raises `CodecError` or `IllegalTransition` for one that cannot be read."""
+        """The changes of the next entries."""
         for entry in entries:
-            change = self._next(entry)
+            if self.is_unreadable:
+                return
+            try:
+                change = self._next(entry)
+            except UNREADABLE as error:
+                self.is_unreadable = True
+                change = self._unreadable(entry, str(error))
             if change is not None:
                 yield change
 
+    @property
+    def shown(self) -> SagaState:
+        """The saga as of the last entry that was read; before the first, as its row has it."""
+        return self.state or state_of(self._row)
+
+    def _unreadable(self, entry: JournalEntry, why: str) -> Change:
+        return _change(entry, ChangeKind.UNREADABLE, (), self.shown, []).model_copy(update={"unreadable": why})
+
     def _next(self, entry: JournalEntry) -> Change | None:
         facts = decode(entry.body)
-        before, steps = self.state, []
+        before, after, steps = self.state, self.state, []
         for fact in facts:
-            self.state = _after(self.state, fact)
+            after = _after(after, fact)
             if isinstance(fact, t.AttemptStarted | t.AttemptEnded | t.StepBroke):
-                steps.append(_step(self.state, fact.node))
+                steps.append(_step(after, fact.node))
+        self.state = after
         kinds = [_KIND_OF[type(fact)] for fact in facts if type(fact) in _KIND_OF]
         if not kinds or self.state is None:
             return None

@@ -45,11 +45,7 @@ from saga.runtime.engine import Definitions, fold
 from saga.runtime.starting import Started, Starter, first_hints
 from saga.runtime.work import Hint
 from saga.store.journal import JournalEntry
-from saga.store.port import (
-    RowFilter,
-    SagaFilter,
-    Store,
-)
+from saga.store.port import RowFilter, SagaFilter, SagaRow, Store
 from saga.surfaces import reading
 from saga.surfaces.backlog import Backlog
 from saga.surfaces.cancelling import Cancelled, CancelRequest, CancelStanding, SagaChanged, cancel
@@ -57,6 +53,7 @@ from saga.surfaces.changes import Change, Narration
 from saga.surfaces.conditions import entity_tag, names_tag, wanted_wait_s
 from saga.surfaces.following import Follower
 from saga.surfaces.paging import Cursor, Limit, next_link, position
+from saga.surfaces.partly import UNREADABLE, Partly, UnreadableReading, read_partly
 from saga.surfaces.problems import Refusal
 from saga.surfaces.reading_returns import ReturnReading, read_return, statuses_of
 from saga.surfaces.receiving import optional_key, parsed, read_body, refuse_other_query, request_key, while_there
@@ -174,16 +171,17 @@ class Orders:
 
     async def show(self, request: Request, response: Response, order_id: OrderId) -> reading.OrderReading | Response:
         """How far an order is; of several runs the latest."""
-        state, seq = await run_in_threadpool(self._latest, order_id)
+        seen = await run_in_threadpool(self._seen, order_id)
         headers: dict[str, str] = {}
-        if await self._waited(request, order_id, state.saga_id, headers, is_moving=_is_moving(state)):
-            state, seq = await run_in_threadpool(self._latest, order_id)
-        returns, returns_before = await run_in_threadpool(self._returns, state)
-        headers["ETag"] = _tag(state, seq, returns)
+        is_moving = _is_moving(seen.state) and seen.unreadable is None
+        if await self._waited(request, order_id, seen.state.saga_id, headers, is_moving=is_moving):
+            seen = await run_in_threadpool(self._seen, order_id)
+        returns, returns_before, unreadable = await run_in_threadpool(self._readable_returns, seen)
+        headers["ETag"] = _tag(seen.state, seen.seq, returns)
         if names_tag(request.headers.getlist("if-none-match"), headers["ETag"], weakly=True):
             return Response(status_code=304, headers=headers)
         response.headers.update(headers)
-        return reading.read_order(state, returns, returns_before)
+        return reading.read_order(seen.state, returns, returns_before, unreadable)
 
     def cancel(self, request: Request, response: Response, order_id: OrderId, body: Body) -> CancelledOrder:
         """Cancel an order: it is rolled back, unless its point of no return has succeeded. A second cancel is the same."""
@@ -204,8 +202,7 @@ class Orders:
         """Follow an order: one event for each entry of the journal that moves it, until it has ended."""
         last = last_event_id(request)
         narration, changes, seq = await run_in_threadpool(self._narrated, order_id)
-        state = narration.state
-        assert state is not None, "a journal has an entry"
+        state = narration.shown
         if last is not None and last.run == state.run and last.seq <= seq:  # any other id begins anew
             changes = [one for one in changes if one.seq > last.seq]
         if not changes and narration.is_ended:
@@ -263,18 +260,27 @@ class Orders:
             raise _changed()
         return seq
 
-    def _runs(self, order_id: str) -> list[str]:
+    def _runs(self, order_id: str) -> list[SagaRow]:
         """The sagas of an order, the latest run first."""
         scope = self.starter.environment, self.starter.tenant
         wanted = SagaFilter(self.definition.name, entity=order_id, environment=scope[0], tenant=scope[1])
-        rows = sorted(self.store.find(wanted, RUNS_SEEN), key=lambda row: row.run, reverse=True)
-        return [row.saga_id for row in rows]
+        return sorted(self.store.find(wanted, RUNS_SEEN), key=lambda row: row.run, reverse=True)
 
-    def _latest_entries(self, order_id: str) -> list[JournalEntry]:
+    def _latest_entries(self, order_id: str) -> tuple[SagaRow, list[JournalEntry]]:
         runs = self._runs(order_id)
         if not runs:
             raise SagaNotFound(order_id)
-        return journal_of(self.store, runs[0])
+        return runs[0], journal_of(self.store, runs[0].saga_id)
+
+    def _seen(self, order_id: str) -> Partly:
+        return read_partly(*self._latest_entries(order_id))
+
+    def _readable_returns(self, seen: Partly) -> tuple[list[ReturnReading], int, UnreadableReading | None]:
+        try:
+            return (*self._returns(seen.state), seen.unreadable)
+        except UNREADABLE as error:
+            why = f"one of its returns: {error}"
+            return [], 0, UnreadableReading(saga_id=seen.state.saga_id, seq=seen.seq, why=why)
 
     def _returns(self, state: SagaState) -> tuple[list[ReturnReading], int]:
         """What comes back of the order, the latest, and how many returns were before; only of a completed one anything can."""
@@ -285,11 +291,12 @@ class Orders:
         return [read_return(one.wanted, one.state) for one in latest], before
 
     def _narrated(self, order_id: str) -> tuple[Narration, list[Change], int]:
-        narration, entries = Narration(), self._latest_entries(order_id)
+        row, entries = self._latest_entries(order_id)
+        narration = Narration(row)
         return narration, list(narration.take(entries)), entries[-1].seq
 
     def _latest(self, order_id: str) -> tuple[SagaState, int]:
-        state, seq, _ = fold(self._latest_entries(order_id))
+        state, seq, _ = fold(self._latest_entries(order_id)[1])
         return state, seq
 
     def _state(self, saga_id: str) -> tuple[SagaState, int]:

@@ -6,28 +6,22 @@ can say whether they speak of the same bytes without showing them. Details are t
 payloads. Fields are added, never renamed or taken away.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Sequence
 from datetime import datetime
-from hashlib import sha256
 from typing import Any
 
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import BaseModel, Field
 
 from saga.core.definition import Saga
 from saga.core.fold import NodeState, SagaState
-from saga.core.outcomes import OutcomeCode, Payload
+from saga.core.outcomes import OutcomeCode
 from saga.core.plan import action_of, compensation_of
 from saga.core.states import Direction, Effect, EntryState, HaltReason, NodePhase, SagaStatus
-from saga.core.transitions import RollbackRequested, Transition
+from saga.core.transitions import RollbackRequested
 from saga.fulfilment.view import OrderView, order_view
 from saga.runtime.classify import TOMBSTONED
-from saga.store.codec import decode
-from saga.store.journal import JournalEntry
-from saga.store.port import (
-    SagaRow,
-    WorkerRow,
-)
+from saga.store.port import SagaRow, WorkerRow
+from saga.surfaces.partly import UnreadableReading
 from saga.surfaces.reading_returns import ReturnReading
 
 UNDONE_BEFORE = f"this was undone before, nothing is done again ({TOMBSTONED})"
@@ -149,33 +143,7 @@ class SagaReading(BaseModel):
     nodes: list[NodeReading]
     net_effects: list[NetEffect]
     warnings: list[str]
-
-
-class TransitionReading(BaseModel):
-    """One fact of the journal; payloads stand as `{codec, key_id, length, sha256}`."""
-
-    kind: str
-    at: datetime
-    facts: dict[str, JsonValue]
-
-
-class EntryReading(BaseModel):
-    """One decision, as it was appended."""
-
-    seq: int
-    at: datetime
-    writer: str
-    actor: str
-    reason: str | None
-    prev_hash: str
-    transitions: list[TransitionReading]
-
-
-class JournalReading(BaseModel):
-    """A whole journal, ascending."""
-
-    saga_id: str
-    entries: list[EntryReading]
+    unreadable: UnreadableReading | None = Field(default=None, description="what of the journal cannot be read here")
 
 
 class OrderLinks(BaseModel):
@@ -199,6 +167,9 @@ class OrderReading(BaseModel):
     cause: CauseReading | None
     returns: list[ReturnReading] = Field(default_factory=list, description="the latest 20, as they were asked for")
     returns_before: int = Field(default=0, description="so many earlier returns are not shown")
+    unreadable: UnreadableReading | None = Field(
+        default=None, description="what of its journal, or of that of a return, cannot be read here"
+    )
     links: OrderLinks
 
 
@@ -229,7 +200,9 @@ def participant_of(definition: Saga[Any] | None, step_name: str, direction: Dire
     return connector.name if connector else None
 
 
-def read_saga(state: SagaState, seq: int, definition: Saga[Any] | None) -> SagaReading:
+def read_saga(
+    state: SagaState, seq: int, definition: Saga[Any] | None, unreadable: UnreadableReading | None = None
+) -> SagaReading:
     """The whole saga. Without its definition the nodes that were never touched are not known and not listed."""
     halt, cancel = state.halt, state.cancel
     return SagaReading(
@@ -260,15 +233,16 @@ def read_saga(state: SagaState, seq: int, definition: Saga[Any] | None) -> SagaR
             for (kind, unit), quantity in sorted(state.net_effects().items())
         ],
         warnings=list(state.warnings),
+        unreadable=unreadable,
     )
 
 
-def read_journal(saga_id: str, entries: Sequence[JournalEntry]) -> JournalReading:
-    """The journal without payloads. Raises `CodecError` for an entry that this release cannot read."""
-    return JournalReading(saga_id=saga_id, entries=[_entry(entry) for entry in entries])
-
-
-def read_order(state: SagaState, returns: Sequence[ReturnReading] = (), returns_before: int = 0) -> OrderReading:
+def read_order(
+    state: SagaState,
+    returns: Sequence[ReturnReading] = (),
+    returns_before: int = 0,
+    unreadable: UnreadableReading | None = None,
+) -> OrderReading:
     """The order that a saga of `fulfil_order` is about, with what comes back of it."""
     return OrderReading(
         order_id=state.entity,
@@ -281,6 +255,7 @@ def read_order(state: SagaState, returns: Sequence[ReturnReading] = (), returns_
         cause=read_cause(state.cause),
         returns=list(returns),
         returns_before=returns_before,
+        unreadable=unreadable,
         links=order_links(state.entity, state.saga_id),
     )
 
@@ -338,50 +313,3 @@ def _node(name: str, node: NodeState, definition: Saga[Any] | None) -> NodeReadi
         deadline_at=node.deadline_at,
         owner=node.owner if node.phase is NodePhase.OPEN else None,
     )
-
-
-def _entry(entry: JournalEntry) -> EntryReading:
-    return EntryReading(
-        seq=entry.seq,
-        at=entry.at,
-        writer=entry.writer,
-        actor=entry.actor,
-        reason=entry.reason,
-        prev_hash=entry.prev_hash.hex(),
-        transitions=[_transition(it) for it in decode(entry.body)],
-    )
-
-
-def _transition(it: Transition) -> TransitionReading:
-    facts = {name: value for name, value in _facts(it) if name != "at"}
-    return TransitionReading(kind=it.kind, at=it.at, facts=facts)
-
-
-def _facts(value: Any) -> Iterator[tuple[str, JsonValue]]:
-    return ((it.name, _fact(getattr(value, it.name))) for it in fields(value))
-
-
-def _fact(value: object) -> JsonValue:
-    match value:
-        case Payload():
-            return _digest(value)
-        case datetime():
-            return value.isoformat()
-        case tuple():
-            return [_fact(item) for item in value]
-        case None | bool() | int() | float() | str():
-            return value
-        case _:
-            if is_dataclass(value):
-                return dict(_facts(value))
-            raise TypeError(f"{type(value).__name__} has no place in the JSON of a journal")
-
-
-def _digest(payload: Payload) -> JsonValue:
-    data = payload.data.encode()
-    return {
-        "codec": payload.codec,
-        "key_id": payload.key_id,
-        "length": len(data),
-        "sha256": sha256(data).hexdigest(),
-    }

@@ -8,7 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from saga.surfaces.reading import EntryReading, JournalReading, SagaSummary
+from saga.surfaces.reading import SagaSummary
+from saga.surfaces.reading_journal import EntryReading, JournalReading
 
 BAR_WIDTH = 27
 SIMPLE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:-]*")
@@ -108,7 +109,7 @@ def _writer(entry: EntryReading, first: bool) -> str:
     return entry.writer[-12:] if first else ""
 
 
-_SHOWN = ("code", "phase", "effect", "detail", "cause", "reason", "epoch", "lost", "entries", "entity", "run")
+_SHOWN = ("why", "code", "phase", "effect", "detail", "cause", "reason", "epoch", "lost", "entries", "entity", "run")
 
 
 def _facts(facts: Mapping[str, object]) -> str:

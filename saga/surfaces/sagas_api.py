@@ -11,16 +11,14 @@ from pydantic import BaseModel
 
 from saga.core.states import SagaStatus
 from saga.errors import SagaNotFound
-from saga.runtime.engine import Definitions, fold
-from saga.store.journal import JournalEntry
-from saga.store.port import (
-    SagaFilter,
-    Store,
-)
+from saga.runtime.engine import Definitions
+from saga.store.port import SagaFilter, SagaRow, Store
 from saga.surfaces import reading
 from saga.surfaces.conditions import entity_tag, names_tag
 from saga.surfaces.orders_api import journal_of
 from saga.surfaces.paging import Cursor, Limit, next_link, position
+from saga.surfaces.partly import read_partly
+from saga.surfaces.reading_journal import JournalReading, read_journal
 from saga.surfaces.receiving import refuse_other_query
 
 SagaId = Annotated[str, Path(pattern=r"^[A-Za-z0-9-]{1,64}$")]
@@ -71,19 +69,22 @@ class Sagas:
 
     def show(self, request: Request, response: Response, saga_id: SagaId) -> reading.SagaReading | Response:
         """One saga: status, nodes, plan, and why it stands or turned round."""
-        state, seq, _ = fold(self._own_journal(saga_id))
-        tag = entity_tag(saga_id, seq)
+        row = self._own(saga_id)
+        seen = read_partly(row, journal_of(self.store, saga_id))
+        tag = entity_tag(saga_id, seen.seq)
         if names_tag(request.headers.getlist("if-none-match"), tag, weakly=True):
             return Response(status_code=304, headers={"ETag": tag})
         response.headers["ETag"] = tag
-        return reading.read_saga(state, seq, self.definitions.get(state.definition, state.version))
+        definition = self.definitions.get(seen.state.definition, seen.state.version)
+        return reading.read_saga(seen.state, seen.seq, definition, seen.unreadable)
 
-    def journal(self, saga_id: SagaId) -> reading.JournalReading:
+    def journal(self, saga_id: SagaId) -> JournalReading:
         """Every transition of one saga. Of a payload only its length and digest are shown."""
-        return reading.read_journal(saga_id, self._own_journal(saga_id))
+        self._own(saga_id)
+        return read_journal(saga_id, journal_of(self.store, saga_id))
 
-    def _own_journal(self, saga_id: str) -> list[JournalEntry]:
+    def _own(self, saga_id: str) -> SagaRow:
         row = self.store.row(saga_id)
         if row is None or (row.environment, row.tenant) != (self.environment, self.tenant):
             raise SagaNotFound(saga_id)
-        return journal_of(self.store, saga_id)
+        return row

@@ -13,7 +13,7 @@ from typing import Any
 from saga.core.definition import Saga
 from saga.core.plan import may_be_past_return
 from saga.core.states import SagaStatus
-from saga.errors import CodecError, IllegalTransition, SagaNotFound
+from saga.errors import SagaNotFound
 from saga.fulfilment.view import OrderView
 from saga.runtime.engine import Definitions
 from saga.store.port import SagaRow, Store
@@ -21,6 +21,7 @@ from saga.surfaces import audit_rows
 from saga.surfaces.attempts import AttemptReading, read_attempts
 from saga.surfaces.belongings import Kin, Told, kin, told, view_of
 from saga.surfaces.effects import EffectReading, read_effects
+from saga.surfaces.partly import UNREADABLE, read_partly
 from saga.surfaces.reading import SagaReading, read_saga
 
 CANCELLABLE = frozenset({SagaStatus.RUNNING, SagaStatus.HALTED})
@@ -64,19 +65,23 @@ class Shown:
 
 
 def look_at(store: Store, row: SagaRow, sagas: list[Saga[Any]], mail_folder: Path) -> Shown:
-    """Read one saga. Raises `SagaNotFound` without a journal, `CodecError` for one that cannot be folded."""
+    """Read one saga, as far as its journal can be read. Raises `SagaNotFound` without a journal."""
     definitions = Definitions(sagas)
     entries = store.load([row.saga_id]).get(row.saga_id)
     if not entries:
         raise SagaNotFound(row.saga_id)
+    effects, unreadable = store.effects(row.saga_id), None
     try:
-        seen = audit_rows.settled(store, definitions, row, entries, store.effects(row.saga_id))
-    except IllegalTransition as error:
-        raise CodecError(f"{error}; the journal of {row.saga_id} is not sound: saga audit") from error
+        seen = audit_rows.settled(store, definitions, row, entries, effects)
+    except UNREADABLE:
+        part = read_partly(row, entries)
+        unreadable = part.unreadable
+        why = () if unreadable is None else (f"entry {unreadable.seq} cannot be read: {unreadable.why}",)
+        seen = audit_rows.Seen(row, entries, effects, part.state, part.journal, why)
     state, definition = seen.state, audit_rows.known(definitions, seen.state)
     kindred, returns_before = kin(store, seen.row, state)
     return Shown(
-        saga=read_saga(state, seen.entries[-1].seq, definition),
+        saga=read_saga(state, seen.entries[-1].seq, definition, unreadable),
         definition=definition,
         attempts=read_attempts(seen.journal),
         effects=read_effects(seen.effects, state),

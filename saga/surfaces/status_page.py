@@ -6,8 +6,8 @@ is one that somebody should read; without one there is nothing to do.
 
 from collections.abc import Mapping
 
+from saga.core.options import ROLLBACK
 from saga.core.states import Direction, SagaStatus
-from saga.core.steps import ROLLBACK
 from saga.fulfilment.money import is_known_currency, shown
 from saga.surfaces.attempts import in_words
 from saga.surfaces.reading import WorkerReading

@@ -16,8 +16,6 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from saga.clock import monotonic
-from saga.errors import CodecError, IllegalTransition
-from saga.log import logger
 from saga.surfaces.changes import Change, Narration
 from saga.surfaces.following import Follower, Stream
 from saga.surfaces.problems import FieldError, Refusal, broken
@@ -71,12 +69,7 @@ async def _events(follower: Follower, stream: Stream, narration: Narration, seen
     yield f"retry: {RETRY_MS}\n\n{_text(seen)}".encode()
     while not narration.is_ended and not follower.is_stopping and (left_s := ends_at - monotonic()) > 0:
         entries = await stream.next(min(bounds.heartbeat_s, left_s))
-        try:
-            changes = list(narration.take(entries))
-        except (CodecError, IllegalTransition) as error:  # too late for another status; the reader's next try gets it
-            logger.error("journal_unreadable", saga_id=stream.saga_id, error=type(error).__name__)
-            return
-        yield _text(changes).encode() or b": nothing new\n\n"
+        yield _text(narration.take(entries)).encode() or b": nothing new\n\n"
 
 
 def _text(changes: Iterable[Change]) -> str:

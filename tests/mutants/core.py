@@ -562,4 +562,28 @@ CORE = [
         "a saga that completed is compensated",
         ("tests/unit/core/test_transition_table.py::test_a_missing_pair_is_refused_and_changes_nothing",),
     ),
+    Mutant(
+        "a-function-says-what-a-second-run-does",
+        "saga/core/checks.py",
+        'if callee is None or step.serialises_in(direction) or step.on_unknown == "halt":',
+        'if step.operation_in(direction) is None or step.serialises_in(direction) or step.on_unknown == "halt":',
+        "a function with an effect is accepted, and each lost answer of it halts an order",
+        ("tests/unit/core/test_definition.py::test_a_function_with_an_effect_says_what_a_second_run_does",),
+    ),
+    Mutant(
+        "an-async-step-is-refused",
+        "saga/core/binding.py",
+        "    if is_async(action):\n",
+        "    if action is None:\n",
+        "a step that never runs succeeds",
+        ("tests/unit/core/test_definition.py::test_a_step_that_would_never_run_is_refused",),
+    ),
+    Mutant(
+        "options-of-a-step-are-held-to-their-types",
+        "saga/core/steps.py",
+        "        hold(self.name, self, _RULES)\n",
+        "        assert self.name\n",
+        "rejects=[ValueError] ends the worker at the first exception",
+        ("tests/unit/core/test_definition.py::test_an_option_that_nobody_can_mean_is_refused",),
+    ),
 ]

@@ -17,6 +17,7 @@ WORKERS = "tests/integration/runtime/test_worker.py::"
 SUSPECTS = "tests/integration/runtime/test_task_suspects.py::"
 RESCUE = "tests/integration/runtime/test_task_rescue.py::"
 STUCK = "tests/integration/runtime/test_stuck_steps.py::"
+ODD = "tests/integration/runtime/test_odd_steps.py::"
 RESCUES = "tests/integration/runtime/test_worker_rescues.py::"
 GIVING_UP = (
     "tests/integration/celery/test_giving_up.py::test_a_worker_of_hung_threads_ends_with_a_code_that_says_failure"
@@ -815,5 +816,54 @@ RUNTIME = [
         "            self._calls.setdefault(line, (deadline, threading.get_ident()))",
         "the deadline of a call that is over cuts the next one on its line",
         (f"{SENDING}test_the_time_of_a_call_that_is_over_is_not_that_of_the_next",),
+    ),
+    # The user's code
+    Mutant(
+        "outcomes-are-checked",
+        "saga/runtime/executor.py",
+        "return checked(self._attempt(call))",
+        "return self._attempt(call)",
+        "a waiting time that is no number ends the thread that drives all sagas",
+        (f"{ODD}test_a_waiting_time_that_is_none_is_only_ignored[nan]",),
+    ),
+    Mutant(
+        "a-code-is-a-text",
+        "saga/runtime/functions.py",
+        "    if type(code) is str:\n",
+        "    if code is not None:\n",
+        "Rejected(409) says nothing of what to write",
+        (f"{ODD}test_what_no_journal_can_hold_is_a_defect_that_says_so",),
+    ),
+    Mutant(
+        "results-come-back-as-they-were",
+        "saga/runtime/functions.py",
+        "if not (again == result if is_comparable else again.model_dump_json() == text):",
+        "if again is None:",
+        "the steps behind get something else than the step returned",
+        (f"{ODD}test_a_result_that_loses_something_on_its_way_is_a_defect",),
+    ),
+    Mutant(
+        "work-that-was-only-made-is-no-success",
+        "saga/runtime/functions.py",
+        "if isinstance(result, Asked | Awaitable | Generator):",
+        "if isinstance(result, str | Awaitable | Generator):",
+        "a function that promises nothing and returns a call has paid, says the journal",
+        (f"{ODD}test_a_step_that_only_made_work_has_not_done_it",),
+    ),
+    Mutant(
+        "receivers-end-no-thread",
+        LOOP,
+        "    except BaseException as error:  # receivers of",
+        "    except ZeroDivisionError as error:  # receivers of",
+        "a receiver of task_prerun that raises ends the worker",
+        (f"{ODD}test_a_receiver_that_raises_ends_no_thread",),
+    ),
+    Mutant(
+        "words-of-any-exception",
+        "saga/words.py",
+        "except BaseException as error:",
+        "except Exception as error:",
+        "an exception whose text raises KeyboardInterrupt is told by that alone",
+        (f"{ODD}test_what_no_journal_can_hold_is_a_defect_that_says_so",),
     ),
 ]

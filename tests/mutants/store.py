@@ -144,6 +144,32 @@ STORE = [
         "an answer with a NUL goes into a journal that PostgreSQL's JSON functions cannot read",
         ("tests/simulation/test_traces.py::test_one_nul_in_a_group_of_64[memory]",),
     ),
+    Mutant(
+        "fields-are-of-their-types",
+        "saga/store/codec.py",
+        "        if type(value) not in types:\n            _check(it, name, value, types)\n        if value == default",
+        "        if value == default",
+        "Rejected(409) stands in a journal, and no reader can show it",
+        ("tests/unit/store/test_codec.py::test_what_is_not_of_its_type_is_refused_before_it_is_written",),
+    ),
+    Mutant(
+        "what-is-read-is-of-its-type",
+        "saga/store/codec.py",
+        "    _held_to_types(it)\n    return it\n",
+        "    return it\n",
+        "a spoiled entry is folded, and whoever shows it fails in the middle",
+        (
+            "tests/integration/api/test_strange_journals.py::test_each_reader_shows_what_it_can[a node that is a number]",
+        ),
+    ),
+    Mutant(
+        "payloads-have-a-bound",
+        "saga/store/codec.py",
+        "if len(text) > PAYLOAD_MAX:",
+        "if text is None:",
+        "a journal grows beyond what a process can load",
+        ("tests/unit/store/test_codec.py::test_what_is_not_of_its_type_is_refused_before_it_is_written",),
+    ),
     # Accepting
     Mutant(
         "accept-compares-the-request",

@@ -511,4 +511,12 @@ SURFACES = [
         "a database without the table of orders is ready, and takes none",
         (f"{ACCEPTING}test_a_database_without_its_tables_is_503",),
     ),
+    Mutant(
+        "what-can-be-read-is-shown",
+        "saga/surfaces/partly.py",
+        "        count = _readable_count(entries)\n",
+        "        raise\n",
+        "one spoiled entry, and an order is a 500 for ever",
+        ("tests/integration/api/test_strange_journals.py::test_each_reader_shows_what_it_can[no JSON]",),
+    ),
 ]

@@ -48,6 +48,8 @@ class _Planting:
             options["on_rejected"] = "record"
         if at is not provider and kind is not Kind.PIVOT:
             options["on_unknown"] = self.draw(st.sampled_from(["retry", "compensate", "halt"]))
+            if at is None and options["on_unknown"] != "halt":
+                options["keys"] = "serialise"
         if at is not None and done:
             options["asks"] = self.draw(st.sampled_from([None, *done]))
         name = f"s{next(self.numbers)}"

@@ -101,8 +101,8 @@ def around_attempts(
     def around(call: Call) -> Iterator[Callable[[Outcome], None]]:
         told: list[Outcome] = []
         attempt = _Attempt(app, announcer, call)
-        attempt.begin()
         try:
+            attempt.begin()
             yield told.append
         finally:
             attempt.end(told[-1] if told else None)

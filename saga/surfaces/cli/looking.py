@@ -30,7 +30,8 @@ from saga.surfaces.cli.options import (
 from saga.surfaces.embedded import missing_file, opened_store
 from saga.surfaces.finding import DEFAULT, find_definition
 from saga.surfaces.lookup import is_storable, look_up, pages
-from saga.surfaces.reading import read_journal, read_row
+from saga.surfaces.reading import read_row
+from saga.surfaces.reading_journal import read_journal
 from saga.surfaces.saga_page import saga_page
 from saga.surfaces.showing import look_at
 from saga.surfaces.standing import LOOKED_AT, standing

@@ -37,9 +37,10 @@ def watch(ref: ReferenceArgument, timeout_s: TimeoutOption = None, output: Outpu
       saga watch SO-10412 -o jsonl | jq -c '[.at, .kind]'
     """
     settings = settings_and_log()
-    narration, kept = Narration(), []
+    kept = []
     with reading_store(settings) as store:
         row = look_up(store, ref)
+        narration = Narration(row)
         for change in _changes(store, row.saga_id, narration, timeout_s):
             if output is Output.JSON:
                 kept.append(change.model_dump(mode="json"))
@@ -50,7 +51,7 @@ def watch(ref: ReferenceArgument, timeout_s: TimeoutOption = None, output: Outpu
     if output is Output.JSON:
         put(json.dumps(kept, indent=2, ensure_ascii=False))
     state = narration.state
-    if state is None or not _is_at_rest(state):
+    if not narration.is_unreadable and (state is None or not _is_at_rest(state)):
         say(f"saga: {row.saga_id} has not ended; is a worker running? saga status")
     if state is None or state.status is not SagaStatus.COMPLETED:
         raise typer.Exit(FAILED)
@@ -64,7 +65,7 @@ def _changes(store: Store, saga_id: str, narration: Narration, bound_s: float | 
         entries = store.tail(saga_id, seq)
         seq = entries[-1].seq if entries else seq
         yield from narration.take(entries)
-        if narration.state is not None and _is_at_rest(narration.state):
+        if narration.is_ended or (narration.state is not None and _is_at_rest(narration.state)):
             return
         if give_up_at is not None and monotonic() >= give_up_at:
             return
@@ -106,6 +107,8 @@ def lines(change: Change, entity: str) -> list[str]:
         told = f", the customer is told: {change.status}" if change.status else ""
         texts.append((change.kind.upper(), f"the saga has ended{told}"))
     texts += [("warning", warning) for warning in change.warnings or ()]
+    if change.unreadable is not None:
+        texts.append(("UNREADABLE", f"entry {change.seq}: {change.unreadable}; saga audit"))
     return [f"{clock_time(change.at)}  {name:<{STEP_WIDTH}}  {text}" for name, text in texts]
 
 

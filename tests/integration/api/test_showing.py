@@ -233,7 +233,8 @@ def test_head_is_get_without_a_body(small_shop: Shop, path: str) -> None:
 
 
 def test_a_journal_that_cannot_be_read_is_told_apart(api_sqlite_url: str) -> None:
-    """A damaged entry is a 500 of its own type that says nothing of the inside; other sagas are shown."""
+    """What can be read is shown, from the row where not even entry 1 can, and what cannot is said; a request that would have to
+    decide by it is a 500 of its own type that says nothing of the inside; other sagas are shown."""
     import sqlite3
 
     store = open_store(api_sqlite_url)
@@ -242,9 +243,16 @@ def test_a_journal_that_cannot_be_read_is_told_apart(api_sqlite_url: str) -> Non
         with sqlite3.connect(api_sqlite_url.removeprefix("sqlite:///")) as connection:
             connection.execute('UPDATE journal SET body = \'[{"t":"from_the_future"}]\' WHERE saga_id = ?', (damaged,))
         connection.close()
-        for path in (f"/v1/sagas/{damaged}", f"/v1/sagas/{damaged}/journal", "/v1/orders/SO-1"):
-            found = problem(shop.client.get(path), 500, "journal_unreadable")
-            assert "from_the_future" not in json.dumps(found)
+        for path in (f"/v1/sagas/{damaged}", "/v1/orders/SO-1"):
+            found = shown(shop, path)
+            assert found["saga_id"] == damaged
+            assert found["unreadable"]["seq"] == 1
+            assert "'from_the_future' is no kind of transition" in found["unreadable"]["why"]
+        [entry] = shown(shop, f"/v1/sagas/{damaged}/journal")["entries"]
+        assert [it["kind"] for it in entry["transitions"]] == ["unreadable"]
+        assert "event: unreadable" in shop.client.get("/v1/orders/SO-1/events").text
+        refused = problem(shop.cancel(), 500, "journal_unreadable")
+        assert "from_the_future" not in json.dumps(refused)
         assert shown(shop, f"/v1/sagas/{whole}")["status"] == "running"
     store.close()
 

@@ -73,7 +73,7 @@ def shop(unique: str, check_timeout_s: float | None = None) -> Saga[Any]:
         entity=lambda order: order.order_id,
         steps=[
             readonly(check, queue=prefix + SALES, timeout_s=check_timeout_s),
-            compensatable(reserve, compensation=release, queue=prefix + STOCK),
-            pivot(pay, queue=prefix + MONEY),
+            compensatable(reserve, compensation=release, queue=prefix + STOCK, keys="serialise"),
+            pivot(pay, queue=prefix + MONEY, keys="serialise"),
         ],
     )

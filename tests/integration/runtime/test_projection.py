@@ -72,7 +72,7 @@ class Bench:
             version=1,
             input=Order,
             entity=lambda it: it.order_id,
-            steps=[readonly(check), pivot(pay)],
+            steps=[readonly(check), pivot(pay, keys="serialise")],
             on_change=self.projection,
         )
         self.definitions = Definitions([self.saga])

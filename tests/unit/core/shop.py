@@ -63,7 +63,8 @@ def step(name: str, kind: Kind = Kind.COMPENSATABLE, *, at: Connector | None = b
         action = _asking(operation, asks)
     else:
         action = operation
-    if operation and operation.connector.keys != "serialise" and kind is not Kind.READONLY:
+    is_repeatable = operation.connector.keys == "serialise" if operation else options.get("keys") == "serialise"
+    if kind is not Kind.READONLY and not is_repeatable:
         options = {"on_unknown": "halt", **options}
     if kind is Kind.COMPENSATABLE:
         can_undo = operation is not None and operation.connector.keys == "serialise"

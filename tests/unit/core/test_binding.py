@@ -69,7 +69,7 @@ def test_a_result_of_a_parallel_branch_is_not_before() -> None:
 def test_a_recorded_step_offers_no_result() -> None:
     """A step that may be rejected and skipped cannot be relied on."""
     with pytest.raises(DefinitionError, match="asks for Quote"):
-        saga_of(retriable(quote, on_rejected="record"), readonly(price))
+        saga_of(retriable(quote, on_rejected="record", keys="serialise"), readonly(price))
 
 
 def test_two_sources_are_ambiguous_and_the_error_says_what_to_write() -> None:
@@ -157,7 +157,7 @@ def test_a_function_may_return_nothing() -> None:
     def note(order: Order) -> None:
         assert order.order_id
 
-    assert saga_of(retriable(note)).by_name["note"].result is None
+    assert saga_of(retriable(note, keys="serialise")).by_name["note"].result is None
 
 
 def test_a_function_without_return_annotation_is_refused() -> None:
@@ -173,13 +173,13 @@ def test_a_function_without_return_annotation_is_refused() -> None:
 @pytest.mark.parametrize("odd", ["a string", 7])
 def test_a_step_is_a_function_or_an_operation(odd: Any) -> None:
     """Anything else is shown as what it is."""
-    with pytest.raises(DefinitionError, match="x: a step is a function or an operation, not"):
+    with pytest.raises(DefinitionError, match=r"x: action=.*; it is a function or an operation"):
         saga_of(readonly(odd, name="x"))
 
 
 def test_a_compensation_is_a_function_or_an_undo() -> None:
     """The same for what undoes; the message names the step and the direction."""
-    with pytest.raises(DefinitionError, match=r"quote \(compensation\): a step is a function or an operation, not 7"):
+    with pytest.raises(DefinitionError, match=r"quote: compensation=7; it is a function, or the undo of an operation"):
         saga_of(compensatable(quote, compensation=7))  # type: ignore[call-overload, arg-type, unused-ignore]
 
 
@@ -189,7 +189,7 @@ def test_a_compensation_takes_its_own_result_and_what_was_before() -> None:
     def unquote(quoted: Annotated[Quote, From("quote")], order: Order) -> None:
         assert (quoted.cents, order.order_id) != (0, "")
 
-    built = saga_of(compensatable(quote, compensation=unquote)).by_name["quote"]
+    built = saga_of(compensatable(quote, compensation=unquote, keys="serialise")).by_name["quote"]
     assert built.compensation_takes.sources == ("quote", INPUT)
 
 

@@ -1,5 +1,8 @@
 """Connectors, operations, undos and calls: facts as values, and what is refused when they are made."""
 
+import math
+from typing import Any
+
 import pytest
 
 from saga.core.connector import Call, Connector
@@ -7,13 +10,34 @@ from saga.errors import DefinitionError
 from tests.unit.core.shop import Done, Order, barrier, provider
 
 
-@pytest.mark.parametrize("wrong", [{"key_max": 19}, {"timeout_s": 0.0}, {"connect_timeout_s": 0.0}])
-def test_a_connector_without_room_or_time_is_refused(wrong: dict[str, int]) -> None:
-    """A key below 100 bits or a time-out of nothing cannot work; the message says what is needed, with units."""
-    with pytest.raises(
-        DefinitionError, match=r"connector x: key_max >= 20 and positive time-outs .*characters, seconds"
-    ):
-        Connector("x", **wrong)  # type: ignore[arg-type]  # one fact at a time, by name
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"key_max": 19}, "key_max=19; it is a number of characters, 20 or more"),
+        ({"key_max": True}, "key_max=True; it is a number of characters, 20 or more"),
+        ({"timeout_s": 0.0}, r"timeout_s=0\.0; it is a number of seconds above 0"),
+        ({"timeout_s": True}, "timeout_s=True; it is a number of seconds above 0"),
+        ({"connect_timeout_s": None}, "connect_timeout_s=None; it is a number of seconds above 0"),
+        ({"late_window_s": -1}, "late_window_s=-1; it is a number of seconds, 0 or more"),
+        ({"probe_lag_s": math.nan}, "probe_lag_s=nan; it is a number of seconds, 0 or more"),
+        ({"key_lifetime_s": 0}, "key_lifetime_s=0; it is a number of seconds above 0"),
+        ({"throttled": 429}, r"throttled=429; it is a tuple of statuses: write throttled=\(429,\)"),
+        ({"throttled": ("429",)}, r"throttled=\('429',\); it is a tuple of statuses"),
+        ({"remembers_rejections": "yes"}, "remembers_rejections='yes'; it is True or False"),
+        ({"key_header": "a b"}, "key_header='a b'; it is the name of an HTTP header"),
+        ({"keys": []}, r"keys=\[\]; it is one of serialise, replay, ignored"),
+    ],
+)
+def test_a_fact_that_nobody_can_mean_is_refused(wrong: dict[str, Any], says: str) -> None:
+    """A key below 100 bits, a time-out of nothing or a status that is a text cannot work; the message says what may stand there."""
+    with pytest.raises(DefinitionError, match=f"connector x: {says}"):
+        Connector("x", **wrong)  # type: ignore[arg-type, unused-ignore]  # one fact at a time, by name
+
+
+def test_a_connector_has_a_name() -> None:
+    """It is how addresses are given to it."""
+    with pytest.raises(DefinitionError, match="connector 5: name=5; it is a text"):
+        Connector(5)  # type: ignore[arg-type]
 
 
 def test_calling_an_operation_sends_nothing() -> None:

@@ -62,11 +62,29 @@ def test_nodes_and_the_pivot_are_found_by_name() -> None:
     assert not abc().after_pivot(abc().by_name["c"])
 
 
-@pytest.mark.parametrize(("name", "version", "steps"), [("not a name", 1, 1), ("shop", 0, 1), ("shop", 1, 0)])
-def test_a_saga_needs_name_version_and_step(name: str, version: int, steps: int) -> None:
-    """Names become Celery task names and parts of keys; version counts from 1."""
-    with pytest.raises(DefinitionError, match="needs a name that is an identifier, a version >= 1 and a step"):
-        Saga(name, version, Order, lambda order: order.order_id, [step("a")] * steps)
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ({"name": "not a name"}, "saga 'not a name': name='not a name'; it is a name that is an identifier"),
+        ({"name": 5}, "saga 5: name=5; it is a name that is an identifier"),
+        ({"version": 0}, "saga 'shop': version=0; it is a whole number, 1 or more"),
+        ({"version": True}, "saga 'shop': version=True; it is a whole number, 1 or more"),
+        ({"version": "1"}, "saga 'shop': version='1'; it is a whole number, 1 or more"),
+        ({"steps": []}, r"saga 'shop': steps=\[\]; it is a list of one step or more"),
+        ({"steps": None}, "saga 'shop': steps=None; it is a list of one step or more"),
+        ({"steps": step("a")}, "saga 'shop': steps=Step.*; it is a list of one step or more"),
+        ({"entity": "order_id"}, "saga 'shop': entity='order_id'; it is a function of the input"),
+        ({"parallel_compensation": "yes"}, "saga 'shop': parallel_compensation='yes'; it is True or False"),
+        ({"on_change": "orders"}, "saga 'shop': on_change='orders'; it is a Projection"),
+        ({"deadline_s": "60"}, "saga 'shop': deadline_s='60'; it is a number of seconds above 0"),
+        ({"deadline_s": True}, "saga 'shop': deadline_s=True; it is a number of seconds above 0"),
+    ],
+)
+def test_an_option_of_a_saga_that_nobody_can_mean_is_refused(option: dict[str, Any], says: str) -> None:
+    """Names become Celery task names and parts of keys; version counts from 1; the message says what may stand there."""
+    given = {"name": "shop", "version": 1, "entity": lambda order: order.order_id, "steps": [step("a")]}
+    with pytest.raises(DefinitionError, match=says):
+        Saga(input=Order, **{**given, **option})
 
 
 def test_names_are_unique() -> None:
@@ -97,7 +115,7 @@ def test_a_parallel_of_one_is_refused() -> None:
 
 def test_a_compensatable_without_compensation_is_refused() -> None:
     """The message names the alternatives."""
-    bare = compensatable(work, compensation=None)  # type: ignore[call-overload, arg-type, unused-ignore]
+    bare = compensatable(work, compensation=None, keys="serialise")  # type: ignore[call-overload, arg-type, unused-ignore]
     refused(
         bare, says=r"work: compensatable\(\.\.\.\) without compensation; name its undo, or say what it is: readonly"
     )
@@ -314,11 +332,13 @@ def test_a_compensation_function_takes_what_its_own_step_returned() -> None:
 
     def knows_nothing(_order: Order) -> None: ...
 
-    one = compensatable(hold, compensation=let_go)
-    swapped = compensatable(work, compensation=let_go)  # type: ignore[misc]  # the type checker refuses it as well
+    one = compensatable(hold, compensation=let_go, keys="serialise")
+    let_go_of_another: Any = let_go  # the type checker refuses it as well
+    swapped = compensatable(work, compensation=let_go_of_another, keys="serialise")
     says = r"work: its compensation let_go must take what work returned, a Done, .*; it takes the result of hold"
     refused(one, swapped, says=says)
-    blind = compensatable(work, compensation=knows_nothing)  # type: ignore[misc]
+    knowing_nothing: Any = knows_nothing
+    blind = compensatable(work, compensation=knowing_nothing, keys="serialise")
     refused(
         blind, says=r"work: its compensation knows_nothing must take what work returned, a Done, .*; it does not take"
     )
@@ -333,6 +353,18 @@ def test_a_compensation_function_takes_what_its_own_step_returned() -> None:
         ({"timeout_s": -3}, r"p: timeout_s=-3; it is a number of seconds above 0"),
         ({"timeout_s": math.inf}, r"p: timeout_s=inf; it is a number of seconds above 0"),
         ({"pending_s": 0}, r"p: pending_s=0; it is a number of seconds above 0"),
+        ({"timeout_s": True}, r"p: timeout_s=True; it is a number of seconds above 0"),
+        ({"timeout_s": math.nan}, r"p: timeout_s=nan; it is a number of seconds above 0"),
+        ({"pending_s": None}, r"p: pending_s=None; it is a number of seconds above 0"),
+        ({"retry": 3}, r"p: retry=3; it is a RetryPolicy: write retry=RetryPolicy\(max_attempts=3\)"),
+        ({"compensation_retry": None}, r"p: compensation_retry=None; it is a RetryPolicy: write retry=RetryPolicy"),
+        ({"rejects": [ValueError]}, r"p: rejects=\[.*\]; it is a tuple of .* write rejects=\(OutOfStock,\)"),
+        ({"rejects": ValueError}, r"p: rejects=.*; it is a tuple of classes of exceptions: write rejects="),
+        ({"rejects": ("ValueError",)}, r"p: rejects=\('ValueError',\); it is a tuple of classes of exceptions"),
+        ({"rejects": (KeyboardInterrupt,)}, r"p: rejects=.*; it is a tuple of classes of exceptions"),
+        ({"classify": "code"}, r"p: classify='code'; it is a function that gives an Outcome for an exception, or None"),
+        ({"operation": "/pay"}, r"p: operation='/pay'; it is the operation that the function calls"),
+        ({"queue": None}, r"p: queue=None; letters, digits"),
         ({"queue": ""}, r"p: queue=''; letters, digits"),
         ({"queue": "a.rollback"}, r"p: queue='a.rollback'; .* not ending with '.rollback'"),
         ({"qeue": "a"}, r"p: pivot\(\.\.\.\) has no option 'qeue'; did you mean 'queue'\? It has queue, retry"),
@@ -362,7 +394,7 @@ def test_a_connector_says_a_known_word_about_keys() -> None:
 
 def test_a_saga_has_a_step() -> None:
     """An empty sequence is none."""
-    refused(sequence(), says="needs a name that is an identifier, a version >= 1 and a step")
+    refused(sequence(), says="saga 'shop' has no step")
 
 
 def test_what_is_no_step_no_version_and_no_function_is_named() -> None:
@@ -371,10 +403,6 @@ def test_what_is_no_step_no_version_and_no_function_is_named() -> None:
         DefinitionError, match=r"provider.POST|is no step; write what kind of step it is: compensatable"
     ):
         saga_of(barrier.post("/pay", Order, Done))  # type: ignore[arg-type]
-    with pytest.raises(DefinitionError, match="a version >= 1"):
-        Saga("s", "1", Order, lambda order: order.order_id, [step("a")])  # type: ignore[arg-type]
-    with pytest.raises(DefinitionError, match=r"saga s: entity='order_id'; it is a function of the input"):
-        Saga("s", 1, Order, "order_id", [step("a")])  # type: ignore[arg-type]
     with pytest.raises(DefinitionError, match=r"rejected=\['full'\]; it maps a status"):
         Connector("c", rejected=["full"])  # type: ignore[arg-type]
     with pytest.raises(DefinitionError, match=r"rejected=\{'409': 'full'\}; it maps a status"):
@@ -385,6 +413,72 @@ def test_what_is_no_step_no_version_and_no_function_is_named() -> None:
 def test_a_deadline_is_a_time_that_a_database_can_hold(deadline_s: float) -> None:
     """-1 would roll back every order at once, 0 would be none in silence, 1e15 is no date."""
     with pytest.raises(
-        DefinitionError, match=r"saga s: deadline_s=.*; it is a number of seconds above 0, and below ten years"
+        DefinitionError, match=r"saga 's': deadline_s=.*; it is a number of seconds above 0, and below ten years"
     ):
         Saga("s", 1, Order, lambda order: order.order_id, [step("a")], deadline_s=deadline_s)
+
+
+@pytest.mark.parametrize("name", [5, "", "not a name", None])
+def test_a_step_is_called_by_an_identifier(name: Any) -> None:
+    """What was written is shown; nothing was written when it is the operation that has no name."""
+    has = "has no name of its own" if not name else f"has name={name!r}, which is none"
+    with pytest.raises(DefinitionError, match=f"the pivot step of barrier /reserve {has}; give it one"):
+        pivot(reserve, name=name)
+
+
+@pytest.mark.parametrize("maker", [pivot, retriable])
+def test_a_function_with_an_effect_says_what_a_second_run_does(maker: Callable[..., Step]) -> None:
+    """Neither repeated nor settled is a saga that hangs in flight or halts, and nobody was told when it was written."""
+    says = rf"work: the function does its own work, .* Write {maker.__name__}\(\.\.\., keys='serialise'\) when .*StepContext"
+    with pytest.raises(DefinitionError, match=says) as error:
+        saga_of(maker(work))
+    assert f"{maker.__name__}(..., on_unknown='halt') to have a person settle" in str(error.value)
+    assert "If it has no effect, it is readonly(...)." in str(error.value)
+    for keys in ("replay", "ignored"):
+        refused(maker(work, keys=keys, on_unknown="retry"), says="work: the function does its own work")
+    saga_of(maker(work, keys="serialise"))
+    saga_of(maker(work, on_unknown="halt"))
+    saga_of(readonly(work))
+
+
+def test_a_compensation_that_is_a_function_says_so_as_well() -> None:
+    """Also where the action is sent to a barrier participant: its keys say nothing of what the function does."""
+
+    def undo_work(_done: Done) -> None: ...
+
+    refused(compensatable(work, compensation=undo_work), says="work: the function does its own work")
+    call = compensatable(reserve, compensation=undo_work, name="hold")
+    refused(
+        call, says=r"hold: its compensation is a function that does its own work, .*Write compensatable\(\.\.\., keys"
+    )
+    saga_of(compensatable(reserve, compensation=undo_work, name="hold", keys="serialise"))
+    saga_of(compensatable(reserve, compensation=undo_work, name="hold", on_unknown="halt"))
+
+
+async def _later(order: Order) -> Done:
+    return work(order)
+
+
+def _bit_by_bit(order: Order) -> Any:
+    yield work(order)
+
+
+@pytest.mark.parametrize("never", [_later, _bit_by_bit])
+def test_a_step_that_would_never_run_is_refused(never: Any) -> None:
+    """Calling an async function makes a coroutine: the step would have succeeded, and nothing would have been done."""
+    _bit_by_bit.__annotations__["return"] = Done
+    with pytest.raises(
+        DefinitionError, match=r"pay.*: nothing of an async function .*; write a plain function \(def\)"
+    ):
+        saga_of(pivot(never, name="pay", keys="serialise"))
+
+
+def test_a_compensation_that_would_never_run_at_all_is_refused() -> None:
+    """The same the other way round: the hold would be called undone."""
+
+    async def undo(_done: Done) -> None: ...
+
+    never: Any = undo
+    refused(
+        compensatable(work, compensation=never, keys="serialise"), says=r"work \(compensation\): nothing of an async"
+    )

@@ -69,8 +69,8 @@ STRUCTURE: dict[str, tuple[Saga[Any], Saga[Any]]] = {
         saga_of(readonly(barrier.query("/x", Order, Other), name="x")),
     ),
     "compensation": (
-        saga_of(compensatable(work, compensation=undo_work)),
-        saga_of(compensatable(work, compensation=undo_otherwise)),
+        saga_of(compensatable(work, compensation=undo_work, keys="serialise")),
+        saga_of(compensatable(work, compensation=undo_otherwise, keys="serialise")),
     ),
     "binding": (
         saga_of(step("a"), step("b"), step("c", asks="a")),
@@ -121,9 +121,9 @@ def test_it_does_not_change_with_code_facts_or_grouping() -> None:
         def work(order: Order) -> Done:
             return Done(done=order.order_id != "")
 
-        return saga_of(retriable(work))
+        return saga_of(retriable(work, keys="serialise"))
 
-    assert saga_of(retriable(work)).fingerprint == other_code().fingerprint
+    assert saga_of(retriable(work, keys="serialise")).fingerprint == other_code().fingerprint
     slower = Connector("barrier", keys="serialise", remembers_rejections=True, timeout_s=99.0)
     assert saga_of(step("a", at=slower), step("b")).fingerprint == BASE.fingerprint
     assert saga_of(sequence(step("a"), step("b"))).fingerprint == BASE.fingerprint

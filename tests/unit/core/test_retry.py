@@ -1,5 +1,6 @@
 """Backoff: the same on every machine, within its bounds, spread; and a budget that cannot be nonsense."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saga.core.retry import ACTION_RETRY, COMPENSATION_RETRY, RetryPolicy
+from saga.errors import DefinitionError
 
 GOLDEN = [0.232304, 0.156552, 1.788493, 25.811679]
 
@@ -46,9 +48,22 @@ def test_compensations_wait_longer() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"max_attempts": 0}, {"max_elapsed_s": 0.0}, {"base_s": 0.0}, {"base_s": 61.0}, {"cap_s": 0.1}]
+    ("wrong", "says"),
+    [
+        ({"max_attempts": 0}, "max_attempts=0; it is a whole number, 1 or more"),
+        ({"max_attempts": True}, "max_attempts=True; it is a whole number, 1 or more"),
+        ({"max_attempts": 2.5}, r"max_attempts=2\.5; it is a whole number, 1 or more"),
+        ({"max_elapsed_s": 0.0}, r"max_elapsed_s=0\.0; it is a number of seconds above 0"),
+        ({"max_elapsed_s": math.inf}, "max_elapsed_s=inf; it is a number of seconds above 0, and below ten years"),
+        ({"max_elapsed_s": "60"}, "max_elapsed_s='60'; it is a number of seconds above 0"),
+        ({"base_s": 0.0}, r"base_s=0\.0; it is a number of seconds above 0"),
+        ({"base_s": math.nan}, "base_s=nan; it is a number of seconds above 0"),
+        ({"cap_s": True}, "cap_s=True; it is a number of seconds above 0"),
+        ({"base_s": 61.0}, r"base_s=61\.0 is above cap_s=60\.0"),
+        ({"cap_s": 0.1}, r"base_s=0\.5 is above cap_s=0\.1"),
+    ],
 )
-def test_a_policy_that_cannot_be_kept_is_refused(wrong: dict[str, Any]) -> None:
-    """No attempt, no time, no wait or a base above the cap: the message says what is needed."""
-    with pytest.raises(ValueError, match=r"needs max_attempts >= 1, max_elapsed_s > 0 and 0 < base_s <= cap_s"):
+def test_a_policy_that_cannot_be_kept_is_refused(wrong: dict[str, Any], says: str) -> None:
+    """No attempt, no time, no wait, a base above the cap, no number: the message names the field and what may stand there."""
+    with pytest.raises(DefinitionError, match=f"RetryPolicy: {says}"):
         replace(ACTION_RETRY, **wrong)

@@ -9,7 +9,8 @@ from saga.core.states import Effect, HaltReason, NodePhase, SagaStatus
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.store.codec import encode
 from saga.store.journal import JournalEntry
-from saga.surfaces.reading import read_journal, read_saga
+from saga.surfaces.reading import read_saga
+from saga.surfaces.reading_journal import read_journal
 
 AT = datetime(2026, 11, 21, 14, 2, 11, tzinfo=UTC)
 SECRET = '{"name":"Zoë"}'

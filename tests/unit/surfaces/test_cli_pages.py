@@ -21,7 +21,8 @@ from saga.surfaces import render
 from saga.surfaces.draining import left_of, stops_by
 from saga.surfaces.effects import effects_table, read_effects
 from saga.surfaces.lookup import look_up, pages
-from saga.surfaces.reading import read_journal, read_row
+from saga.surfaces.reading import read_row
+from saga.surfaces.reading_journal import read_journal
 from saga.surfaces.saga_page import saga_page
 from saga.surfaces.showing import Shown, look_at
 from tests.waiting import wait_until
