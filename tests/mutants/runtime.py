@@ -627,7 +627,7 @@ RUNTIME = [
         "run(anew, None, ack, reject",
         "run(message, body, ack, reject",
         "one header with a time limit of two texts ends a prefork worker, again after each restart",
-        (f"{RECEIVING}test_nothing_of_a_sender_but_the_ids_reaches_celery",),
+        (f"{RECEIVING}test_a_time_limit_of_two_texts_does_not_reach_the_pool",),
     ),
     Mutant(
         "what-breaks-the-consumer-is-forgotten",

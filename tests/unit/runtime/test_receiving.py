@@ -204,6 +204,13 @@ def test_a_body_of_any_kind_of_bytes_is_read(kind: Callable[[bytes], Any]) -> No
     assert ids_of(message({"task": TASK}, None, body=body), None) == IDS
 
 
+def test_a_time_limit_of_two_texts_does_not_reach_the_pool() -> None:
+    """In Celery's own message it ends the process of a prefork worker."""
+    worker = Worker("task")
+    worker.take(message({"task": TASK, "id": "a", "timelimit": ["a", "b"]}, [[IDS], {}, {}]))
+    check(worker)
+
+
 def test_an_id_is_kept_when_it_looks_like_one() -> None:
     """Whoever watches Celery's events finds the message again; any other id is replaced."""
     worker = Worker("task")
