@@ -6,11 +6,12 @@ The broker is not asked: a saga is due two seconds after it was accepted, whethe
 """
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, Protocol
 
 from saga.clock import after
 from saga.core.connector import Model
@@ -289,3 +290,31 @@ class Starter:
         for waiting, result in zip(group, results, strict=True):
             waiting.result = result
             waiting.done.set()
+
+
+class Hints(Protocol):
+    """Whoever tells workers of a saga: a `Publisher`, or what `saga start` has in its place."""
+
+    def publish(self, hints: Sequence[Hint], /) -> None: ...
+
+    def flush(self, patience_s: float, /) -> bool: ...
+
+
+def start_and_hint(
+    starter: Starter,
+    saga: Saga[Any],
+    order: Model,
+    hints: Hints,
+    *,
+    request_key: str | None = None,
+    patience_s: float = HINT_S,
+) -> Started:
+    """`Starter.start`, and on return the broker has the hint: for a process that may end or be frozen right after.
+
+    Waits for the broker up to `patience_s` and never fails for it: what is not heard is found by the due index. A process that
+    stays up calls `start` and `Publisher.publish` instead and waits for nothing. Raises what `Starter.start` raises.
+    """
+    started = starter.start(saga, order, request_key=request_key)
+    hints.publish(first_hints(saga, started.saga_id))
+    hints.flush(patience_s)
+    return started

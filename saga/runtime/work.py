@@ -1,5 +1,6 @@
 """The values that go into and come out of the driver; adapters carry them and decide nothing."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +18,9 @@ from saga.store.port import (
     Append,
     AppendResult,
 )
+
+IDS_PER_MESSAGE = 32
+SAGA_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,14 @@ class Hint:
     saga_id: str
     task: str
     queue: str
+
+
+def ids_in(argument: object) -> list[str]:
+    """The saga ids of what came as a hint, from anybody; empty for what is none."""
+    if not isinstance(argument, list) or not 1 <= len(argument) <= IDS_PER_MESSAGE:
+        return []
+    ids = [it for it in argument if isinstance(it, str) and SAGA_ID.fullmatch(it)]
+    return ids if len(ids) == len(argument) else []
 
 
 @dataclass(frozen=True, slots=True)

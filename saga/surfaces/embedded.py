@@ -41,6 +41,7 @@ from saga.store.port import Store
 from saga.surfaces.cores import cores_of, on_core
 from saga.surfaces.database_named import database_named
 from saga.surfaces.folders import made_home, made_journal_folder, refuse_unwritable_journal
+from saga.surfaces.home_hints import hearing
 from saga.surfaces.mocks import mocks_for, serve_mock
 from saga.surfaces.participants import Ended, watched_services
 from saga.surfaces.patience import wait_for
@@ -54,6 +55,7 @@ LOCK_S = 2.0
 HOME_VARIABLE = "SAGA_HOME"
 
 Publish = Callable[[Sequence[Hint]], None]
+Wake = Callable[[Sequence[str]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,9 +220,10 @@ def embedded(
         with on_core(core):
             has_broker = with_broker and not settings.store_url.startswith("memory:")
             if has_broker:
-                publish, writers = _worker(parts, settings, definitions, urls, broken), _nobody
+                publish, wake = _worker(parts, settings, definitions, urls, broken)
+                writers = _nobody
             else:
-                publish, writers = _worker_without_broker(parts, settings, store, definitions, urls, broken)
+                publish, wake, writers = _worker_without_broker(parts, settings, store, definitions, urls, broken)
             starter = Starter(store, environment=settings.environment, tenant=settings.tenant)
             parts.callback(starter.stop)
             api_url = None
@@ -228,6 +231,7 @@ def embedded(
                 api_url = parts.enter_context(_api(settings, store, definitions, starter, publish, port))
         if port is not None:
             parts.enter_context(_written_down(settings, {**urls, **({"api": api_url} if api_url else {})}))
+            parts.enter_context(hearing(settings.home, wake))
         yield Stack(settings, store, definitions, starter, urls, mocked, api_url, publish, writers, ended)
 
 
@@ -281,8 +285,8 @@ def _worker(
     definitions: Definitions,
     urls: Mapping[str, str],
     broken: Callable[[], None],
-) -> Publish:
-    """Celery's worker in a thread, which drives the sagas and takes hints; how to hint to it."""
+) -> tuple[Publish, Wake]:
+    """Celery's worker in a thread, which drives the sagas and takes hints; how to hint to it, and how to wake its sagas."""
     from saga.runtime.celery import attach, make_app, worker_in_thread
 
     app = make_app(settings.broker_url, definitions)
@@ -296,7 +300,7 @@ def _worker(
         broken=broken,
     )
     parts.callback(worker_in_thread(app).stop)
-    return attachment.publisher.publish
+    return attachment.publisher.publish, attachment.wake
 
 
 def _nobody() -> frozenset[str]:
@@ -310,17 +314,17 @@ def _worker_without_broker(
     definitions: Definitions,
     urls: Mapping[str, str],
     broken: Callable[[], None],
-) -> tuple[Publish, Callable[[], frozenset[str]]]:
+) -> tuple[Publish, Wake, Callable[[], frozenset[str]]]:
     executor = Executor(url_of(urls), store.clock, pool_size=settings.threads)
     parts.callback(executor.close)
     worker = Worker(store, definitions, executor, limits=limits_of(settings), broken=broken)
     worker.start()
     parts.callback(worker.stop)
 
-    def wake(hints: Sequence[Hint]) -> None:
+    def hint(hints: Sequence[Hint]) -> None:
         worker.wake(list(dict.fromkeys(hint.saga_id for hint in hints)))
 
-    return wake, lambda: frozenset({worker.worker_id})
+    return hint, worker.wake, lambda: frozenset({worker.worker_id})
 
 
 def stocked_sku_count(stack: Stack) -> int | None:

@@ -1,13 +1,16 @@
-"""Hints from a process that only starts sagas: to the broker, when it is one that another process can hear."""
+"""Hints from a process that only starts sagas: to the broker, when it is one that another process can hear, else to the
+`saga dev` of the same home."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from saga.core.definition import Saga
 from saga.runtime.work import Hint
 from saga.settings import Settings, masked
+from saga.surfaces.home_hints import hint_home
 
 SETTING = "SAGA_BROKER_URL"
 
@@ -26,19 +29,22 @@ class Hinting:
     """Sends hints when it is called, and says whether the broker could not be reached when it was last tried; without a broker
     that others can hear there is nothing to say."""
 
-    send: Callable[[Sequence[Hint]], None]
+    publish: Callable[[Sequence[Hint]], None]
+    flush: Callable[[float], bool] = lambda _patience_s: True
+    """As `Publisher.flush`; between processes of one home nothing waits."""
     is_away: Callable[[], bool] | None = None
 
     def __call__(self, hints: Sequence[Hint]) -> None:
-        self.send(hints)
+        self.publish(hints)
 
 
 @contextmanager
 def publisher(settings: Settings, sagas: Iterable[Saga[Any]]) -> Iterator[Hinting]:
-    """Best effort and never in the way: what is not heard is found by the due index within two seconds. Raises `UsageError`
-    for a URL that means nothing, before anything is stored."""
+    """Best effort and never in the way: what is not heard is found by the due index within two seconds. Its end waits
+    until the broker has what was sent, two seconds at most. Raises `UsageError` for a URL that means nothing, before anything is
+    stored."""
     if settings.broker_url.startswith("memory:"):
-        yield Hinting(lambda _hints: None)
+        yield Hinting(partial(hint_home, settings.home))
         return
     from saga.runtime.celery.apps import make_app
     from saga.runtime.celery.greeting import checked_broker
@@ -48,6 +54,6 @@ def publisher(settings: Settings, sagas: Iterable[Saga[Any]]) -> Iterator[Hintin
     broker = f"{SETTING} {masked(settings.broker_url)}"  # the log names what to mend
     sending = Publisher(make_app(settings.broker_url, sagas), broker=broker)
     try:
-        yield Hinting(sending.publish, lambda: sending.is_away)
+        yield Hinting(sending.publish, sending.flush, lambda: sending.is_away)
     finally:
         sending.close()

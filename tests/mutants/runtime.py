@@ -26,6 +26,9 @@ SPLIT = "tests/integration/runtime/test_split_queues.py::"
 CLIENTS = "tests/integration/runtime/test_clients.py::"
 SENDING = "tests/integration/runtime/test_http.py::"
 ANSWERS = "tests/unit/runtime/test_classify.py::"
+RECEIVING = "tests/unit/runtime/test_receiving.py::"
+DEMANDS = "tests/unit/runtime/test_demands.py::"
+PUBLISHING = "tests/integration/celery/test_publishing.py::"
 
 RUNTIME = [
     Mutant(
@@ -618,6 +621,78 @@ RUNTIME = [
         "flags.should_stop = 0",
         "whoever watches over the process takes its end for a stop that was asked for",
         (GIVING_UP,),
+    ),
+    Mutant(
+        "a-message-is-made-anew",
+        ATTACHING,
+        "run(anew, None, ack, reject",
+        "run(message, body, ack, reject",
+        "one header with a time limit of two texts ends a prefork worker, again after each restart",
+        (f"{RECEIVING}test_a_time_limit_of_two_texts_does_not_reach_the_pool",),
+    ),
+    Mutant(
+        "what-breaks-the-consumer-is-forgotten",
+        "saga/runtime/celery/receiving.py",
+        "if is_readable(message, parent.strategies):",
+        "if message is not None:",
+        "a message whose task has a name that is a list ends the worker, and comes back",
+        (f"{RECEIVING}test_what_celerys_consumer_breaks_on_is_forgotten",),
+    ),
+    Mutant(
+        "a-long-message-is-not-read",
+        "saga/runtime/celery/receiving.py",
+        " or len(given) > BODY_MAX:",
+        ":",
+        "a message of a hundred megabytes is parsed by every worker that takes it",
+        (f"{RECEIVING}test_a_long_message_is_not_read",),
+    ),
+    Mutant(
+        "settings-are-looked-at-when-sagas-are-attached",
+        ATTACHING,
+        "    check_settings(app, definitions)\n",
+        "",
+        "an app that accepts pickle alone refuses every hint and says nothing",
+        (f"{DEMANDS}test_what_would_keep_sagas_from_running_is_refused_when_they_are_attached",),
+    ),
+    Mutant(
+        "settings-are-looked-at-when-a-worker-is-made",
+        ATTACHING,
+        "        check_settings(self._app, self._definitions)\n",
+        "",
+        "settings that are named after attaching are never looked at",
+        (f"{DEMANDS}test_what_is_set_later_is_refused_when_a_worker_is_made",),
+    ),
+    Mutant(
+        "our-tasks-stay-as-they-are",
+        "saga/runtime/celery/node_task.py",
+        "            setattr(cls, name, value)\n",
+        "            cls.__dict__.get(name, value)\n",
+        "a soft time limit of an app raises in the middle of an attempt, and a healthy order halts as a defect",
+        (f"{DEMANDS}test_what_an_app_says_of_its_tasks_is_not_said_of_ours",),
+    ),
+    Mutant(
+        "a-flush-waits",
+        "saga/runtime/celery/publisher.py",
+        "not mark.passed.wait(patience_s)",
+        "not mark.passed.wait(0)",
+        "a process that flushes and ends loses its hint, and its saga waits two seconds",
+        (f"{PUBLISHING}test_a_flush_returns_when_the_broker_has_what_was_put",),
+    ),
+    Mutant(
+        "a-process-that-ends-sends-first",
+        "saga/runtime/celery/publisher.py",
+        "                atexit.register(self.close)\n",
+        "",
+        "the hint of a script that ends with its start is lost with the thread that was to send it",
+        (f"{PUBLISHING}test_a_process_that_ends_at_once_loses_no_hint",),
+    ),
+    Mutant(
+        "dev-hears-other-processes",
+        "saga/surfaces/embedded.py",
+        "            parts.enter_context(hearing(settings.home, wake))\n",
+        "",
+        "every saga start on saga dev takes two seconds, until the due index has it",
+        ("tests/e2e/test_hearing.py::test_what_another_process_starts_is_heard_at_once",),
     ),
     Mutant(
         "a-child-begins-without-a-message",

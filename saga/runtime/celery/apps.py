@@ -86,3 +86,14 @@ def queue_of_task(sagas: Iterable[Saga[Any]]) -> dict[str, str]:
 def queues_of(sagas: Iterable[Saga[Any]]) -> frozenset[str]:
     """Every queue of every version: sagas of an older one wait on its queues until they have ended."""
     return frozenset(queue for saga in sagas for queue in queue_of_task([saga]).values())
+
+
+def wall_of_task(sagas: Iterable[Saga[Any]]) -> dict[str, float]:
+    """Task name to the seconds that one attempt of the node may take, in the version that gives it most."""
+    walls: dict[str, float] = {}
+    for saga in sagas:
+        for step in saga.order:
+            for direction in Direction:
+                name = task_name(saga.name, f"{step.name}:{direction}")
+                walls[name] = max(walls.get(name, 0.0), step.wall_s_in(direction))
+    return walls

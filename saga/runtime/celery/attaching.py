@@ -4,7 +4,8 @@ Rules of this file
 ------------------
 - An app that is attached to keeps its tasks, its settings and its routes: our tasks name their queue themselves.
 - A task takes one argument, a list of up to 32 saga ids. Anything else is logged and forgotten, and an id that is well
-  formed and unknown finds no journal: a forged message can only have somebody look.
+  formed and unknown finds no journal: a forged message can only have somebody look. Celery never reads a message of ours as
+  it came, but one that `receiving` made of its ids.
 - **Process driver**: a message of ours is taken by the strategy below. It is acknowledged and its ids handed to the
   `Worker` of the process; no task body runs. The `Worker` starts before the consumer does and stops after it, so it runs
   sagas whether or not there is a broker. Only under the pools that are one process for good: threads and solo.
@@ -15,27 +16,27 @@ Rules of this file
 """
 
 import os
-import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
-from celery import Celery, Task, bootsteps, signals
-from celery.exceptions import Ignore
+from celery import Celery, bootsteps, signals
 from celery.worker import state
-from kombu.exceptions import KombuError
 
 from saga.clock import sleep
 from saga.core.definition import Saga
 from saga.errors import SagaError, UsageError
 from saga.log import logger
-from saga.runtime.celery.apps import queue_of_task, queues_of
-from saga.runtime.celery.attempts import Announcer, AttemptFailed, around_attempts, failure_of
-from saga.runtime.celery.publisher import IDS_PER_MESSAGE, Publisher
+from saga.runtime.celery.apps import queue_of_task, queues_of, wall_of_task
+from saga.runtime.celery.attempts import Announcer, around_attempts
+from saga.runtime.celery.demands import check_names, check_settings
+from saga.runtime.celery.node_task import NodeTask, run_node
+from saga.runtime.celery.publisher import Publisher
+from saga.runtime.celery.receiving import Readable, ids_of, made_anew
 from saga.runtime.engine import Definitions
 from saga.runtime.executor import Executor
 from saga.runtime.task import TaskWorker
-from saga.runtime.work import Hint, Limits
+from saga.runtime.work import IDS_PER_MESSAGE, Limits
 from saga.runtime.worker import Worker
 from saga.settings import read_settings
 from saga.store.opening import open_store
@@ -43,7 +44,7 @@ from saga.store.port import Store
 
 DriverName = Literal["process", "task"]
 SINGLE_PROCESS_POOLS = frozenset({"celery.concurrency.thread", "celery.concurrency.solo"})
-SAGA_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
+NONE_OF_OURS = "it is not short, or not JSON, or its argument is not a list of 1 to 32 saga ids"
 GRACE_S = 30.0
 STOP_LOOK_S = 0.25
 BEGIN_AGAIN_S = 1.0
@@ -52,56 +53,6 @@ BEGIN_AGAIN_S = 1.0
 def no_participants(connector: str) -> str:
     """The addresses of a process whose sagas have function steps only."""
     raise UsageError(f"no address for connector {connector!r}: give attach(..., url_of=...) one")
-
-
-def ids_in(argument: object) -> list[str]:
-    """The saga ids of a message's argument; empty for an argument that is none of ours."""
-    if not isinstance(argument, list) or not 1 <= len(argument) <= IDS_PER_MESSAGE:
-        return []
-    ids = [it for it in argument if isinstance(it, str) and SAGA_ID.fullmatch(it)]
-    return ids if len(ids) == len(argument) else []
-
-
-class NodeTask(Task[Any, Any]):
-    """A node of a saga as a Celery task; `attach` makes one of these per node."""
-
-    abstract = True
-    acks_late = False
-    ignore_result = True
-    max_retries = 0
-    serializer = "json"
-    throws = (AttemptFailed,)
-    typing = False
-    attachment: "Attachment"
-    saga_name: str
-    node: str
-    node_queue: str
-
-    def apply_async(self, *args: Any, **options: Any) -> Any:
-        """Celery's own, to the step's queue; so that no route has to be put into the app's settings."""
-        return super().apply_async(*args, **{"queue": self.node_queue, **options})
-
-    def start_strategy(self, app: Celery, consumer: Any, **options: Any) -> Any:
-        """How a worker takes this task's messages: handed to the process, or run as a body."""
-        run = None if self.attachment.driver == "process" else super().start_strategy(app, consumer, **options)
-        return self.attachment.taking(self.name, consumer, run)
-
-
-def run_node(task: NodeTask, argument: object = None, *_: object, **__: object) -> None:
-    """The body of every task under the task driver: the first saga here, each other one as a message of its own, since
-    one body is one attempt."""
-    ids = ids_in(argument)
-    if not ids:
-        logger.warning("message_refused", task=task.name, reason="its argument is not a list of 1 to 32 saga ids")
-        raise Ignore
-    attachment = task.attachment
-    attachment.publisher.publish([Hint(saga_id, task.name, task.node_queue) for saga_id in ids[1:]])
-    outcome = attachment.task_worker().run(ids[0], task.saga_name, task.node)
-    if outcome is None:
-        raise Ignore
-    failure = failure_of(ids[0], task.node, outcome)
-    if failure is not None:
-        raise failure
 
 
 class Attachment:
@@ -139,7 +90,10 @@ class Attachment:
         self._is_worker = self._is_child = False
 
     def expect(self, pool: str) -> None:
-        """A worker of this app is being made: its pool's children are forked before `begin`, and each begins by itself."""
+        """A worker of this app is being made: its pool's children are forked before `begin`, and each begins by itself. Raises
+        `UsageError` for a pool, a setting or a name that keeps sagas from running."""
+        check_settings(self._app, self._definitions)
+        check_names(self._app, self._definitions, self)
         self._refuse_pool(pool)
         self._is_worker = True
 
@@ -213,24 +167,30 @@ class Attachment:
         self._stopping = threading.Semaphore()
         self._is_worker = False
 
-    def taking(self, name: str, consumer: Any, run: Callable[..., None] | None) -> Callable[..., None]:
-        """How messages of one task are taken: one that is none of ours is acknowledged and forgotten, because what is no
-        JSON list ends Celery's own consumer; else it is `run` (Celery's strategy), or, without, acknowledged and its ids
-        handed to the driver of this process."""
+    def taking(self, task: NodeTask, consumer: Any, run: Callable[..., None] | None) -> Callable[..., None]:
+        """How messages of one task are taken: one that is none of ours is acknowledged and forgotten; of the others `run`,
+        Celery's strategy, gets a message made anew, or, without, they are acknowledged and their ids handed to the driver
+        of this process."""
         self._announcer.consumer = consumer
 
         def take(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **options: object) -> None:
-            ids = ids_in(_argument_of(message, body))
+            ids = ids_of(message, body)
             if ids and run is not None:
-                run(message, body, ack, reject, callbacks, **options)
+                anew = made_anew(self._app, task.name, task.node_queue, message, body, ids)
+                run(anew, None, ack, reject, callbacks, **options)
                 return
             ack(logger, consumer.connection_errors)
             if not ids:
-                logger.warning("message_refused", task=name, reason="its argument is not a list of 1 to 32 saga ids")
-            elif self.worker is not None:
-                self.worker.wake(ids)
+                logger.warning("message_refused", task=task.name, reason=NONE_OF_OURS)
+            else:
+                self.wake(ids)
 
         return take
+
+    def wake(self, saga_ids: Sequence[str]) -> None:
+        """Have the process driver look at these sagas, if this process runs it; returns at once."""
+        if (worker := self.worker) is not None:
+            worker.wake(saga_ids)
 
     def task_worker(self) -> TaskWorker:
         """The task driver's part of this process, made at first use."""
@@ -304,22 +264,6 @@ class Attachment:
         return consumed
 
 
-def _argument_of(message: Any, body: Any) -> object:
-    """The one positional argument of a task message, of protocol 2 or 1; None for what is neither."""
-    try:
-        payload = message.payload if body is None else body
-    except (KombuError, ValueError, UnicodeError):
-        return None
-    args = (
-        payload.get("args")
-        if isinstance(payload, dict)
-        else payload[0]
-        if isinstance(payload, list) and payload
-        else None
-    )
-    return args[0] if isinstance(args, list) and len(args) == 1 else None
-
-
 def attach(
     app: Celery,
     sagas: Iterable[Saga[Any]],
@@ -337,9 +281,11 @@ def attach(
     has a second one for compensations, `<queue>.rollback`). `url_of` gives a connector's address. `driver` is `process`
     or `task`; None takes `SAGA_DRIVER`, else `task`, which fits any pool. `store_url` is opened in each worker process,
     after fork; its schema must be there (`saga db upgrade`). `broken` is called when the driver of this process gave up,
-    because every thread hangs; without it the worker ends with a failing exit code. Raises `DefinitionError` for two definitions of one version.
+    because every thread hangs; without it the worker ends with a failing exit code. Raises `DefinitionError` for two definitions of one version, and
+    `UsageError` for settings of the app that keep its workers from taking our messages, here or when a worker of it is made.
     """
     definitions = Definitions(sagas)
+    check_settings(app, definitions)
     attachment = Attachment(
         app,
         definitions,
@@ -350,6 +296,7 @@ def attach(
         pool_size=pool_size,
         broken=broken,
     )
+    walls = wall_of_task(definitions)
     for name, queue in queue_of_task(definitions).items():
         saga_name, step, *rest = name.split(".")
         options: dict[str, Any] = {
@@ -357,10 +304,14 @@ def attach(
             "saga_name": saga_name,
             "node": f"{step}:{'c' if rest else 'a'}",
             "node_queue": queue,
+            "wall_s": walls[name],
         }
         register: Any = app.task(name=name, base=NodeTask, bind=True, shared=False, **options)
         register(run_node)
+    if vars(app)["finalized"]:  # else the names are looked at when a worker is made
+        check_names(app, definitions, attachment)
     app.steps["worker"].add(_bootstep(attachment))
+    app.steps["consumer"].add(Readable)
     signals.worker_process_init.connect(attachment.begin_child, weak=False)
     signals.worker_process_shutdown.connect(attachment.end, weak=False)
     signals.worker_shutting_down.connect(attachment.request_stop, weak=False)

@@ -9,12 +9,16 @@ Rules of this file
   and reads nothing (RabbitMQ under a memory alarm) stops this thread for 2 s at a time and nobody else.
 - Plain messages of Celery's protocol 2 to the queue by name, without confirms, not persistent, expiring after 60 s: by
   then the rescuer has looked.
+- `flush` and `close` wait until what was put before is with the broker, up to a bound. A process that ends without either
+  closes by itself, so a hint that was put last is not lost with its thread.
 - Thread and connection belong to one process. After a fork the child makes its own at its first hint.
 """
 
+import atexit
 import os
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
 from celery import Celery
@@ -22,20 +26,33 @@ from kombu import Connection, Producer
 
 from saga.ids import uuid7
 from saga.log import logger
-from saga.runtime.work import Hint
+from saga.runtime.work import IDS_PER_MESSAGE, Hint
 
-IDS_PER_MESSAGE = 32
 HINT_LIMIT = 10_000
 """Hints that may wait to be sent."""
 EXPIRES_S = 60
 SOCKET_TIMEOUT_S = 2.0
+FLUSH_S = 2.0
+"""After so long the due index has the saga anyway."""
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.5, 10.0
 TRANSIENT = 1
 """AMQP's delivery mode: not written to disk."""
 
 
+@dataclass(eq=False, slots=True)
+class _Mark:
+    """A place in the queue that somebody waits for."""
+
+    passed: threading.Event = field(default_factory=threading.Event)
+    is_sent: bool = False
+
+    def pass_by(self, *, is_sent: bool) -> None:
+        self.is_sent = is_sent
+        self.passed.set()
+
+
 class Publisher:
-    """Sends hints for one process; `publish` and `close` may be called from any thread.
+    """Sends hints for one process; `publish`, `flush` and `close` may be called from any thread.
 
     `ids_per_message` is 32 for a fleet of process drivers; with 1 each task body of the task driver has one node.
     `broker` is what the log calls it when it is away, if it has a name that a person knows.
@@ -50,10 +67,10 @@ class Publisher:
 
     def _begin(self) -> None:
         self._pid = os.getpid()
-        self._queue: SimpleQueue[Hint | None] = SimpleQueue()
+        self._queue: SimpleQueue[Hint | _Mark | None] = SimpleQueue()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
-        self._is_away = False
+        self._is_away = self._is_stuck = False
         self.dropped_count = 0
 
     @property
@@ -71,12 +88,29 @@ class Publisher:
         for hint in hints:
             self._queue.put(hint)
 
-    def close(self, patience_s: float = 1.0) -> None:
-        """Send what waits if the broker answers within `patience_s`, then end the thread."""
+    def flush(self, patience_s: float = FLUSH_S) -> bool:
+        """Wait until the broker was given what was put so far, for a process that is about to end or to be frozen.
+
+        False when the broker is away, which is known at once if it refuses, or when `patience_s` went by; then hints were
+        dropped or still wait, and the due index of the store has their sagas.
+        """
+        if self._thread is None or self._pid != os.getpid():
+            return True
+        if self._is_away or self._closing.is_set():
+            return False
+        mark = _Mark()
+        self._queue.put(mark)
+        self._is_stuck = not mark.passed.wait(patience_s)
+        return mark.is_sent
+
+    def close(self, patience_s: float = FLUSH_S) -> None:
+        """Send what waits if the broker answers within `patience_s`, then end the thread. A `flush` that waited in vain was
+        patience enough."""
+        atexit.unregister(self.close)
         self._closing.set()
         if self._thread is not None and self._pid == os.getpid():
             self._queue.put(None)
-            self._thread.join(patience_s)
+            self._thread.join(0.0 if self._is_stuck else patience_s)
 
     def _ensure_thread(self) -> None:
         if self._pid != os.getpid():
@@ -87,6 +121,7 @@ class Publisher:
             if self._thread is None and not self._closing.is_set():
                 self._thread = threading.Thread(target=self._run, name="saga-publisher", daemon=True)
                 self._thread.start()
+                atexit.register(self.close)
 
     def _run(self) -> None:
         pause_s, is_open = FIRST_PAUSE_S, True
@@ -111,7 +146,7 @@ class Publisher:
         connection = self._app.connection_for_write(
             transport_options=options, connect_timeout=SOCKET_TIMEOUT_S, heartbeat=0
         )
-        connection.connect()
+        connection.ensure_connection(max_retries=1, interval_start=0)  # `connect` sleeps 2 s before its second try
         return connection
 
     def _came_back(self) -> None:
@@ -124,13 +159,27 @@ class Publisher:
             logger.warning("broker_away", **self._broker, error=f"{type(error).__name__}: {error}")
         self._is_away = True
         while not self._queue.empty():
-            if self._queue.get() is None:
-                self._closing.set()
-            self.dropped_count += 1
+            match self._queue.get():
+                case None:
+                    self._closing.set()
+                case _Mark() as mark:
+                    mark.pass_by(is_sent=False)
+                case _:
+                    self.dropped_count += 1
 
     def _send(self, producer: Producer) -> bool:
         """Wait for hints and send them, grouped; False when there will be no more."""
-        hints, is_open = self._take()
+        hints, marks, is_open = self._take()
+        is_sent = False
+        try:
+            self._send_grouped(producer, hints)
+            is_sent = True
+        finally:
+            for mark in marks:
+                mark.pass_by(is_sent=is_sent)
+        return is_open
+
+    def _send_grouped(self, producer: Producer, hints: Sequence[Hint]) -> None:
         ids: dict[tuple[str, str], dict[str, None]] = {}
         for hint in hints:
             ids.setdefault((hint.task, hint.queue), {})[hint.saga_id] = None
@@ -138,18 +187,21 @@ class Publisher:
             saga_ids = list(wanted)
             for start in range(0, len(saga_ids), self._ids_per_message):
                 self._send_one(producer, task, queue, saga_ids[start : start + self._ids_per_message])
-        return is_open
 
-    def _take(self) -> tuple[list[Hint], bool]:
-        hint = self._queue.get()
+    def _take(self) -> tuple[list[Hint], list[_Mark], bool]:
+        taken = self._queue.get()
         hints: list[Hint] = []
+        marks: list[_Mark] = []
         try:
-            while hint is not None:
-                hints.append(hint)
-                hint = self._queue.get_nowait()
+            while taken is not None:
+                if isinstance(taken, _Mark):
+                    marks.append(taken)
+                else:
+                    hints.append(taken)
+                taken = self._queue.get_nowait()
         except Empty:
-            return hints, True
-        return hints, False
+            return hints, marks, True
+        return hints, marks, False
 
     def _send_one(self, producer: Producer, task: str, queue: str, saga_ids: list[str]) -> None:
         message = self._app.amqp.as_task_v2(uuid7(), task, args=(saga_ids,), ignore_result=True)

@@ -17,7 +17,7 @@ from saga.core.definition import Saga
 from saga.core.states import SagaStatus
 from saga.errors import CodecError, UsageError
 from saga.fulfilment.models import broken_rules
-from saga.runtime.starting import Starter, first_hints
+from saga.runtime.starting import Starter, start_and_hint
 from saga.settings import Settings
 from saga.surfaces.awaiting import await_ends
 from saga.surfaces.cli.options import (
@@ -33,7 +33,7 @@ from saga.surfaces.contract import BODY_MAX
 from saga.surfaces.embedded import opened_store, registered
 from saga.surfaces.finding import find_definitions
 from saga.surfaces.inputs import SURROGATES, refuse_doubled, refuse_unstorable
-from saga.surfaces.publishing import publisher
+from saga.surfaces.publishing import Hinting, publisher
 from saga.surfaces.submit import DirectIntake, Tally
 
 KEY_MAX = 255
@@ -70,7 +70,8 @@ def start(
     timeout_s: TimeoutOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Start a saga of any definition and print its id. Whoever works on the same database runs it within 2 s.
+    """Start a saga of any definition and print its id. A worker, or `saga dev` of the same SAGA_HOME, takes it up at once;
+    one that did not hear of it finds it within 2 s.
 
     Exit code 1 with --wait: it did not complete.
 
@@ -83,9 +84,8 @@ def start(
     settings = settings_and_log()
     saga = find_definitions([definition], Path.cwd())[0]
     order = _input(saga, _text(data))
-    with direct_intake(settings, saga) as intake:
-        started = intake.starter.start(saga, order, request_key=key)
-        intake.publish(first_hints(saga, started.saga_id))
+    with hinted_intake(settings, saga) as (intake, hints):
+        started = start_and_hint(intake.starter, saga, order, hints, request_key=key)
         value: dict[str, Any] = {"saga_id": started.saga_id, "run": started.run, "is_replayed": started.is_replayed}
         if not wait:
             put_one(output, value, started.saga_id)
@@ -156,6 +156,12 @@ def _input(saga: Saga[Any], text: str) -> Model:
 
 @contextmanager
 def direct_intake(settings: Settings, saga: Saga[Any]) -> Iterator[DirectIntake]:
+    with hinted_intake(settings, saga) as (intake, _):
+        yield intake
+
+
+@contextmanager
+def hinted_intake(settings: Settings, saga: Saga[Any]) -> Iterator[tuple[DirectIntake, Hinting]]:
     with ExitStack() as parts:
         store = opened_store(settings)
         parts.callback(store.close)
@@ -163,7 +169,7 @@ def direct_intake(settings: Settings, saga: Saga[Any]) -> Iterator[DirectIntake]
         starter = Starter(store, environment=settings.environment, tenant=settings.tenant)
         parts.callback(starter.stop)
         publish = parts.enter_context(publisher(settings, [saga]))
-        yield DirectIntake(store, starter, saga, publish)
+        yield DirectIntake(store, starter, saga, publish), publish
 
 
 def regular_file(path: Path) -> Path:

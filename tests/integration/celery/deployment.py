@@ -99,7 +99,7 @@ class Deployment:
             child = subprocess.Popen(command, cwd=ROOT, stderr=stderr)
         self.processes.append(child)
         if wait:
-            wait_until(lambda: announced.exists() or child.poll() is not None, 20, what="the worker to be ready")
+            wait_until(lambda: announced.exists() or child.poll() is not None, 60, what="the worker to be ready")
             assert child.poll() is None, self.stderr()
         return child
 

@@ -1,7 +1,10 @@
 """Sagas in an app that was there before, pools that fit, children that are recycled, hints that do not wait."""
 
+import sqlite3
 import threading
 import time
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,8 +19,10 @@ from saga.errors import UsageError
 from saga.runtime.celery import Publisher, attach, make_app, worker_in_thread
 from saga.runtime.starting import Starter, first_hints
 from saga.runtime.work import Hint
+from saga.store.connecting import sqlite_path
 from saga.store.opening import open_store
 from saga.store.schema import upgrade
+from saga.store.tables import to_micros
 from tests.chaos.proxy import Proxy
 from tests.integration.celery.conftest import NOBODY
 from tests.integration.celery.deployment import DriverName, deployment
@@ -46,6 +51,54 @@ def test_attach_leaves_an_app_as_it_was(unique: str, sqlite_url: str, tmp_path: 
             own.delay(21)
             made.wait_ended([made.start()])
             wait_until(lambda: done == [42], what="the old task")
+        finally:
+            worker.stop()
+
+
+STRANGE: dict[str, Any] = {
+    "accept_content": ["pickle", "json"],
+    "broker_pool_limit": 0,
+    "enable_utc": False,
+    "task_acks_late": True,
+    "task_compression": "zlib",
+    "task_default_delivery_mode": "persistent",
+    "task_default_exchange": "elsewhere",
+    "task_default_exchange_type": "topic",
+    "task_default_priority": 7,
+    "task_default_rate_limit": "1/h",
+    "task_default_routing_key": "elsewhere",
+    "task_ignore_result": False,
+    "task_protocol": 1,
+    "task_queue_max_priority": 10,
+    "task_reject_on_worker_lost": True,
+    "task_routes": {"*": {"queue": "elsewhere"}},
+    "task_serializer": "pickle",
+    "task_soft_time_limit": 0.001,
+    "task_store_errors_even_if_ignored": True,
+    "task_time_limit": 0.001,
+    "task_track_started": True,
+    "timezone": "Asia/Kathmandu",
+    "worker_enable_remote_control": False,
+}
+
+
+@pytest.mark.parametrize("driver", ["process", "task"])
+def test_settings_of_an_app_that_change_nothing_for_a_saga(
+    unique: str, sqlite_url: str, tmp_path: Path, driver: DriverName
+) -> None:
+    """With all of them at once hints reach the steps: a saga that is due tomorrow, which only messages move, ends now."""
+    with deployment(unique, driver, "memory://", sqlite_url, tmp_path) as made:
+        app = Celery(f"strange_{unique}", broker="memory://", set_as_current=False)
+        app.conf.update(STRANGE, broker_transport_options={"polling_interval": 0.01})
+        attachment = attach(app, [made.saga], store_url=sqlite_url, driver=driver)
+        saga_id = made.start(hint=False)
+        with closing(sqlite3.connect(sqlite_path(sqlite_url))) as database, database:
+            database.execute("UPDATE saga SET due_at = ?", [to_micros(made.store.now() + timedelta(days=1))])
+        queues = sorted({step.queue for step in made.saga.order})
+        worker = worker_in_thread(app, queues=queues)
+        try:
+            attachment.publisher.publish(first_hints(made.saga, saga_id))
+            assert made.wait_ended([saga_id], 40) == ["completed"]
         finally:
             worker.stop()
 

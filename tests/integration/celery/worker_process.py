@@ -29,6 +29,8 @@ class WorkerOptions(BaseModel):
     """The first step is late after so long; it is not part of the fingerprint."""
     database_url: str | None = None
     """Where this worker reaches the store, when that is another way than the callers'."""
+    settings: dict[str, Any] = {}
+    """What the app has beside ours, as one that was there before."""
     announce: str
     """A file: gets a line when the worker is ready, and one per task signal."""
 
@@ -45,6 +47,7 @@ def main() -> int:
     limits = None if options.threads is None else Limits(slots=options.threads, threads=options.threads)
     attach(app, [saga], store_url=options.database_url or options.store_url, driver=options.driver, limits=limits)
     app.conf.worker_max_tasks_per_child = options.max_tasks_per_child
+    app.conf.update(options.settings)
 
     def ready(**_: object) -> None:
         announce(options.announce, "ready")
