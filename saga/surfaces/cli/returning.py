@@ -28,8 +28,8 @@ from saga.surfaces.embedded import registered
 from saga.surfaces.lookup import is_storable
 from saga.surfaces.publishing import publisher
 from saga.surfaces.reading_returns import ReturnReading, read_return
-from saga.surfaces.render import one_line
 from saga.surfaces.taking_back import ReturnRequest, Standing, TakenBack, latest_order, standing_of, take_back
+from saga.surfaces.visible import one_line
 
 POLL_S = 0.1
 LINES_SHOWN = 3

@@ -30,6 +30,7 @@ from saga.surfaces.embedded import HOST, Stack, embedded, opened_store, register
 from saga.surfaces.folders import refuse_unwritable_mailbox
 from saga.surfaces.participants import services_command
 from saga.surfaces.publishing import publisher, refuse_bad_broker
+from saga.surfaces.visible import Page, page
 
 GAVE_UP = "saga: every thread hangs in a step beyond its deadline; its sagas are given back, start this again"
 WATCH_S = 0.5
@@ -125,7 +126,7 @@ def _facts(stack: Stack, stocked: int | None) -> dict[str, object]:
     }
 
 
-def _introduction(stack: Stack, stocked: int | None) -> str:
+def _introduction(stack: Stack, stocked: int | None) -> Page:
     lines = [f"journal      {stack.settings.store_url}" if not stack.settings.database_url else "journal      as set"]
     lines += [f"definition   {saga.name} v{saga.version}, {len(saga.order)} steps" for saga in stack.definitions]
     if stack.api_url:
@@ -136,7 +137,7 @@ def _introduction(stack: Stack, stocked: int | None) -> str:
     if stocked == 0:
         lines.append("stock        none, so every order is out of stock; put some there for the orders of a file:")
         lines.append("             saga orders submit FILE --provision")
-    return "\n".join([*lines, "ready; ctrl-C stops"])
+    return page([*lines, "ready; ctrl-C stops"])
 
 
 def api(
