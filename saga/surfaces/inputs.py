@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from saga.core.connector import Model
+from saga.core.definition import Saga
 from saga.errors import UsageError
 from saga.fulfilment.json_text import DOUBLED, Path, doubled_names, place_of, walked
 
@@ -34,6 +36,17 @@ def refuse_doubled(text: str, what: str) -> None:
     if places := doubled_names(text):
         shown = (place if place.isprintable() else repr(place)[1:-1] for place in places)
         raise UsageError(f"{what}: {'; '.join(f'{place}: {DOUBLED}' for place in shown)}")
+
+
+def entity_of(saga: Saga[Any], wanted: Model) -> str:
+    """What an input is about, as its definition says. Raises `UsageError` when the user's function fails, or gives no text."""
+    try:
+        entity: object = saga.entity(wanted)
+    except Exception as error:  # the user's function
+        raise UsageError(f"entity of {saga.name}: {type(error).__name__}: {error}") from error
+    if not isinstance(entity, str) or not entity:
+        raise UsageError(f"entity of {saga.name}: gave {entity!r}; it must be a text that names the business object")
+    return entity
 
 
 def _words(value: Any) -> Iterator[tuple[Path, str]]:

@@ -255,6 +255,6 @@ def _see_also(shown: Shown) -> Page:
         lines.append(f'roll back  saga cancel {name} --reason "…"')
     if saga.halt:
         lines.append(f"alike      saga list --status halted --reason {saga.halt.reason}")
-    if saga.halt and not saga.halt.heals_itself:
-        lines.append("go on      no command of this release resumes or resolves a halted saga")
+    if shown.moved_by:
+        lines.append(f"go on      {shown.moved_by}")
     return page(lines)

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from saga.errors import StoreUnavailable, UsageError
+from saga.fulfilment.fulfil_order import fulfil_order
 from saga.runtime.starting import Starter
 from saga.settings import Settings
 from saga.surfaces.cli.options import (
@@ -147,11 +148,15 @@ def api(
     port: PortOption = 8000,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Run the order API alone; it accepts while the broker is down.
+    """Run the HTTP API alone; it accepts while the broker is down.
+
+    Orders and returns (/v1/orders) come with fulfil_order, which is there when no definition is named; sagas of any
+    other definition are started, shown and cancelled at /v1/sagas.
 
     \b
     Examples
       saga api --port 8000
+      saga api shop:place_order
       SAGA_DATABASE_URL=postgresql://saga@db/shop SAGA_BROKER_URL=amqp://mq saga api --host 0.0.0.0
     """
     from saga.surfaces.serving import ready_checks_of, serving_api
@@ -170,7 +175,8 @@ def api(
         url = parts.enter_context(
             serving_api(store, known, starter, publish, host, port, backlog_bound=bound, ready_checks=checks)
         )
-        put_one(output, {"api": url}, f"api          {url}/v1/orders   {url}/openapi.json")
+        path = "orders" if any(saga.name == fulfil_order.name for saga in known) else "sagas"
+        put_one(output, {"api": url}, f"api          {url}/v1/{path}   {url}/openapi.json")
         stopped.wait()
 
 

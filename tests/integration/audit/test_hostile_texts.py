@@ -105,7 +105,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """One command in this process, as the console script runs it: exit code, stdout, stderr."""
 
     def command(*arguments: str) -> tuple[int, str, str]:
-        out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+        written = io.BytesIO(), io.BytesIO()
+        out, err = (io.TextIOWrapper(it, encoding="utf-8", write_through=True) for it in written)
         with monkeypatch.context() as own:
             own.setattr(sys, "argv", ["saga", *arguments])
             own.setattr(sys, "stdout", out)
@@ -115,7 +116,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
                 code: Any = 0
             except SystemExit as end:
                 code = end.code
-        return int(code or 0), *(it.buffer.getvalue().decode() for it in (out, err))
+        return int(code or 0), written[0].getvalue().decode(), written[1].getvalue().decode()
 
     return command
 

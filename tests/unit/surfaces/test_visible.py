@@ -5,10 +5,12 @@ import json
 import logging
 import sys
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 import pytest
 
-from saga.surfaces.cli.options import Output, put, put_one, put_page, say, settings_and_log
+from saga.surfaces.cli.options import Output, put_one, put_page, say, settings_and_log
 from saga.surfaces.cli.streams import as_is, prepare_streams
 from saga.surfaces.visible import JOINERS, UNSHOWN, Page, one_line, page, visible
 
@@ -50,50 +52,53 @@ def test_a_page_has_the_line_breaks_of_whoever_made_it_and_no_others() -> None:
     assert not isinstance(f"{inner}", Page)
 
 
-def prepared(monkeypatch: pytest.MonkeyPatch) -> tuple[io.BytesIO, io.BytesIO]:
-    """The streams of a command from here on, as `saga` prepares them."""
-    out, err = io.BytesIO(), io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding="utf-8"))
-    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(err, encoding="utf-8"))
-    prepare_streams()
-    return out, err
+@contextmanager
+def prepared() -> Iterator[tuple[io.BytesIO, io.BytesIO]]:
+    """The streams of a command, as `saga` prepares them, and a log that nobody has set up yet."""
+    out, err, root = io.BytesIO(), io.BytesIO(), logging.getLogger()
+    handlers, root.handlers = root.handlers, []
+    texts = [io.TextIOWrapper(it, encoding="utf-8") for it in (out, err)]
+    with redirect_stdout(texts[0]), redirect_stderr(texts[1]):
+        prepare_streams()
+        try:
+            yield out, err
+        finally:
+            root.handlers = handlers
 
 
-def test_each_way_to_print(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages, lines, data, remarks, logs with their tracebacks, and a library that prints by itself."""
-    out, err = prepared(monkeypatch)
-    put_page(HOSTILE)
-    put_page(page([HOSTILE]))
-    put_one(Output.TABLE, {}, HOSTILE)
-    say(HOSTILE)
-    monkeypatch.setattr(logging.getLogger(), "handlers", [])
-    settings_and_log()
-    logging.getLogger("saga").warning("saga %s", HOSTILE)
-    assert out.getvalue().decode() == f"{SHOWN}\n" * 3
-    assert err.getvalue().decode().splitlines()[0] == SHOWN
-    assert err.getvalue().decode().splitlines()[1].endswith(f"WARNING saga {SHOWN}")
-    print(HOSTILE.replace("\n", ""))
-    print(HOSTILE.replace("\n", ""), file=sys.stderr, flush=True)
-    sys.stdout.flush()
-    for text in (out, err):
-        assert text.getvalue().decode().splitlines()[-1] == SHOWN.replace("\\u000a", "")
+def test_each_way_to_print() -> None:
+    """Pages, lines, data, remarks, logs, and a library that prints by itself."""
+    with prepared() as (out, err):
+        put_page(HOSTILE)
+        put_page(page([HOSTILE]))
+        put_one(Output.TABLE, {}, HOSTILE)
+        say(HOSTILE)
+        settings_and_log()
+        logging.getLogger("saga").warning("saga %s", HOSTILE)
+        print(HOSTILE.replace("\n", ""), flush=True)
+        print(HOSTILE.replace("\n", ""), file=sys.stderr, flush=True)
+        said, told = out.getvalue().decode().splitlines(), err.getvalue().decode().splitlines()
+    in_line = SHOWN.replace("\\u000a", "")
+    assert said == [SHOWN, SHOWN, SHOWN, in_line]
+    assert (told[0], told[-1]) == (SHOWN, in_line)
+    assert told[-2].endswith(f"WARNING saga {SHOWN}")
 
 
 @pytest.mark.parametrize("output", [Output.JSON, Output.JSONL])
-def test_data_says_what_it_said(monkeypatch: pytest.MonkeyPatch, output: Output) -> None:
+def test_data_says_what_it_said(output: Output) -> None:
     """JSON stays JSON of the same value, and shows nothing raw."""
-    out, _ = prepared(monkeypatch)
-    put_one(output, {"entity": HOSTILE, "names": NAMES}, "")
-    text = out.getvalue().decode()
+    with prepared() as (out, _):
+        put_one(output, {"entity": HOSTILE, "names": NAMES}, "")
+        text = out.getvalue().decode()
     assert json.loads(text) == {"entity": HOSTILE, "names": list(NAMES)}
     assert not [it for it in text if unicodedata.category(it) in UNSHOWN and it not in f"\n{JOINERS}"]
 
 
-def test_who_paints_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A redrawn table and colours need the cursor: they take the stream as it is, and a lost output is said there too."""
-    _, err = prepared(monkeypatch)
-    as_is(sys.stderr).write("\x1b[K")
-    sys.stderr.write("\x1b[K")
-    put("x")
-    sys.stderr.flush()
-    assert err.getvalue() == b"\x1b[K\\u001b[K"
+def test_who_paints_asks_for_it() -> None:
+    """A redrawn table and colours need the cursor: they take the stream as it is."""
+    with prepared() as (_, err):
+        as_is(sys.stderr).write("\x1b[K")
+        sys.stderr.write("\x1b[K")
+        sys.stderr.flush()
+        text = err.getvalue()
+    assert text == b"\x1b[K\\u001b[K"
