@@ -307,7 +307,7 @@ def test_an_api_without_its_definition_is_not_built() -> None:
     """Nobody finds out at the first order."""
     store = MemoryStore()
     starter = Starter(store, environment="test", tenant="shop")
-    with pytest.raises(DefinitionError, match="fulfil_order"):
+    with pytest.raises(DefinitionError, match="needs a definition"):
         build_api(store, Definitions([]), starter, lambda _hints: None)
     starter.stop()
 
