@@ -8,6 +8,7 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+from sqlalchemy import MetaData
 
 from saga.fulfilment import mailbox
 from saga.private import keep_private, make_private_file, make_private_folder, private
@@ -16,6 +17,7 @@ from saga.store import schema
 from saga.store.opening import open_store
 from saga.surfaces.embedded import opened_store
 from saga.surfaces.folders import made_home
+from services.skeleton.database import Database
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o777], ids=oct)
@@ -111,6 +113,17 @@ def test_a_database_elsewhere_is_private_and_its_folder_is_somebodys(tmp_path: P
     (tmp_path / "x.db").chmod(0o644)
     opened_store(settings).close()
     assert (mode(tmp_path / "x.db"), mode(tmp_path)) == (0o600, 0o755)
+
+
+def test_the_database_of_a_service_is_private(tmp_path: Path, umask: None) -> None:
+    """With its folder and what SQLite puts beside it; one of a release before is closed when it is opened."""
+    file = tmp_path / "services" / "inventory.db"
+    for _ in range(2):
+        database = Database(f"sqlite:///{file}")
+        database.create(MetaData())
+        assert open_to_others(file.parent) == []
+        database.close()
+        file.chmod(0o644)
 
 
 def test_what_is_not_ours_to_change_is_left(tmp_path: Path) -> None:
