@@ -25,7 +25,6 @@ from saga.store.schema import upgrade
 from saga.surfaces.cli import main
 from saga.surfaces.draining import left_of
 from saga.surfaces.finding import find_definition
-from saga.surfaces.visible import JOINERS, UNSHOWN
 from tests.waiting import wait_until
 
 HOSTILE = "\nFORGED \x1b[2J\x1b]0;t\x07 \u202eDIAP \u2028\u2066\x85 Zoë 山田 👩\u200d👧"
@@ -65,6 +64,7 @@ X-Saga-Order: SO-1
 
 Dear {name},
 """
+UNSHOWN, JOINERS = {"Cc", "Cf", "Cs", "Zl", "Zp"}, "\u200c\u200d"
 Run = Callable[..., tuple[int, str, str]]
 
 

@@ -12,8 +12,9 @@ import pytest
 
 from saga.surfaces.cli.options import Output, put_one, put_page, say, settings_and_log
 from saga.surfaces.cli.streams import as_is, prepare_streams
-from saga.surfaces.visible import JOINERS, UNSHOWN, Page, one_line, page, visible
+from saga.surfaces.visible import Page, one_line, page, visible
 
+UNSHOWN, JOINERS = {"Cc", "Cf", "Cs", "Zl", "Zp"}, "\u200c\u200d"
 HOSTILE = "SO-1\nFORGED\x1b[2J\u202eDI\u2028\x85\x7f\ud800\U000e0041"
 SHOWN = "SO-1\\u000aFORGED\\u001b[2J\\u202eDI\\u2028\\u0085\\u007f\\ud800\\udb40\\udc41"
 NAMES = (
