@@ -77,7 +77,6 @@ BROAD_EXCEPT_ALLOWED: dict[tuple[str, str], str] = {
     ("saga/runtime/engine.py", "row_of"): "the user's projection is called",
     ("saga/store/refusing.py", "keeping_decisions"): "a table of the user's is written, with whatever triggers it has",
     ("saga/store/refusing.py", "_apart"): "the same, for one saga",
-    ("saga/surfaces/cli/ordering.py", "_input"): "the user's model parses its input",
     ("saga/runtime/starting.py", "entity_of"): "the user's function is called",
     ("saga/runtime/starting.py", "Starter._accept"): "guard of an endless loop: every caller gets an answer",
     ("saga/runtime/loop.py", "messages_for"): "one bad row never stops the scan",

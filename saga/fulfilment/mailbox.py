@@ -24,6 +24,7 @@ from saga.clock import SystemClock
 from saga.errors import Rejected
 from saga.fulfilment.models import Order, OrderPrice, Shipment
 from saga.fulfilment.money import shown
+from saga.private import make_private_folder, private
 
 SENDER = "Orders <orders@shop.invalid>"
 KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -112,10 +113,10 @@ def put(folder: Path, key: str, message: EmailMessage) -> Path:
 
 
 def _write(folder: Path, target: Path, message: EmailMessage) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private_folder(folder)
     draft = folder / f".{target.stem}.{os.getpid()}.{threading.get_ident()}.part"
     draft.unlink(missing_ok=True)  # what a crash left may be a second name of the mail: never write into that
-    with draft.open("wb") as file:
+    with open(draft, "wb", opener=private) as file:
         file.write(message.as_bytes())
         file.flush()
         os.fsync(file.fileno())

@@ -112,7 +112,7 @@ def _insert(connection: Connection, tables: Tables, fresh: FreshSaga) -> None:
         tables.saga.insert().values(
             **owner, saga_id=new.saga_id, definition=new.definition, version=new.version, fingerprint=new.fingerprint,
             entity=new.entity, run=fresh.run, status=SagaStatus.RUNNING.value, due_at=new.due_at,
-            priority=new.priority, accepted_at=now, journal_seq=entry.seq, journal_hash=entry.hash,
+            priority=new.priority, accepted_at=entry.at, journal_seq=entry.seq, journal_hash=entry.hash,
         )
     )  # fmt: skip
     connection.execute(

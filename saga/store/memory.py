@@ -290,7 +290,7 @@ class MemoryStore(RestoringInMemory, RowsInMemory):
         new = fresh.new
         row = SagaRow(
             new.saga_id, new.environment, new.tenant, new.definition, new.version, new.fingerprint, new.entity,
-            fresh.run, SagaStatus.RUNNING, None, new.due_at, self.now(), None,
+            fresh.run, SagaStatus.RUNNING, None, new.due_at, fresh.entry.at, None,
         )  # fmt: skip
         self._sagas[new.saga_id] = _StoredSaga(row, new.priority)
         self._sagas[new.saga_id].journal = Journal([fresh.entry], Reached(fresh.entry.seq, fresh.entry.hash))

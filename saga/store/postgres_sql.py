@@ -66,9 +66,10 @@ ACCEPTED = f"""WITH requested AS (
     SELECT saga_id FROM journalled
 )"""
 INSERT_SAGAS = """INSERT INTO saga.saga (saga_id, environment, tenant, definition, version, fingerprint, entity, run, due_at, priority,
-    journal_seq, journal_hash, status, accepted_at)
-SELECT k.*, 'running', clock_timestamp() FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::int[],
-    %s::text[], %s::text[], %s::int[], %s::timestamptz[], %s::int[], %s::int[], %s::bytea[]) AS k"""
+    journal_seq, journal_hash, accepted_at, status)
+SELECT k.*, 'running' FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::int[],
+    %s::text[], %s::text[], %s::int[], %s::timestamptz[], %s::int[], %s::int[], %s::bytea[], %s::timestamptz[]) AS k"""
+"""`accepted_at` is that of journal entry 1, so that every list of the same saga says the same instant."""
 
 # One snapshot for the journal and for what its row remembers of it.
 LOAD = """SELECT k.saga_id, s.journal_seq, s.journal_hash, j.seq, j.at, j.writer, j.actor, j.reason, j.body, j.prev_hash,
@@ -194,6 +195,7 @@ def saga_arrays(fresh: Sequence[FreshSaga]) -> list[str]:
         numbers([one.new.priority for one in fresh]),
         numbers([one.entry.seq for one in fresh]),
         hashes([one.entry.hash for one in fresh]),
+        instants([one.entry.at for one in fresh]),
     ]
 
 

@@ -27,6 +27,7 @@ from sqlalchemy.exc import DBAPIError
 from saga.bundled import place_of
 from saga.clock import monotonic, sleep
 from saga.errors import StoreUnavailable, UsageError
+from saga.private import make_private_file, make_private_folder
 from saga.store.connecting import connect_once, sqlite_path
 from saga.store.retrying import jittered
 from saga.store.tables import SCHEMA
@@ -133,7 +134,8 @@ def _current_on(connection: Connection) -> str | None:
 
 def _upgrade_once(url: str) -> str:
     if url.startswith("sqlite"):
-        sqlite_path(url).parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(sqlite_path(url).parent)
+        make_private_file(sqlite_path(url))
     engine = connect_once(url)
     try:
         with engine.begin() as connection:

@@ -283,7 +283,7 @@ def _latest_runs(session: sqlite3.Connection, group: Sequence[NewSaga]) -> dict[
 def _insert_saga(session: sqlite3.Connection, fresh: FreshSaga, now: int) -> None:
     if (key := request_key_of(fresh.new)) is not None:
         session.execute(statements.INSERT_REQUEST, (*key, fresh.new.request_hash or "", fresh.new.saga_id, now))
-    session.execute(statements.INSERT_SAGA, statements.saga_values(fresh, now))
+    session.execute(statements.INSERT_SAGA, statements.saga_values(fresh))
     session.execute(statements.INSERT_FIRST_ENTRY, statements.entry_values(fresh.new.saga_id, fresh.entry))
     _write_row(session, fresh.row)
 

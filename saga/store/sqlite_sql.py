@@ -85,12 +85,13 @@ def effect_values(item: Append) -> list[tuple[Any, ...]]:
     ]
 
 
-def saga_values(fresh: FreshSaga, now: int) -> tuple[Any, ...]:
+def saga_values(fresh: FreshSaga) -> tuple[Any, ...]:
     """One new saga row."""
     new = fresh.new
     return (
         new.saga_id, new.environment, new.tenant, new.definition, new.version, new.fingerprint, new.entity, fresh.run,
-        to_micros(new.due_at), new.priority, fresh.entry.seq, fresh.entry.hash, now,
+        to_micros(new.due_at), new.priority, fresh.entry.seq, fresh.entry.hash,
+        to_micros(fresh.entry.at),
     )  # fmt: skip
 
 

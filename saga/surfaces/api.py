@@ -17,7 +17,7 @@ from fastapi import APIRouter, FastAPI, Response
 from pydantic import BaseModel
 
 from saga import __version__
-from saga.errors import SagaError
+from saga.errors import DefinitionError, SagaError
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.orders_table import ORDERS
 from saga.runtime.engine import Definitions
@@ -25,7 +25,7 @@ from saga.runtime.starting import Starter
 from saga.runtime.work import Hint
 from saga.store import schema
 from saga.store.port import RowFilter, Store
-from saga.surfaces import describing, reading
+from saga.surfaces import describing, reading, reading_orders
 from saga.surfaces.backlog import Backlog
 from saga.surfaces.describing import ALWAYS, BODY, JOURNAL, DescribedApi, answer, problems, request_of
 from saga.surfaces.following import Bounds, Follower
@@ -33,7 +33,7 @@ from saga.surfaces.heads import HeadAsGet
 from saga.surfaces.orders_api import AcceptedOrder, CancelledOrder, Orders
 from saga.surfaces.problems import install
 from saga.surfaces.returns_api import AcceptedReturn, Returns
-from saga.surfaces.sagas_api import Sagas
+from saga.surfaces.sagas_api import CancelledSaga, Sagas, StartRequest
 
 TOLD = ("definition_missing", "contended")
 
@@ -97,13 +97,16 @@ def build_api(
     backlog_bound: int | None = None,
     bounds: Bounds | None = None,
 ) -> FastAPI:
-    """The API over `store`. Orders start the latest `fulfil_order` of `definitions`.
+    """The API over `store`. Orders start the latest `fulfil_order` of `definitions`; without one there are no orders here. Any
+    definition but the product's is started at `/v1/sagas`.
 
     `publish` returns at once and never raises: it is called between commit and answer. With a `backlog_bound` new orders are
     refused while so many sagas are on their way; without, never. The caller keeps store and starter and closes them after the
     server; before he waits for the server's connections to end he calls `state.follower.stop()` of the answer, which ends
-    event streams. Raises `DefinitionError` without `fulfil_order`.
+    event streams. Raises `DefinitionError` without any definition.
     """
+    if not list(definitions):
+        raise DefinitionError("an API needs a definition: name one, as in  saga api shop:place_order")
     app = DescribedApi(
         title="ordersaga",
         summary="Takes orders and shows how far each one is",
@@ -112,22 +115,18 @@ def build_api(
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.read_as_bytes = (*app.read_as_bytes, StartRequest)
     install(app)
     app.add_middleware(HeadAsGet)
     follower = Follower(store, starter.environment, starter.tenant, bounds or Bounds())
     app.state.follower = follower
-    orders = Orders(
-        store,
-        starter,
-        publish,
-        definitions.latest(fulfil_order.name),
-        definitions,
-        follower,
-        Backlog(store, backlog_bound),
-    )
-    app.include_router(_order_routes(orders))
-    app.include_router(_return_routes(Returns(store, starter, publish, definitions)))
-    app.include_router(_saga_routes(Sagas(store, definitions, starter.environment, starter.tenant)))
+    if any(saga.name == fulfil_order.name for saga in definitions):
+        order = definitions.latest(fulfil_order.name)
+        backlog = Backlog(store, backlog_bound)
+        orders = Orders(store, starter, publish, order, definitions, follower, backlog)
+        app.include_router(_order_routes(orders))
+        app.include_router(_return_routes(Returns(store, starter, publish, definitions)))
+    app.include_router(_saga_routes(Sagas(store, definitions, starter, publish)))
     app.include_router(_process_routes((ReadyCheck("database", lambda: _database_trouble(store)), *ready_checks)))
     return app
 
@@ -136,7 +135,7 @@ def _order_routes(orders: Orders) -> APIRouter:
     routes = APIRouter(tags=["orders"])
     path = "/v1/orders/{order_id}"
     ended = answer(200, "`Prefer: wait`: the order has ended", **describing.ACCEPTED, **describing.TAG)
-    ended[200]["model"] = reading.OrderReading
+    ended[200]["model"] = reading_orders.OrderReading
     routes.add_api_route(
         "/v1/orders",
         orders.accept,
@@ -158,7 +157,7 @@ def _order_routes(orders: Orders) -> APIRouter:
     routes.add_api_route(
         path,
         orders.show,
-        response_model=reading.OrderReading,
+        response_model=reading_orders.OrderReading,
         responses=answer(200, "The order", **describing.TAG, **describing.APPLIED)
         | answer(304, "The caller has this already", **describing.TAG, **describing.APPLIED)
         | problems("not_found", "invalid", *JOURNAL, *ALWAYS),
@@ -180,7 +179,16 @@ def _add_following(routes: APIRouter, path: str, orders: Orders) -> None:
         responses=done
         | answer(202, "`cancel` says whether it is being rolled back or nothing follows yet", **describing.CANCELLED)
         | problems(
-            "key_malformed", *BODY, "not_found", "past_no_return", "changed", "invalid", *JOURNAL, *ALWAYS, *TOLD
+            "key_malformed",
+            *BODY,
+            "not_found",
+            "past_no_return",
+            "waits_for_person",
+            "changed",
+            "invalid",
+            *JOURNAL,
+            *ALWAYS,
+            *TOLD,
         ),
         openapi_extra=request_of(
             describing.OPTIONAL_KEY, describing.IF_MATCH, body="CancelRequest", by_support=describing.CANCEL_EXAMPLE
@@ -228,6 +236,19 @@ def _saga_routes(sagas: Sagas) -> APIRouter:
         sagas.page,
         responses=answer(200, "One page", Link=describing.LINK) | problems("invalid", *ALWAYS),
     )
+    if sagas.startable:
+        routes.add_api_route(
+            "/v1/sagas",
+            sagas.start,
+            methods=["POST"],
+            status_code=202,
+            responses=answer(202, "Durable", **describing.STARTED)
+            | problems("key_missing", "key_malformed", *BODY, "duplicate_order", "invalid", "key_reused", *ALWAYS),
+            openapi_extra=request_of(
+                describing.KEY, body="StartRequest", one_saga={"definition": next(iter(sagas.startable)), "input": {}}
+            ),
+        )
+    _add_cancel(routes, sagas)
     routes.add_api_route(
         "/v1/sagas/{saga_id}",
         sagas.show,
@@ -239,6 +260,26 @@ def _saga_routes(sagas: Sagas) -> APIRouter:
     )
     routes.add_api_route("/v1/sagas/{saga_id}/journal", sagas.journal, responses=found)
     return routes
+
+
+def _add_cancel(routes: APIRouter, sagas: Sagas) -> None:
+    done = answer(200, "Everything is undone already", **describing.TAG)
+    done[200]["model"] = CancelledSaga
+    routes.add_api_route(
+        "/v1/sagas/{saga_id}/cancel",
+        sagas.cancel,
+        methods=["POST"],
+        status_code=202,
+        responses=done
+        | answer(202, "`cancelled` says whether it is being rolled back or nothing follows yet", **describing.CANCELLED)
+        | problems(
+            "key_malformed", *BODY, "not_found", "past_no_return", "waits_for_person", "changed", "invalid", *JOURNAL,
+            *ALWAYS, *TOLD,
+        ),
+        openapi_extra=request_of(
+            describing.OPTIONAL_KEY, describing.IF_MATCH, body="CancelRequest", by_support=describing.CANCEL_EXAMPLE
+        ),
+    )  # fmt: skip
 
 
 def _database_trouble(store: Store) -> str | None:

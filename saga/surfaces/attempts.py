@@ -15,7 +15,8 @@ from saga.core.outcomes import OutcomeCode
 from saga.core.states import Direction
 from saga.runtime.classify import TOMBSTONED
 from saga.surfaces.reading import UNDONE_BEFORE
-from saga.surfaces.render import duration, one_line
+from saga.surfaces.render import duration
+from saga.surfaces.visible import one_line
 
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 SHOWN_TRIES = 3

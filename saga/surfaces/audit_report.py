@@ -7,6 +7,7 @@ from typing import Any
 from saga.fulfilment.money import shown
 from saga.surfaces.invariants import MERCHANT, Invariant, Violation
 from saga.surfaces.render import typed
+from saga.surfaces.visible import Page, page
 from saga.testing.oracle import looked_hard_enough
 
 RULES = {
@@ -152,7 +153,7 @@ class AuditReport:
         }
 
 
-def render(report: AuditReport) -> str:
+def render(report: AuditReport) -> Page:
     """The report for a person, without colour and without a line break at its end."""
     lines = [_read_line(report), ""]
     for check in report.checks:
@@ -161,7 +162,7 @@ def render(report: AuditReport) -> str:
     lines += [f"  not judged  {note}" for note in report.notes]
     lines += _floor_lines(report)
     lines += _waiting_lines(report)
-    return "\n".join([*lines, "", *_end_lines(report)])
+    return page([*lines, "", *_end_lines(report)])
 
 
 def _read_line(report: AuditReport) -> str:

@@ -5,14 +5,18 @@ A cancel is an event that the machine decides (DESIGN section 5); what became of
 | standing | when |
 |---|---|
 | accepted | the saga is being rolled back, for this cancel or for what came before it; the plan says what will be undone |
-| pending | it is written down and nothing follows yet: the point of no return is in flight, or a person must settle the saga first |
+| pending | it is written down and nothing follows yet: the point of no return is in flight |
 | done | everything is rolled back |
+| held | the saga waits for a person, also in its rollback: nothing follows, and no command of this release moves it |
 | refused | the point of no return has succeeded, or the saga has completed: forward only |
 
 A second cancel is the same cancel: it writes nothing, and the first one's actor and reason stand. Nothing is written for a
-saga that has ended, is rolling back already or is past the point of no return.
+saga that has ended, is rolling back already or is past the point of no return. That of a held saga is written: when it goes on
+after all (a late answer today), it goes backward and not on to the point of no return. So it is kept, and still an answer that
+nothing follows: a script that took it for done would be wrong.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
@@ -22,10 +26,11 @@ from pydantic import Field
 from saga.core.definition import Saga
 from saga.core.events import CancelAsked, Decision
 from saga.core.fold import SagaState
-from saga.core.machine import decide
+from saga.core.machine import decide, ready
+from saga.core.outcomes import OutcomeCode
 from saga.core.plan import is_past_return
-from saga.core.states import SagaStatus
-from saga.errors import ConcurrencyError, SagaNotFound
+from saga.core.states import ENDED, HaltReason, NodePhase, SagaStatus
+from saga.errors import ConcurrencyError, DefinitionError, SagaNotFound
 from saga.fulfilment.models import Given
 from saga.fulfilment.texts import Printable, Seen, text
 from saga.runtime.engine import Definitions, Loaded, append_for, fold, load, tell
@@ -33,6 +38,8 @@ from saga.runtime.work import Hint, task_name
 from saga.store.port import AppendResult, Store
 
 REASON_MAX, ACTOR_MAX = 500, 100
+BY_ANSWER = frozenset({HaltReason.UNRESOLVED_EFFECT, HaltReason.PIVOT_UNRESOLVED, HaltReason.POISON})
+"""A halt of these ends by itself when the answer that nobody knew comes after all, before a plan is frozen."""
 
 
 class CancelRequest(Given):
@@ -50,6 +57,7 @@ class CancelStanding(StrEnum):
     ACCEPTED = "accepted"
     PENDING = "pending"
     DONE = "done"
+    HELD = "held"
     REFUSED = "refused"
 
 
@@ -62,6 +70,8 @@ class Cancelled:
     seq: int
     hints: tuple[Hint, ...]
     """For whoever runs the compensations; losing them costs two seconds."""
+    queues: frozenset[str]
+    """Those on which something can begin now."""
 
 
 class SagaChanged(ConcurrencyError):
@@ -82,6 +92,12 @@ def cancel(
     With `only_at` the cancel is written behind that journal entry or not at all. Raises `SagaNotFound`, `DefinitionError`
     when this process does not have the saga's definition, `SagaChanged`, or `ConcurrencyError`.
     """
+    row = store.row(saga_id)
+    if row is not None and definitions.get(row.definition, row.version) is None:
+        of = f"{row.definition} v{row.version}"
+        raise DefinitionError(
+            f"saga {saga_id} is of {of}, which this process does not have; name it with -d MODULE:NAME"
+        )
     event = CancelAsked(store.clock(), request.actor, request.reason)
     if only_at is None:
         decision = tell(store, definitions, saga_id, event, actor=surface)
@@ -95,18 +111,64 @@ def cancel(
     assert saga is not None, "it was decided by this very definition"
     commands = decision.commands if decision.transitions else ()
     hints = tuple(Hint(saga_id, task_name(saga.name, start.node), start.queue) for start in commands)
-    return Cancelled(standing_of(saga, state), state, seq, hints)
+    queues = frozenset(start.queue for start in ready(saga, state, store.clock()))
+    return Cancelled(standing_of(saga, state), state, seq, hints, queues)
 
 
 def standing_of(saga: Saga[Any], state: SagaState) -> CancelStanding:
     """What a cancel of a saga in this state amounts to, once it was asked for."""
     if state.status is SagaStatus.COMPENSATED:
         return CancelStanding.DONE
-    if state.cause is not None:
-        return CancelStanding.ACCEPTED
-    if state.status is SagaStatus.COMPLETED or is_past_return(saga, state):
+    if state.cause is None and (state.status is SagaStatus.COMPLETED or is_past_return(saga, state)):
         return CancelStanding.REFUSED
-    return CancelStanding.PENDING
+    if waits_for_person(state):
+        return CancelStanding.HELD
+    return CancelStanding.PENDING if state.cause is None else CancelStanding.ACCEPTED
+
+
+def waits_for_person(state: SagaState) -> bool:
+    """Whether it is halted, and not tried again by itself."""
+    return state.halt is not None and not state.halt.heals_itself
+
+
+def what_moves(state: SagaState) -> str:
+    """What moves a saga that waits for a person, as far as this release goes."""
+    halt = state.halt
+    node = state.node(halt.node) if halt is not None and halt.node is not None else None
+    may_be_answered = node is not None and node.phase is NodePhase.FAILED and node.code is OutcomeCode.UNKNOWN
+    if (
+        halt is None
+        or halt.node is None
+        or state.plan is not None
+        or not may_be_answered
+        or halt.reason not in BY_ANSWER
+    ):
+        return "no command of this release moves it"
+    return f"no command of this release moves it; a late answer to {halt.node.partition(':')[0]} does, if one comes"
+
+
+def held_words(state: SagaState) -> str:
+    """What is said of a cancel that nothing follows, behind the name of the saga."""
+    reason = f" ({state.halt.reason})" if state.halt is not None else ""
+    if state.cause is not None:
+        return (
+            f"is in its rollback, which waits for a person{reason}: this cancel adds nothing, and {what_moves(state)}"
+        )
+    return f"waits for a person{reason}: nothing is undone now, the cancel is kept, and {what_moves(state)}"
+
+
+def who_must_run(store: Store, found: Cancelled, definitions: Iterable[str] = ()) -> str | None:
+    """What to type when no living worker would go on with a saga that was cancelled; None when there is nothing to go on
+    with, or somebody who does."""
+    if found.state.status in ENDED or found.standing in (CancelStanding.HELD, CancelStanding.REFUSED):
+        return None
+    now = store.now()
+    alive = [worker for worker, lease_until in store.workers() if lease_until > now]
+    if any(not worker.queues or not found.queues or found.queues & set(worker.queues) for worker in alive):
+        return None
+    who = f"no worker takes {', '.join(sorted(found.queues))}" if alive else "no worker runs"
+    names = "".join(f" {name}" for name in definitions)
+    return f"{who}, so nothing moves until one does: type  saga worker{names}  or  saga drain{names}"
 
 
 def _tell_at(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saga.fulfilment.fulfil_order import fulfil_order
+from saga.private import make_private_folder
 from saga.runtime.engine import Definitions
 from saga.runtime.starting import Starter
 from saga.settings import Settings
@@ -72,7 +73,7 @@ def demo_stack(settings: Settings, home: Path) -> Iterator[DemoStack]:
     with ExitStack() as parts:
         parts.enter_context(inhabit(own))
         made_home(own)
-        broker.mkdir()
+        make_private_folder(broker)
         worker = started_worker(own)
         with _killed_at_error(worker):
             store = opened_store(own)

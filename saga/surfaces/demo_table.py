@@ -11,7 +11,8 @@ from saga.core.states import SagaStatus
 from saga.fulfilment.money import shown
 from saga.surfaces.demo_books import Money, Stock
 from saga.surfaces.demo_following import Happening
-from saga.surfaces.render import DASH, clock_time, one_line
+from saga.surfaces.render import DASH, clock_time
+from saga.surfaces.visible import one_line
 
 BAR_WIDTH = 20
 HAPPENED_SHOWN, DONE_SHOWN = 4, 3

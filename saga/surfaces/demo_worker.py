@@ -18,6 +18,7 @@ from pathlib import Path
 
 from saga.errors import StoreUnavailable
 from saga.fulfilment.fulfil_order import fulfil_order
+from saga.private import private
 from saga.runtime.engine import Definitions
 from saga.settings import read_settings
 from saga.surfaces.embedded import limits_of, url_of
@@ -57,7 +58,7 @@ class WorkerProcess:
     """The worker, for whoever started it. Each method may be called in any state of it."""
 
     def __init__(self, log: Path) -> None:
-        with log.open("ab") as file:
+        with open(log, "ab", opener=private) as file:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", PROGRAM, str(Path(__file__).resolve().parents[2])],
                 stdin=subprocess.PIPE,

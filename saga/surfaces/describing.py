@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 
 from saga.fulfilment.models import Order
 from saga.surfaces.cancelling import CancelRequest
@@ -36,6 +37,7 @@ JOURNAL = ("journal_unreadable",)
 _DETAILS = {
     "duplicate_order": "SO-10412 already has saga 0193f2c4-…; only a compensated one may be started again",
     "past_no_return": "the payment of SO-10412 was taken; the order goes forward only",
+    "waits_for_person": "SO-10412 waits for a person (defect): nothing is undone now, the cancel is kept, and no command of this release moves it",
     "cancel_instead": "SO-10412 is processing and can be cancelled; nothing was stored",
     "not_completed": "SO-10412 is paid and goes forward only; ask again once it has completed",
     "too_many_returns": "SO-10412 has had 200 returns; an order has at most 200",
@@ -82,6 +84,7 @@ ACCEPTED = {
     **APPLIED,
 }
 
+STARTED = {"Location": "the saga", **{name: ACCEPTED[name] for name in ("Retry-After", "Idempotency-Replayed")}}
 RETURNING = {
     "Location": "the saga of the return",
     "Retry-After": ACCEPTED["Retry-After"],
@@ -159,10 +162,12 @@ def request_of(*headers: dict[str, Any], body: str = "", **examples: dict[str, A
 class DescribedApi(FastAPI):
     """FastAPI with the schemas that it does not meet itself: bodies that are read as bytes, events, and the problem."""
 
+    read_as_bytes: tuple[type[BaseModel], ...] = (Order, CancelRequest, ReturnRequest, Change, Problem)
+
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
             schemas = super().openapi().setdefault("components", {}).setdefault("schemas", {})
-            for model in (Order, CancelRequest, ReturnRequest, Change, Problem):
+            for model in self.read_as_bytes:
                 described = model.model_json_schema(ref_template=SCHEMAS + "{model}")
                 schemas |= described.pop("$defs", {})
                 schemas[model.__name__] = described

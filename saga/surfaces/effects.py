@@ -13,7 +13,8 @@ from saga.core.states import SagaStatus
 from saga.fulfilment.money import is_known_currency, shown
 from saga.store.port import EffectRow
 from saga.surfaces.belongings import result_of
-from saga.surfaces.render import DASH, columns, one_line
+from saga.surfaces.render import DASH, columns
+from saga.surfaces.visible import Page, one_line, page
 
 MONEY, LABEL = "money", "label"
 
@@ -45,10 +46,10 @@ def read_effects(rows: Sequence[EffectRow], state: SagaState) -> list[EffectRead
     return [found[key] for key in sorted(found)]
 
 
-def effects_table(effects: Sequence[EffectReading], status: SagaStatus) -> str:
+def effects_table(effects: Sequence[EffectReading], status: SagaStatus) -> Page:
     """The table, with the verdict that a saga that was rolled back owes."""
     if not effects:
-        return ""
+        return Page()
     rows = [("effects", "done", "undone", "net", "")]
     for one in effects:
         name = " ".join(filter(None, (one.kind, one.unit, one.note)))
@@ -57,7 +58,7 @@ def effects_table(effects: Sequence[EffectReading], status: SagaStatus) -> str:
     if status is SagaStatus.COMPENSATED:
         is_even = all(one.net == 0 for one in effects)
         rows[-1] = (*rows[-1][:4], "✓ nets to zero" if is_even else "✗ does not net to zero")
-    return "\n".join(columns(rows, right=frozenset({1, 2, 3}), gap="   "))
+    return page(columns(rows, right=frozenset({1, 2, 3}), gap="   "))
 
 
 def _amount(one: EffectReading, quantity: int) -> str:

@@ -28,6 +28,7 @@ from saga.fulfilment import connectors
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.return_order import return_order
 from saga.log import logger
+from saga.private import private
 from saga.runtime.engine import Definitions
 from saga.runtime.executor import Executor
 from saga.runtime.starting import Starter
@@ -342,7 +343,7 @@ def stocked_sku_count(stack: Stack) -> int | None:
 @contextmanager
 def _written_down(settings: Settings, urls: Mapping[str, str]) -> Iterator[None]:
     path = settings.home / STACK_FILE
-    with (settings.home / LOCK_FILE).open("wb") as lock:
+    with open(settings.home / LOCK_FILE, "wb", opener=private) as lock:
         # Whoever looks at the lock holds it for a moment.
         wait_for(lambda: _takes(lock), LOCK_S, f"another stack is starting in {settings.home}; it did not end")
         _replace(path, json.dumps({"pid": os.getpid(), "urls": urls}, indent=1))
@@ -362,5 +363,6 @@ def _takes(lock: IO[bytes]) -> bool:
 
 def _replace(path: Path, text: str) -> None:
     draft = path.with_suffix(".part")
-    draft.write_text(text, encoding="utf-8")
+    with open(draft, "w", encoding="utf-8", opener=private) as file:
+        file.write(text)
     draft.replace(path)

@@ -1,23 +1,35 @@
 """The folder of a SQLite journal: made where it is missing, and refused by name before a database meets what it cannot write."""
 
 import os
-from collections.abc import Iterable
+import re
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
 from saga.core.definition import Saga
 from saga.errors import UsageError
+from saga.private import keep_private, make_private_folder
 from saga.settings import Settings
 from saga.store.connecting import sqlite_path
+from saga.surfaces.visible import one_line
 
+BESIDE = ("-wal", "-shm", "-journal")
 TELLING = {"fulfil_order": "confirm_order", "return_order": "confirm_return"}
 """The sagas of the product that send mails, and the step of each that does."""
+
+
+OURS = re.compile(
+    r"saga\.db(-wal|-shm|-journal)?|stack\.(json|lock|part)|(worker|services)\.log|mailbox|services|mocks|broker|demo-\d+"
+)
+"""What lies in a home; the folders of it have more in them."""
 
 
 def made_home(settings: Settings) -> None:
     """Make the folder of embedded mode. Raises `UsageError` where that cannot be, or nothing can be written into it."""
     _make_writable(settings.home, "SAGA_HOME")
+    _keep_home_private(settings.home)
 
 
 def made_journal_folder(settings: Settings) -> None:
@@ -29,6 +41,10 @@ def made_journal_folder(settings: Settings) -> None:
         _make_writable(path.parent, setting)
         if path.exists() and not os.access(path, os.W_OK):
             raise UsageError(f"{setting}: the file {path.absolute()} cannot be written")
+        if path.parent.resolve() == settings.home.resolve():
+            _keep_home_private(settings.home)
+        else:
+            _told([it for it in (path, *(path.with_name(path.name + end) for end in BESIDE)) if keep_private(it)])
 
 
 def refuse_unwritable_mailbox(
@@ -55,9 +71,23 @@ def refuse_unwritable_journal(settings: Settings) -> None:
         made_journal_folder(settings)
 
 
+def _keep_home_private(home: Path) -> None:
+    """Take the rights of others from what is ours in a home, and from the home unless somebody keeps other things in it."""
+    inside = list(home.iterdir())
+    ours = [it for it in inside if OURS.fullmatch(it.name)]
+    _told([it for it in (*([home] if len(ours) == len(inside) else []), *ours) if keep_private(it)])
+
+
+def _told(mended: Sequence[Path]) -> None:
+    if mended:
+        more = f" and {len(mended) - 1} more" if len(mended) > 1 else ""
+        what = f"{mended[0]}{more} could be read by other users of this machine; now only by you"
+        print(one_line(f"saga: {what}"), file=sys.stderr, flush=True)
+
+
 def _make_writable(folder: Path, setting: str) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(folder)
         _write_into(folder)  # SQLite puts files beside its own, also to read
     except (FileExistsError, NotADirectoryError) as error:
         raise UsageError(f"{setting}: {folder} cannot be a folder: {error.strerror}") from error

@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from saga.errors import UsageError
+from saga.core.connector import Model
+from saga.core.definition import Saga
+from saga.errors import DefinitionError, UsageError
 from saga.fulfilment.json_text import DOUBLED, Path, doubled_names, place_of, walked
+from saga.runtime import starting
 
 SURROGATES = range(0xD800, 0xE000)
 FAULTS_SHOWN = 5
@@ -34,6 +37,17 @@ def refuse_doubled(text: str, what: str) -> None:
     if places := doubled_names(text):
         shown = (place if place.isprintable() else repr(place)[1:-1] for place in places)
         raise UsageError(f"{what}: {'; '.join(f'{place}: {DOUBLED}' for place in shown)}")
+
+
+def entity_of(saga: Saga[Any], wanted: Model) -> str:
+    """What an input is about, as its definition says. Raises `UsageError` when the user's function fails, or gives no text."""
+    try:
+        entity = starting.entity_of(saga, wanted)
+    except DefinitionError as error:
+        raise UsageError(str(error)) from error
+    if not entity:
+        raise UsageError(f"saga {saga.name}: entity gave an empty text; it must name the business object")
+    return entity
 
 
 def _words(value: Any) -> Iterator[tuple[Path, str]]:

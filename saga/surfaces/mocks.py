@@ -27,6 +27,7 @@ from saga.barrier import problem_text
 from saga.core.connector import Connector, Operation, Undo
 from saga.core.definition import Saga
 from saga.core.states import Direction
+from saga.private import make_private_folder, private
 from saga.surfaces.samples import sample
 
 Json = Any
@@ -63,7 +64,7 @@ class Mock:
         if self.books.is_file():
             for line in self.books.read_text(encoding="utf-8").splitlines():
                 self._remember(json.loads(line))
-        self.books.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self.books.parent)
 
     @property
     def ledger(self) -> list[dict[str, Json]]:
@@ -136,7 +137,7 @@ class Mock:
 
     def _write(self, row: dict[str, Json]) -> None:
         row = {"id": len(self._rows) + 1, **row}
-        with self.books.open("a", encoding="utf-8") as file:
+        with open(self.books, "a", encoding="utf-8", opener=private) as file:
             file.write(json.dumps(row) + "\n")
         self._remember(row)
 

@@ -46,9 +46,16 @@ from saga.runtime.starting import Started, Starter, first_hints
 from saga.runtime.work import Hint
 from saga.store.journal import JournalEntry
 from saga.store.port import RowFilter, SagaFilter, SagaRow, Store
-from saga.surfaces import reading
+from saga.surfaces import reading_orders
 from saga.surfaces.backlog import Backlog
-from saga.surfaces.cancelling import Cancelled, CancelRequest, CancelStanding, SagaChanged, cancel
+from saga.surfaces.cancelling import (
+    Cancelled,
+    CancelRequest,
+    CancelStanding,
+    SagaChanged,
+    cancel,
+    held_words,
+)
 from saga.surfaces.changes import Change, Narration
 from saga.surfaces.conditions import entity_tag, names_tag, wanted_wait_s
 from saga.surfaces.following import Follower
@@ -76,7 +83,7 @@ class AcceptedOrder(BaseModel):
     order_id: str
     saga_id: str
     run: int
-    links: reading.OrderLinks
+    links: reading_orders.OrderLinks
 
 
 class OrderRow(BaseModel):
@@ -95,7 +102,7 @@ class OrderRow(BaseModel):
     total: int | None = Field(description="minor units, with tax and freight; null until it is priced")
     accepted_at: datetime
     ended_at: datetime | None
-    links: reading.OrderLinks
+    links: reading_orders.OrderLinks
 
 
 class OrderPage(BaseModel):
@@ -104,7 +111,7 @@ class OrderPage(BaseModel):
     items: list[OrderRow]
 
 
-class CancelledOrder(reading.OrderReading):
+class CancelledOrder(reading_orders.OrderReading):
     """The order, and what became of the cancel: it is being rolled back, nothing follows yet, or everything is undone."""
 
     cancel: Literal[CancelStanding.ACCEPTED, CancelStanding.PENDING, CancelStanding.DONE]
@@ -125,7 +132,7 @@ class Orders:
     async def accept(self, request: Request, response: Response, body: Body) -> AcceptedOrder | Response:
         """Accept one order. Repeat it with the same Idempotency-Key as often as you like: there is one order."""
         order, started = await run_in_threadpool(self._start, request, body)
-        links = reading.order_links(order.order_id, started.saga_id)
+        links = reading_orders.order_links(order.order_id, started.saga_id)
         headers = {"Location": links.order}
         if started.is_replayed:
             headers["Idempotency-Replayed"] = "true"
@@ -133,7 +140,7 @@ class Orders:
             state, seq = await run_in_threadpool(self._state, started.saga_id)
             if state.status in ENDED:
                 returns, returns_before = await run_in_threadpool(self._returns, state)
-                shown = reading.read_order(state, returns, returns_before).model_dump(mode="json")
+                shown = reading_orders.read_order(state, returns, returns_before).model_dump(mode="json")
                 return JSONResponse(shown, 200, {**headers, "ETag": _tag(state, seq, returns)})
         response.headers.update({**headers, "Retry-After": str(POLL_AFTER_S)})
         return AcceptedOrder(order_id=order.order_id, saga_id=started.saga_id, run=started.run, links=links)
@@ -160,7 +167,9 @@ class Orders:
         )
         rows = self.store.rows(ORDERS, wanted, limit + 1)
         items = [
-            OrderRow.model_validate({**row, "links": reading.order_links(str(row["order_id"]), str(row["saga_id"]))})
+            OrderRow.model_validate(
+                {**row, "links": reading_orders.order_links(str(row["order_id"]), str(row["saga_id"]))}
+            )
             for row in rows[:limit]
         ]
         if len(rows) > limit:
@@ -169,7 +178,9 @@ class Orders:
             response.headers["Link"] = next_link("/v1/orders", asked, last.accepted_at, last.order_id)
         return OrderPage(items=items)
 
-    async def show(self, request: Request, response: Response, order_id: OrderId) -> reading.OrderReading | Response:
+    async def show(
+        self, request: Request, response: Response, order_id: OrderId
+    ) -> reading_orders.OrderReading | Response:
         """How far an order is; of several runs the latest."""
         seen = await run_in_threadpool(self._seen, order_id)
         headers: dict[str, str] = {}
@@ -181,7 +192,7 @@ class Orders:
         if names_tag(request.headers.getlist("if-none-match"), headers["ETag"], weakly=True):
             return Response(status_code=304, headers=headers)
         response.headers.update(headers)
-        return reading.read_order(seen.state, returns, returns_before, unreadable)
+        return reading_orders.read_order(seen.state, returns, returns_before, unreadable)
 
     def cancel(self, request: Request, response: Response, order_id: OrderId, body: Body) -> CancelledOrder:
         """Cancel an order: it is rolled back, unless its point of no return has succeeded. A second cancel is the same."""
@@ -194,7 +205,7 @@ class Orders:
                 self.store, self.definitions, state.saga_id, asked, surface="api", only_at=only_at
             )  # of a run that was rolled back meanwhile and started again: the one that was seen
         except SagaChanged as error:
-            raise _changed() from error
+            raise changed() from error
         self.publish(found.hints)
         return _answered(found, response)
 
@@ -257,7 +268,7 @@ class Orders:
         if not given or [value.strip() for value in given] == ["*"]:
             return None
         if not names_tag(given, _tag(state, seq, self._returns(state)[0]), weakly=False):
-            raise _changed()
+            raise changed()
         return seq
 
     def _runs(self, order_id: str) -> list[SagaRow]:
@@ -322,12 +333,16 @@ def _tag(state: SagaState, seq: int, returns: Sequence[ReturnReading]) -> str:
     return entity_tag(state.saga_id, seq, statuses_of(returns))
 
 
-def _changed() -> Refusal:
-    return Refusal("changed", "nothing was written; look at the order again and decide anew")
+def changed() -> Refusal:
+    """What `If-Match` names is no longer so."""
+    return Refusal("changed", "nothing was written; look at it again and decide anew")
 
 
 def _answered(found: Cancelled, response: Response) -> CancelledOrder:
-    order = reading.read_order(found.state)
+    order = reading_orders.read_order(found.state)
+    if found.standing is CancelStanding.HELD:
+        detail = f"{order.order_id} {held_words(found.state)}"
+        raise Refusal("waits_for_person", detail, saga_id=order.saga_id, links={"saga": order.links.saga})
     if found.standing is CancelStanding.REFUSED:
         detail = (
             f"{order.order_id} is {order.status}: its payment was taken, so it goes forward only; "

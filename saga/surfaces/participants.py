@@ -15,6 +15,7 @@ from pathlib import Path
 
 from saga.bundled import place_of
 from saga.errors import StoreUnavailable
+from saga.private import make_private_folder, private
 from saga.surfaces import services_program
 
 STOP_S = 10.0
@@ -48,8 +49,8 @@ def running_services(names: Sequence[str], folder: Path, log: Path | None = None
 @contextmanager
 def watched_services(names: Sequence[str], folder: Path, log: Path | None = None) -> Iterator[Services]:
     """The same for whoever asks now and then whether they still run; nobody is told by itself, and nothing starts them again."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") if log is not None else nullcontext() as errors:
+    make_private_folder(folder)
+    with open(log, "ab", opener=private) if log is not None else nullcontext() as errors:
         process = subprocess.Popen(
             services_command("all", "--data", str(folder), "--end-with-parent"),
             stdout=subprocess.PIPE,

@@ -50,6 +50,7 @@ CODES: dict[str, tuple[int, str]] = {
     "method_not_allowed": (405, "This method is not offered here"),
     "duplicate_order": (409, "The order has a saga already"),
     "past_no_return": (409, "The order is past the point of no return"),
+    "waits_for_person": (409, "The saga waits for a person: the cancel is kept, and nothing follows"),
     "cancel_instead": (409, "The order has not come to its point of no return: it can be cancelled"),
     "not_completed": (409, "The order has not completed yet"),
     "too_many_returns": (409, "The order has had as many returns as an order may have"),

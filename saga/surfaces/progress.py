@@ -5,6 +5,7 @@ stands only where a total or a share is known and some of it is done; else the t
 that wraps cannot be redrawn.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -12,6 +13,8 @@ from typing import Protocol
 from rich.console import Console
 
 from saga.clock import monotonic
+from saga.surfaces.cli.streams import as_is
+from saga.surfaces.visible import one_line
 
 LINE_S, REDRAW_S = 1.0, 0.1
 BAR = 20
@@ -33,7 +36,7 @@ class Report(Protocol):
 @contextmanager
 def progress(title: str, total: int | None, console: Console | None = None) -> Iterator[Report]:
     """Reports for the length of the block. Without a `total` or a share there is a rate and no time left."""
-    console = console or Console(stderr=True)
+    console = console or Console(file=as_is(sys.stderr))
     in_place = console.is_terminal and not console.is_dumb_terminal
     began = monotonic()
     printed = began if not in_place else began - REDRAW_S
@@ -74,7 +77,7 @@ def line(title: str, done: int, total: int | None, share: float | None, took_s: 
         parts.append(f"about {roughly(took_s * (1 - share) / share)} left")
     else:
         parts.append(roughly(took_s))
-    return "   ".join([*parts, remark]).rstrip()
+    return one_line("   ".join([*parts, remark]).rstrip())
 
 
 def roughly(seconds: float) -> str:

@@ -6,7 +6,6 @@ can say whether they speak of the same bytes without showing them. Details are t
 payloads. Fields are added, never renamed or taken away.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,11 +17,9 @@ from saga.core.outcomes import OutcomeCode
 from saga.core.plan import action_of, compensation_of
 from saga.core.states import Direction, Effect, EntryState, HaltReason, NodePhase, SagaStatus
 from saga.core.transitions import RollbackRequested
-from saga.fulfilment.view import OrderView, order_view
 from saga.runtime.classify import TOMBSTONED
 from saga.store.port import SagaRow, WorkerRow
 from saga.surfaces.partly import UnreadableReading
-from saga.surfaces.reading_returns import ReturnReading
 
 UNDONE_BEFORE = f"this was undone before, nothing is done again ({TOMBSTONED})"
 """What a participant means by its tombstone; the journal keeps the code."""
@@ -146,31 +143,10 @@ class SagaReading(BaseModel):
     unreadable: UnreadableReading | None = Field(default=None, description="what of the journal cannot be read here")
 
 
-class OrderLinks(BaseModel):
-    order: str
+class SagaLinks(BaseModel):
     saga: str
     journal: str
     cancel: str = Field(description="POST: its rollback, before the point of no return")
-    returns: str = Field(description="POST: pieces come back, once it has completed")
-
-
-class OrderReading(BaseModel):
-    """What a customer is told about an order; of several runs the latest."""
-
-    order_id: str
-    status: OrderView
-    saga_id: str
-    saga_status: SagaStatus
-    run: int
-    accepted_at: datetime
-    ended_at: datetime | None
-    cause: CauseReading | None
-    returns: list[ReturnReading] = Field(default_factory=list, description="the latest 20, as they were asked for")
-    returns_before: int = Field(default=0, description="so many earlier returns are not shown")
-    unreadable: UnreadableReading | None = Field(
-        default=None, description="what of its journal, or of that of a return, cannot be read here"
-    )
-    links: OrderLinks
 
 
 def read_row(row: SagaRow) -> SagaSummary:
@@ -237,37 +213,14 @@ def read_saga(
     )
 
 
-def read_order(
-    state: SagaState,
-    returns: Sequence[ReturnReading] = (),
-    returns_before: int = 0,
-    unreadable: UnreadableReading | None = None,
-) -> OrderReading:
-    """The order that a saga of `fulfil_order` is about, with what comes back of it."""
-    return OrderReading(
-        order_id=state.entity,
-        status=order_view(state),
-        saga_id=state.saga_id,
-        saga_status=state.status,
-        run=state.run,
-        accepted_at=state.accepted_at,
-        ended_at=state.ended_at,
-        cause=read_cause(state.cause),
-        returns=list(returns),
-        returns_before=returns_before,
-        unreadable=unreadable,
-        links=order_links(state.entity, state.saga_id),
-    )
-
-
-def order_links(order_id: str, saga_id: str) -> OrderLinks:
-    """Where the HTTP API shows an order, its saga and its journal."""
-    order, saga = f"/v1/orders/{order_id}", f"/v1/sagas/{saga_id}"
-    journal, cancel, returns = f"{saga}/journal", f"{order}/cancel", f"{order}/returns"
-    return OrderLinks(order=order, saga=saga, journal=journal, cancel=cancel, returns=returns)
+def saga_links(saga_id: str) -> SagaLinks:
+    """Where the HTTP API shows a saga and its journal, and cancels it."""
+    saga = f"/v1/sagas/{saga_id}"
+    return SagaLinks(saga=saga, journal=f"{saga}/journal", cancel=f"{saga}/cancel")
 
 
 def read_cause(cause: RollbackRequested | None) -> CauseReading | None:
+    """Why the saga turned round, if it did."""
     if cause is None:
         return None
     detail = UNDONE_BEFORE if cause.detail == TOMBSTONED else cause.detail

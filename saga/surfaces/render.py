@@ -10,6 +10,7 @@ from datetime import datetime
 
 from saga.surfaces.reading import SagaSummary
 from saga.surfaces.reading_journal import EntryReading, JournalReading
+from saga.surfaces.visible import Page, one_line, page
 
 BAR_WIDTH = 27
 SIMPLE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:-]*")
@@ -28,11 +29,6 @@ def columns(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset(
         ).rstrip()
         for row in rows
     ]
-
-
-def one_line(text: str) -> str:
-    """A text that somebody chose, such as an id, without what would break a line."""
-    return text if text.isprintable() else "".join(it if it.isprintable() else f"\\x{ord(it):02x}" for it in text)
 
 
 def typed(entity: str, saga_id: str) -> str:
@@ -58,10 +54,10 @@ def clock_time(at: datetime | None) -> str:
     return at.strftime("%H:%M:%S.%f")[:-3] if at else DASH
 
 
-def saga_list(rows: Sequence[SagaSummary]) -> str:
+def saga_list(rows: Sequence[SagaSummary]) -> Page:
     """The list, newest first."""
     if not rows:
-        return "no sagas"
+        return Page("no sagas")
     head = ("entity", "status", "reason", "definition", "accepted", "took", "saga")
     body = [
         (
@@ -75,7 +71,7 @@ def saga_list(rows: Sequence[SagaSummary]) -> str:
         )
         for row in rows
     ]
-    return "\n".join(columns([head, *body], right=frozenset({5})))
+    return page(columns([head, *body], right=frozenset({5})))
 
 
 def ordinal(number: int) -> str:
@@ -84,7 +80,7 @@ def ordinal(number: int) -> str:
     return f"{number}{ending}"
 
 
-def journal_page(journal: JournalReading) -> str:
+def journal_page(journal: JournalReading) -> Page:
     """One line per transition; an entry is one decision, so its lines share a number."""
     rows = [("seq", "at", "transition", "node", "facts", "writer")]
     for entry in journal.entries:
@@ -102,7 +98,7 @@ def journal_page(journal: JournalReading) -> str:
                     _writer(entry, first),
                 )
             )
-    return "\n".join(columns(rows, right=frozenset({0})))
+    return page(columns(rows, right=frozenset({0})))
 
 
 def _writer(entry: EntryReading, first: bool) -> str:

@@ -193,7 +193,7 @@ class HttpDesk:
             body, headers = json.dumps({"reason": reason, "actor": ACTOR}), {"If-Match": seen.headers["ETag"]}
             answer = self.api.ask("POST", f"/v1/orders/{order_id}/cancel", body, headers)
             if answer.status_code in (200, 202, 409):
-                return answer.status_code != 409
+                return answer.status_code != 409 or code_of(answer) == "waits_for_person"  # which keeps the cancel
             if answer.status_code != 412:
                 raise UsageError(f"the cancel of {order_id} is refused: {_words(answer)}")
         raise UsageError(f"the cancel of {order_id} is refused: it has moved at each of {LOOKS} looks")

@@ -22,7 +22,7 @@ from saga.runtime.work import Hint
 from saga.store.port import Store
 from saga.surfaces.orders_api import POLL_AFTER_S, OrderId
 from saga.surfaces.problems import FieldError, Refusal
-from saga.surfaces.reading import order_links
+from saga.surfaces.reading_orders import order_links
 from saga.surfaces.reading_returns import ReturnLineReading, ReturnLinks, read_return
 from saga.surfaces.receiving import parsed, read_body, request_key
 from saga.surfaces.taking_back import ReturnRequest, Standing, latest_order, standing_of, take_back
@@ -86,7 +86,7 @@ class Returns:
             case Standing.CANCELLABLE:
                 detail = f"{what} and can be cancelled; nothing was stored"
                 return Refusal("cancel_instead", detail, saga_id=state.saga_id, links={"cancel": links.cancel})
-            case Standing.ON_ITS_WAY:
+            case Standing.ON_ITS_WAY | Standing.HELD:
                 waits = state.halt is not None and not state.halt.heals_itself
                 detail = f"{what} and {'waits for a person' if waits else 'goes on'}; ask again once it has completed"
                 return Refusal(

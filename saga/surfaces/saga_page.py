@@ -14,8 +14,9 @@ from saga.core.states import Direction, EntryState, NodePhase, SagaStatus
 from saga.surfaces.attempts import AttemptReading, in_words, lost_tries
 from saga.surfaces.effects import effects_table
 from saga.surfaces.reading import NodeReading, PlanEntryReading, participant_of
-from saga.surfaces.render import DASH, clock_time, columns, duration, one_line, ordinal, typed
+from saga.surfaces.render import DASH, clock_time, columns, duration, ordinal, typed
 from saga.surfaces.showing import Shown, levels
+from saga.surfaces.visible import Page, one_line, page
 
 WIDTH = 100
 BAR_MIN, BAR_MAX = 12, 27
@@ -24,15 +25,15 @@ RIGHT = frozenset({4, 5})
 BAR_COLUMN = 3
 
 
-def saga_page(shown: Shown, *, with_attempts: bool = False) -> str:
+def saga_page(shown: Shown, *, with_attempts: bool = False) -> Page:
     """The whole page."""
     parts = [_head(shown), _steps(shown), effects_table(shown.effects, shown.saga.status), _around(shown)]
     if with_attempts:
         parts.insert(2, _attempts(shown.attempts))
-    return "\n\n".join(part for part in [*parts, _see_also(shown)] if part)
+    return page((part for part in [*parts, _see_also(shown)] if part), between="\n\n")
 
 
-def _head(shown: Shown) -> str:
+def _head(shown: Shown) -> Page:
     saga = shown.saga
     why = f"   {_why(shown)}" if _why(shown) else ""
     run = f" run {saga.run}" if saga.run > 1 else ""
@@ -47,7 +48,7 @@ def _head(shown: Shown) -> str:
         f"accepted {saga.accepted_at:%Y-%m-%d} {clock_time(saga.accepted_at)}   ended {clock_time(saga.ended_at)}{took}",
     ]
     lines += [f"✗ {fault}: saga audit" for fault in shown.faults]
-    return "\n".join([*lines, *_waits(shown), *saga.warnings])
+    return page([*lines, *_waits(shown), *saga.warnings])
 
 
 def _agreement(shown: Shown) -> str:
@@ -97,7 +98,7 @@ def _waiting(shown: Shown, node: NodeReading) -> str:
     return f"waits   {name}{of}, {said}; {then} at {clock_time(node.next_at)}"
 
 
-def _steps(shown: Shown) -> str:
+def _steps(shown: Shown) -> Page:
     saga = shown.saga
     by_node: dict[str, list[AttemptReading]] = {}
     for one in shown.attempts:
@@ -124,7 +125,7 @@ def _steps(shown: Shown) -> str:
     for node, row in zip(actions, body, strict=True):
         bar = scale.bar(by_node.get(node.node, ()), by_node.get(f"{node.step}:{Direction.COMPENSATION}", ()))
         rows.append((*row[:BAR_COLUMN], bar, *row[BAR_COLUMN + 1 :]))
-    return "\n".join([*columns(rows, right=RIGHT), *_footnotes(shown, by_node)])
+    return page([*columns(rows, right=RIGHT), *_footnotes(shown, by_node)])
 
 
 def _number(numbers: Mapping[str, tuple[int, bool]], node: NodeReading) -> str:
@@ -198,7 +199,7 @@ class _Scale:
         return min(self._width - 1, max(0, int(share * self._width)))
 
 
-def _attempts(attempts: Sequence[AttemptReading]) -> str:
+def _attempts(attempts: Sequence[AttemptReading]) -> Page:
     """A row for each attempt, and the whole detail of those that failed beneath it."""
     rows = [("attempt of", "epoch", "worker", "started", "ended", "outcome", "wire key")]
     rows += [
@@ -215,7 +216,7 @@ def _attempts(attempts: Sequence[AttemptReading]) -> str:
     ]
     first, *lines = columns(rows, right=frozenset({1}), gap=" ")
     said = [[f"      {one_line(one.detail)}"] if one.detail else [] for one in attempts]
-    return "\n".join([first, *(text for line, more in zip(lines, said, strict=True) for text in (line, *more))])
+    return page([first, *(text for line, more in zip(lines, said, strict=True) for text in (line, *more))])
 
 
 def _end(one: AttemptReading) -> str:
@@ -223,7 +224,7 @@ def _end(one: AttemptReading) -> str:
     return ("in flight" if one.outcome is None else "lost" if one.is_lost else one.outcome.value) + late
 
 
-def _around(shown: Shown) -> str:
+def _around(shown: Shown) -> Page:
     lines = []
     if shown.view is not None or shown.told is not None:
         seen = f"   the order is shown as {shown.view}" if shown.view else ""
@@ -238,10 +239,10 @@ def _around(shown: Shown) -> str:
         lines.append(f"{'' if place else 'belongs to it':<20}{what}   {one.status}   saga {one.saga_id}")
     if shown.returns_before:
         lines.append(f"{'':20}{shown.returns_before} returns before those, not shown")
-    return "\n".join(lines)
+    return page(lines)
 
 
-def _see_also(shown: Shown) -> str:
+def _see_also(shown: Shown) -> Page:
     saga = shown.saga
     name = typed(saga.entity, saga.saga_id)
     named = [f"saga journal {name}", f"saga show {name} --attempts", f"saga show {name} -o json"]
@@ -254,6 +255,6 @@ def _see_also(shown: Shown) -> str:
         lines.append(f'roll back  saga cancel {name} --reason "…"')
     if saga.halt:
         lines.append(f"alike      saga list --status halted --reason {saga.halt.reason}")
-    if saga.halt and not saga.halt.heals_itself:
-        lines.append("go on      no command of this release resumes or resolves a halted saga")
-    return "\n".join(lines)
+    if shown.moved_by:
+        lines.append(f"go on      {shown.moved_by}")
+    return page(lines)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from saga.core.definition import Saga
+from saga.core.fold import SagaState
 from saga.core.plan import may_be_past_return
-from saga.core.states import SagaStatus
+from saga.core.states import ENDED
 from saga.errors import SagaNotFound
 from saga.fulfilment.view import OrderView
 from saga.runtime.engine import Definitions
@@ -20,11 +21,10 @@ from saga.store.port import SagaRow, Store
 from saga.surfaces import audit_rows
 from saga.surfaces.attempts import AttemptReading, read_attempts
 from saga.surfaces.belongings import Kin, Told, kin, told, view_of
+from saga.surfaces.cancelling import waits_for_person, what_moves
 from saga.surfaces.effects import EffectReading, read_effects
 from saga.surfaces.partly import UNREADABLE, read_partly
 from saga.surfaces.reading import SagaReading, read_saga
-
-CANCELLABLE = frozenset({SagaStatus.RUNNING, SagaStatus.HALTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,9 @@ class Shown:
     is_moving: bool
     """Something was appended during each look, so they could not be compared."""
     can_cancel: bool | None
-    """Whether a cancel would still roll it back; None when this process does not have the definition."""
+    """Whether a cancel would roll it back now; None when this process does not have the definition."""
+    moved_by: str
+    """What moves a saga that waits for a person; empty when it does not."""
     at: datetime
     """The database's clock at the look."""
 
@@ -92,12 +94,13 @@ def look_at(store: Store, row: SagaRow, sagas: list[Saga[Any]], mail_folder: Pat
         faults=seen.faults,
         is_moving=seen.is_moving,
         can_cancel=_can_cancel(definition, state),
+        moved_by=what_moves(state) if waits_for_person(state) else "",
         at=store.now(),
     )
 
 
-def _can_cancel(definition: Saga[Any] | None, state: Any) -> bool | None:
-    if state.status not in CANCELLABLE or state.cancel is not None or state.cause is not None:
+def _can_cancel(definition: Saga[Any] | None, state: SagaState) -> bool | None:
+    if state.status in ENDED or waits_for_person(state) or state.cancel is not None or state.cause is not None:
         return False
     return None if definition is None else not may_be_past_return(definition, state)
 

@@ -11,15 +11,16 @@ from saga.core.states import Direction, SagaStatus
 from saga.fulfilment.money import is_known_currency, shown
 from saga.surfaces.attempts import in_words
 from saga.surfaces.reading import WorkerReading
-from saga.surfaces.render import DASH, clock_time, duration, one_line, typed
+from saga.surfaces.render import DASH, clock_time, duration, typed
 from saga.surfaces.standing import FOLDED, NAMED, Day, HaltedGroup, Standing, WaitingGroup
+from saga.surfaces.visible import Page, one_line, page
 
 WORKERS_SHOWN = 8
 GROUPS_SHOWN = 10
 QUEUES_SHOWN = 6
 
 
-def status_page(now: Standing) -> str:
+def status_page(now: Standing) -> Page:
     """The whole screen."""
     since = f", oldest due {duration(now.oldest_due_s)}" if now.due_count else ""
     lines = [_live(now), _today(now.today)]
@@ -37,7 +38,7 @@ def status_page(now: Standing) -> str:
         lines.append(f"✗ {now.unreadable_count:,} live {sagas} whose journal cannot be read → saga audit")
     for halted in now.halted_groups:
         lines += _halted(halted, now)
-    return "\n".join(lines)
+    return page(lines)
 
 
 def _live(now: Standing) -> str:

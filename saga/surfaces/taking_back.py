@@ -87,10 +87,12 @@ class ReturnRequest(Given):
 class Standing(StrEnum):
     """Why nothing of an order can come back now."""
 
+    HELD = "held"
+    """It waits for a person: neither a cancel nor time brings it further."""
     CANCELLABLE = "cancellable"
     """It has not come to its point of no return: cancel it."""
     ON_ITS_WAY = "on its way"
-    """It is at its point of no return or past it: it ends, or waits for a person, and can be returned then."""
+    """It is at its point of no return or past it: it ends, and can be returned then."""
     ROLLED_BACK = "rolled back"
     """Nothing is held, charged or sent, or will be soon."""
 
@@ -175,6 +177,8 @@ def standing_of(definition: Saga[Any], state: SagaState) -> Standing:
     """What stands in the way of a return of an order that is not completed."""
     if state.cause is not None or state.status is SagaStatus.COMPENSATED:
         return Standing.ROLLED_BACK
+    if state.halt is not None and not state.halt.heals_itself:
+        return Standing.HELD
     return Standing.ON_ITS_WAY if has_reached_no_return(definition, state) else Standing.CANCELLABLE
 
 

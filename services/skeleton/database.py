@@ -14,6 +14,7 @@ Rules of this file
 - Tables are made, or brought to this release, at start and by one process at a time (services.skeleton.migrating).
 """
 
+import os
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -207,7 +208,7 @@ def _sqlite_engine(url: str) -> Engine:
     parsed = make_url(url)
     if not parsed.database or parsed.database == ":memory:":
         raise ValueError(f"{url}: a file is needed, as in sqlite:///inventory.db")
-    Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    _make_private(Path(parsed.database))
     engine = create_engine(
         parsed.set(drivername="sqlite+pysqlite"),
         connect_args={"isolation_level": None, "check_same_thread": False, "timeout": BUSY_TIMEOUT_S},
@@ -219,6 +220,17 @@ def _sqlite_engine(url: str) -> Engine:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _make_private(file: Path) -> None:
+    """The file and its folder for the user of this process alone: they hold names and addresses. What SQLite puts beside it gets
+    the rights of the file."""
+    for folder in reversed(file.absolute().parents):
+        if not folder.is_dir():
+            folder.mkdir(0o700, exist_ok=True)
+    os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+    if file.stat().st_uid == os.geteuid():
+        file.chmod(0o600)  # also one of a release before
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

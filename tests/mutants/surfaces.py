@@ -20,6 +20,10 @@ EVENTS = "tests/integration/api/test_events.py::"
 LISTING = "tests/integration/api/test_listing.py::"
 BAD_ROW = "tests/integration/api/test_one_bad_row.py::"
 FOLLOWING = "saga/surfaces/following.py"
+ADVICE = "tests/unit/surfaces/test_advice.py::"
+VISIBLE = "tests/unit/surfaces/test_visible.py::"
+PRIVATE = "tests/unit/test_private.py::"
+CLI_HELP = "tests/unit/surfaces/test_cli_help.py::"
 OWN_CORES = "tests/integration/runtime/test_own_cores.py::"
 
 SURFACES = [
@@ -518,5 +522,105 @@ SURFACES = [
         "        raise\n",
         "one spoiled entry, and an order is a 500 for ever",
         ("tests/integration/api/test_strange_journals.py::test_each_reader_shows_what_it_can[no JSON]",),
+    ),
+    Mutant(
+        "show-advises-a-cancel-that-works",
+        "saga/surfaces/showing.py",
+        "or waits_for_person(state) or",
+        "or",
+        "`roll back  saga cancel B1` stands on the page of a saga that waits for a person, and does nothing",
+        (
+            f"{ADVICE}test_what_show_advises_does_what_it_says",
+            f"{ADVICE}test_a_return_does_not_send_to_a_cancel_that_does_nothing",
+        ),
+    ),
+    Mutant(
+        "a-cancel-that-nothing-follows-says-so",
+        "saga/surfaces/cancelling.py",
+        "    if waits_for_person(state):\n        return CancelStanding.HELD\n",
+        "",
+        "`saga cancel` says that it is being rolled back and exits with 0, and it stands for ever",
+        (
+            f"{ADVICE}test_what_a_cancel_says_is_what_becomes_of_it",
+            "tests/integration/api/test_cancelling.py::test_halted_for_a_person_before_the_pivot",
+        ),
+    ),
+    Mutant(
+        "a-page-is-made-line-by-line",
+        "saga/surfaces/audit_report.py",
+        'page([*lines, "", *_end_lines(report)])',
+        'Page("\\n".join([*lines, "", *_end_lines(report)]))',
+        "an entity with a line break forges a line of the audit",
+        ("tests/integration/audit/test_hostile_texts.py::test_no_command_prints_it_raw",),
+    ),
+    Mutant(
+        "a-stream-shows-what-a-library-prints",
+        "saga/surfaces/cli/streams.py",
+        "self.write_as_is(visible(text))",
+        "self.write_as_is(text)",
+        "an escape in a warning or a usage error clears the screen",
+        (f"{VISIBLE}test_each_way_to_print", f"{VISIBLE}test_who_paints_asks_for_it"),
+    ),
+    Mutant(
+        "format-characters-are-shown-by-number",
+        "saga/surfaces/visible.py",
+        '"Cc", "Cf", "Cs"',
+        '"Cc", "Cs"',
+        "U+202E in a name turns the rest of the line round",
+        (
+            f"{VISIBLE}test_each_way_to_print",
+            "tests/integration/audit/test_hostile_texts.py::test_no_command_prints_it_raw",
+        ),
+    ),
+    Mutant(
+        "a-journal-is-private-before-sqlite-opens-it",
+        "saga/store/schema.py",
+        "        make_private_file(sqlite_path(url))\n",
+        "",
+        "a journal in a shared folder has the rights of the umask: names and addresses for each local user",
+        (f"{PRIVATE}test_a_database_elsewhere_is_private_and_its_folder_is_somebodys",),
+    ),
+    Mutant(
+        "a-home-that-was-open-is-closed",
+        "saga/private.py",
+        "        path.chmod(stat.S_IMODE(found.st_mode) & ~OTHERS)\n",
+        "",
+        "what an earlier release made readable for all stays so",
+        (f"{PRIVATE}test_a_home_of_a_release_before_is_mended_and_that_is_said_once",),
+    ),
+    Mutant(
+        "a-folder-of-a-service-is-private",
+        "services/skeleton/database.py",
+        "folder.mkdir(0o700, exist_ok=True)",
+        "folder.mkdir(0o755, exist_ok=True)",
+        "whoever is on the machine may open the books of the services",
+        (f"{PRIVATE}test_the_database_of_a_service_is_private[0o22]",),
+    ),
+    Mutant(
+        "one-instant-of-acceptance",
+        "saga/store/sqlite_sql.py",
+        "to_micros(fresh.entry.at),\n    )",
+        "to_micros(new.due_at),\n    )",
+        "two lists of one saga say two instants",
+        (f"{LISTING}test_a_saga_was_accepted_at_one_instant[sqlite]",),
+    ),
+    Mutant(
+        "a-monitor-is-told-of-halted-sagas",
+        "saga/surfaces/alarms.py",
+        "halted > bounds.max_halted",
+        "halted > 10**9",
+        "orders wait for a person, and `saga status --check` exits with 0",
+        ("tests/unit/surfaces/test_alarms.py::test_each_reason",),
+    ),
+    Mutant(
+        "help-imports-no-command",
+        "saga/surfaces/cli/commands.py",
+        "TyperCommand(name, help=what) for name, (_, what)",
+        "added_by(module).commands[name] for name, (module, _)",
+        "`saga --version` takes two seconds of processor time",
+        (
+            f"{CLI_HELP}test_nothing_of_weight_is_imported_before_a_command_is_asked_for",
+            f"{CLI_HELP}test_a_tab_offers_the_names_without_their_modules",
+        ),
     ),
 ]

@@ -21,6 +21,7 @@ from urllib.parse import quote
 from kombu.transport import TRANSPORT_ALIASES, virtual
 
 from saga.ids import uuid7
+from saga.private import make_private_folder
 
 SCHEME = "folder"
 OFF = "off"
@@ -38,7 +39,7 @@ def turn(folder: Path, *, on: bool) -> None:
     if on:
         (folder / OFF).unlink(missing_ok=True)
     else:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(folder)
         (folder / OFF).touch()
 
 
@@ -59,7 +60,7 @@ class Channel(virtual.Channel):
 
     def _put(self, queue: str, message: dict[str, Any], **_: Any) -> None:
         place = self.folder / queue
-        place.mkdir(parents=True, exist_ok=True)
+        make_private_folder(place)
         draft = place / f"{uuid7()}{DRAFT}"
         draft.write_text(json.dumps(message), encoding="utf-8")
         draft.rename(draft.with_suffix(READY))

@@ -1,6 +1,6 @@
 """The command `saga`, and one place where an error becomes a line and an exit code.
 
-The commands are imported inside `main`: that takes half a second, and a ctrl-C in it must not print a traceback.
+Everything is imported inside `main`: that takes a moment, and a ctrl-C in it must not print a traceback.
 """
 
 import sys
@@ -31,7 +31,6 @@ def main() -> None:
 def _run() -> None:
     from saga.errors import SagaError
     from saga.surfaces.cli.commands import app
-    from saga.surfaces.cli.options import code_of, say
 
     try:
         app(prog_name="saga")
@@ -40,5 +39,7 @@ def _run() -> None:
             raise
         raise OutputLost.of(error) from error
     except SagaError as error:
+        from saga.surfaces.cli.options import code_of, say  # whoever raised it has paid for these imports
+
         say(f"saga: {' '.join(str(error).split())}")
         sys.exit(code_of(error))

@@ -13,6 +13,7 @@ from saga.surfaces.ledgers import PAYMENT, SERVICES, TAX, Movement, read_movemen
 from saga.surfaces.lookup import is_storable
 from saga.surfaces.participating import Rule, faults
 from saga.surfaces.render import DASH, clock_time, columns
+from saga.surfaces.visible import page
 
 REJECT = "reject"
 ServiceArgument = Annotated[str, typer.Argument(metavar="SERVICE", help=", ".join(SERVICES) + ".")]
@@ -57,7 +58,7 @@ def fault(
         rule = {"fault": name, "operation": operation, "code": code, "order_ids": order or None, "times": times}
         rules = faults(service, url, "PUT", {"rules": [rule]})
     value = {"service": service, "rules": [rule.model_dump(mode="json") for rule in rules]}
-    put_one(output, value, "\n".join(f"{service}   {it}" for it in map(_worded, rules)) or f"{service}   no fault")
+    put_one(output, value, page(f"{service}   {it}" for it in map(_worded, rules)) or f"{service}   no fault")
 
 
 def _refuse_idle(name: str | None, code: str | None, orders: list[str], times: int | None, *, clear: bool) -> None:
@@ -94,7 +95,7 @@ def ledger(
     url = _address(settings_and_log(), service)
     rows = [it for it in read_movements(service, url) if order in {None, it.order_id}]
     of_order = f" of {order}" if order is not None else ""
-    table = "\n".join(columns([_row(it) for it in rows], right=frozenset({3})))
+    table = page(columns([_row(it) for it in rows], right=frozenset({3})))
     put_many(output, [_value(it) for it in rows], table or f"the ledger of {service} has no row{of_order}")
 
 

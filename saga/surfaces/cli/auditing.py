@@ -69,7 +69,7 @@ def audit(
         report = _audited(store, Definitions([fulfil_order, return_order, *others]), urls, mails)
     # On the page alone: two audits of the same books print the same JSON.
     cost = f"{duration(monotonic() - began)}, {peak_memory_bytes() / 1e6:,.0f} MB"
-    put_one(output, report.to_json(), f"{render(report)}   {cost}")
+    put_one(output, report.to_json(), render(report) + f"   {cost}")
     if report.without_address and not partial:
         say(f"saga: {unread(report.without_address)}")
     raise typer.Exit(0 if partial and report.exit_code == USAGE else report.exit_code)

@@ -11,7 +11,7 @@ from saga.errors import UsageError
 from saga.fulfilment.models import broken_rules
 from saga.runtime.engine import Definitions
 from saga.store.port import Store
-from saga.surfaces.cancelling import Cancelled, CancelRequest, CancelStanding, cancel
+from saga.surfaces.cancelling import Cancelled, CancelRequest, CancelStanding, cancel, held_words, who_must_run
 from saga.surfaces.cli.looking import ReferenceArgument, reading_store
 from saga.surfaces.cli.options import (
     FAILED,
@@ -21,6 +21,7 @@ from saga.surfaces.cli.options import (
     TimeoutOption,
     definitions_named,
     put_one,
+    say,
     settings_and_log,
 )
 from saga.surfaces.cli.ordering import WaitOption
@@ -33,12 +34,13 @@ POLL_S = 0.1
 SAID = {
     CancelStanding.DONE: "is compensated: everything is undone",
     CancelStanding.ACCEPTED: "is being rolled back",
-    CancelStanding.PENDING: "cancel is written down; it is settled once the step in flight, or a person, has decided",
+    CancelStanding.PENDING: "cancel is written down; the step of no return is in flight and decides",
     CancelStanding.REFUSED: "is past its point of no return and goes forward only; nothing was cancelled",
 }
 
 AT_END = {SagaStatus.COMPENSATED: CancelStanding.DONE, SagaStatus.COMPLETED: CancelStanding.REFUSED}
 """What a cancel that was waited for has come to."""
+NOTHING_FOLLOWS = frozenset({CancelStanding.REFUSED, CancelStanding.HELD})
 
 
 def add_to(app: typer.Typer) -> None:
@@ -57,8 +59,9 @@ def cancel_saga(
     """Cancel one saga: what it did is undone, in reverse order. A second cancel is the same cancel.
 
     Before the point of no return it is rolled back at once; while that step is in flight the cancel waits for its outcome;
-    after it the cancel is refused. Only a saga of SAGA_ENVIRONMENT and SAGA_TENANT is meant. Exit code 1: refused, or with
-    --wait not compensated. 3: no such saga.
+    after it the cancel is refused. One that waits for a person stays where it is: the cancel is kept, and nothing follows.
+    Only a saga of SAGA_ENVIRONMENT and SAGA_TENANT is meant. Exit code 1: refused, nothing follows, or with --wait not
+    compensated. 3: no such saga.
 
     \b
     Examples
@@ -73,12 +76,17 @@ def cancel_saga(
         row = look_up(store, ref, (settings.environment, settings.tenant))
         found = cancel(store, Definitions(sagas), row.saga_id, request, surface="cli")
         publish(found.hints)
+        must_run = who_must_run(store, found, definition or ())
+        if must_run is not None:
+            say(f"saga: {must_run}")
         status = found.state.status
-        if wait and found.standing is not CancelStanding.REFUSED:
+        if wait and found.standing not in NOTHING_FOLLOWS:
             status = _await_end(store, row.saga_id, timeout_s)
     standing = AT_END.get(status, found.standing)
-    put_one(output, _value(found, standing, status), f"{row.entity}   {status}   {SAID[standing]}")
-    if standing is CancelStanding.REFUSED or (wait and status is not SagaStatus.COMPENSATED):
+    said = held_words(found.state) if standing is CancelStanding.HELD else SAID[standing]
+    value = {**_value(found, standing, status), "must_run": must_run}
+    put_one(output, value, f"{row.entity}   {status}   {said}")
+    if standing in NOTHING_FOLLOWS or (wait and status is not SagaStatus.COMPENSATED):
         raise typer.Exit(FAILED)
 
 

@@ -1,6 +1,7 @@
 """`saga demo`: orders fulfilled and rolled back before one's eyes, then the audit."""
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -15,9 +16,11 @@ from saga.core.states import SagaStatus
 from saga.surfaces.audit import render
 from saga.surfaces.cli.keys import Press, has_keys, keys
 from saga.surfaces.cli.options import FAILED, Output, OutputOption, finite, put_one, say, settings_and_log
+from saga.surfaces.cli.streams import as_is
 from saga.surfaces.demo import Asked, Demonstrated, Run, Screen, demonstrate
 from saga.surfaces.demo_stack import PARTS
 from saga.surfaces.demo_watching import Watching
+from saga.surfaces.visible import Page, page
 
 STYLES = {"✗": "bold red", "  by you  ": "cyan", "  completed  ": "green", "  compensated  ": "yellow"}
 """By what stands in a line; the same is said in words."""
@@ -75,7 +78,7 @@ def quiet() -> None:
 @contextmanager
 def _screen(orders: int) -> Iterator[tuple[Screen, float | None]]:
     """A table that is redrawn in place, with keys where there are some, or a line a second; and how many orders a second."""
-    console = Console(stderr=True)
+    console = Console(file=as_is(sys.stderr))
     if not console.is_terminal:
         yield Lines(), None
     elif not has_keys():
@@ -146,9 +149,9 @@ def _style(line: str) -> str:
     return next((style for mark, style in STYLES.items() if mark in line), "")
 
 
-def _summary(done: Demonstrated) -> str:
+def _summary(done: Demonstrated) -> Page:
     causes = ", ".join(f"{count} {cause}" for cause, count in done.causes.items()) or "none"
-    return "\n".join(
+    return page(
         [
             render(done.report),
             "",

@@ -27,6 +27,7 @@ from saga.surfaces.cli.running import giving_up, until_stopped, why_broken
 from saga.surfaces.draining import Left, left_of, stops_by
 from saga.surfaces.embedded import Stack, embedded
 from saga.surfaces.folders import refuse_unwritable_mailbox
+from saga.surfaces.visible import Page, page
 
 LONG_WAIT = timedelta(seconds=5)
 STOPS = (SagaStatus.COMPLETED, SagaStatus.COMPENSATED, SagaStatus.HALTED)
@@ -51,14 +52,14 @@ class Drained:
             "next_due_at": self.left.next_due_at.isoformat() if self.left.next_due_at else None,
         }
 
-    def to_text(self) -> str:
+    def to_text(self) -> Page:
         ended = [f"{self.stops.get(status, 0)} {status}" for status in STOPS]
         total = sum(self.left.reasons.values())
         lines = [f"this drain   {'   '.join(ended)}", f"left         {total or 'nothing'}"]
         lines += [f"  {count:>5}  {reason}" for reason, count in self.left.reasons.items()]
         if self.left.next_due_at is not None:
             lines.append(f"         those that move wait, the first until {_instant(self.left.next_due_at)}")
-        return "\n".join(lines)
+        return page(lines)
 
 
 def add_to(app: typer.Typer) -> None:

@@ -10,18 +10,22 @@ import typer
 
 from saga.core.definition import Saga
 from saga.core.states import HaltReason, SagaStatus
-from saga.errors import DefinitionError, UsageError
+from saga.errors import DefinitionError, StoreUnavailable, UsageError
 from saga.runtime.engine import Definitions
 from saga.settings import Settings, read_settings
 from saga.store.port import SagaFilter, Store
 from saga.surfaces import render
+from saga.surfaces.alarms import MAX_DUE_S, MAX_HALTED, MIN_WORKERS, Bounds, alarm_line, checked, unavailable
 from saga.surfaces.cli.completing import references
 from saga.surfaces.cli.options import (
+    FAILED,
     NOT_FOUND,
+    UNAVAILABLE,
     DefinitionOption,
     Output,
     OutputOption,
     definitions_named,
+    finite,
     put_many,
     put_one,
     say,
@@ -172,9 +176,23 @@ def status(
         bool,
         typer.Option("--all", help=f"Count every saga that ended, not those of the latest {LOOKED_AT:,} alone."),
     ] = False,
+    check: Annotated[bool, typer.Option("--check", help="One line, and an exit code for monitoring.")] = False,
+    max_due_s: Annotated[
+        float, typer.Option("--max-due-s", min=0, callback=finite, help="With --check: so long may work be due.")
+    ] = MAX_DUE_S,
+    max_halted: Annotated[
+        int, typer.Option("--max-halted", min=0, help="With --check: so many may wait for a person.")
+    ] = MAX_HALTED,
+    min_workers: Annotated[
+        int, typer.Option("--min-workers", min=0, help="With --check: so many workers must be there.")
+    ] = MIN_WORKERS,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show what is live and for whom it waits, what is halted and why, today, what is due, and which workers are there.
+
+    With --check it prints one line, and exits 0 when all is fine, 1 when something wants a person (halted sagas, too few
+    workers, work that is due for too long or taken by nobody, a journal that cannot be read), 3 without a journal, 4 when
+    the database does not answer. What heals by itself is fine.
 
     There is no -d: it counts every saga of the journal, whatever its definition. Participants are named where the definition
     is at hand (pyproject.toml, else the product's own).
@@ -184,11 +202,27 @@ def status(
       saga status
       saga status -o json
       saga status --all
+      saga status --check --max-due-s 120
     """
+    if check:
+        _check(Bounds(max_due_s=max_due_s, max_halted=max_halted, min_workers=min_workers), output)
+        return
     with reading_store(settings_and_log()) as store:
         definitions = Definitions(_definitions_at_hand())
         now = standing(store, definitions, looked_at=None if everything else LOOKED_AT)
     put_one(output, now, status_page(now))
+
+
+def _check(bounds: Bounds, output: Output) -> None:
+    code = 0
+    try:
+        with reading_store(settings_and_log()) as store:
+            found = checked(standing(store, Definitions([]), looked_at=1, halted_read=1), bounds)
+    except StoreUnavailable as error:  # said on stdout too, where a monitor reads
+        found, code = unavailable(str(error)), UNAVAILABLE
+    put_one(output, found, alarm_line(found))
+    if code or not found.ok:
+        raise typer.Exit(code or FAILED)
 
 
 def _definitions_at_hand() -> list[Saga[Any]]:

@@ -10,7 +10,8 @@ from saga.fulfilment.smtp import MailServer
 from saga.settings import Settings
 from saga.surfaces.cli.options import NOT_FOUND, Output, OutputOption, put_many, say, settings_and_log
 from saga.surfaces.mails import HEADERS, Mail, latest_mails, mails_about
-from saga.surfaces.render import DASH, columns, one_line
+from saga.surfaces.render import DASH, columns
+from saga.surfaces.visible import Page, one_line, page
 
 RULE = "-" * 80
 
@@ -57,21 +58,21 @@ def _found(settings: Settings, ref: str | None, limit: int) -> list[Mail]:
     return latest_mails(settings.mail_folder, limit) if ref is None else mails_about(settings.mail_folder, ref)
 
 
-def _listed(mails: Sequence[Mail]) -> str:
+def _listed(mails: Sequence[Mail]) -> Page:
     """Two lines a mail: a Message-ID is half a line long."""
     heads = columns([(_sent_at(mail), mail.order or DASH, mail.headers["Subject"] or DASH) for mail in mails])
-    tails = (one_line(f"   to {mail.headers['To'] or DASH}   {mail.headers['Message-ID'] or DASH}") for mail in mails)
-    return "\n".join(line for pair in zip(heads, tails, strict=True) for line in pair)
+    tails = (f"   to {mail.headers['To'] or DASH}   {mail.headers['Message-ID'] or DASH}" for mail in mails)
+    return page(line for pair in zip(heads, tails, strict=True) for line in pair)
 
 
 def _sent_at(mail: Mail) -> str:
     return f"{mail.sent_at:%Y-%m-%d %H:%M:%S}" if mail.sent_at else DASH
 
 
-def _conversation(mails: Sequence[Mail]) -> str:
-    return f"\n{RULE}\n".join(map(_whole, mails))
+def _conversation(mails: Sequence[Mail]) -> Page:
+    return page(map(_whole, mails), between=f"\n{RULE}\n")
 
 
-def _whole(mail: Mail) -> str:
+def _whole(mail: Mail) -> Page:
     head = columns([(f"{name}:", mail.headers[name] or DASH) for name in HEADERS], gap=" ")
-    return "\n".join([*head, "", mail.text.rstrip("\n")])
+    return page([*head, "", *mail.text.rstrip("\n").split("\n")])

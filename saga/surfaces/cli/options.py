@@ -16,7 +16,6 @@ Data goes to stdout, all else to stderr. There is one line per error and no trac
 import json
 import logging
 import math
-import re
 import sys
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
@@ -45,12 +44,11 @@ from saga.errors import (
 )
 from saga.settings import Settings, read_settings, unknown_settings
 from saga.surfaces import colour
-from saga.surfaces.cli.streams import shown_on_page
+from saga.surfaces.cli.streams import as_is, shown_on_page
 from saga.surfaces.finding import find_definitions
+from saga.surfaces.visible import Page, one_line, visible
 
 FAILED, USAGE, NOT_FOUND, UNAVAILABLE = 1, 2, 3, 4
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""All but the tab and the line break."""
 
 
 class Output(StrEnum):
@@ -109,12 +107,21 @@ def code_of(error: SagaError) -> int:
     return next((code for kind, code in CODES.items() if isinstance(error, kind)), FAILED)
 
 
+class _LogLine(logging.Formatter):
+    """A message is one line, whatever id stands in it; the traceback beneath it is ours."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the name is logging's
+        return one_line(super().formatMessage(record))
+
+
 def settings_and_log() -> Settings:
     """The settings of this process, with its log on stderr; once for each command, because it names what is no setting."""
     settings = read_settings()
     for variable, nearest in unknown_settings().items():
         say(f"saga: {variable} is no setting" + (f"; did you mean {nearest}?" if nearest else " and is not read"))
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    lines = logging.StreamHandler(sys.stderr)
+    lines.setFormatter(_LogLine("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[lines])
     logging.getLogger("kombu").setLevel(logging.ERROR)  # it warns that memory:// names no host
     logging.getLogger("saga").setLevel(settings.log_level.upper())
     return settings
@@ -127,20 +134,28 @@ def definitions_named(*names: list[str] | None) -> list[Saga[Any]]:
 
 def say(text: str) -> None:
     """A remark for the person at the terminal; never data."""
-    print(text, file=sys.stderr, flush=True)
+    print(_shown(text), file=sys.stderr, flush=True)
 
 
 def put(text: str) -> None:
     """Data, in one write: whoever has gone before it is not written to twice (`saga.surfaces.cli.streams`)."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    _write(visible(text))
 
 
 def put_page(text: str) -> None:
     """Text for people. What somebody put into an id or a message must not move the cursor of whoever reads it."""
-    page = CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
-    page = shown_on_page(page, sys.stdout.encoding)
-    put(colour.painted(page) if colour.is_wanted() else page)
+    page = shown_on_page(_shown(text), sys.stdout.encoding)
+    _write(colour.painted(page) if colour.is_wanted() else page)
+
+
+def _shown(text: str) -> str:
+    return text if isinstance(text, Page) else one_line(text)
+
+
+def _write(text: str) -> None:
+    stream = as_is(sys.stdout)
+    stream.write(f"{text}\n")
+    stream.flush()
 
 
 def plain(value: BaseModel | Mapping[str, Any]) -> Any:

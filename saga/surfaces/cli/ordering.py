@@ -32,7 +32,7 @@ from saga.surfaces.cli.reminding import Reminder
 from saga.surfaces.contract import BODY_MAX
 from saga.surfaces.embedded import opened_store, registered
 from saga.surfaces.finding import find_definitions
-from saga.surfaces.inputs import SURROGATES, refuse_doubled, refuse_unstorable
+from saga.surfaces.inputs import SURROGATES, entity_of, refuse_doubled, refuse_unstorable
 from saga.surfaces.publishing import Hinting, publisher
 from saga.surfaces.submit import DirectIntake, Tally
 
@@ -145,12 +145,7 @@ def _input(saga: Saga[Any], text: str) -> Model:
         found: Model = saga.input.model_validate_json(text)
     except ValidationError as error:
         raise UsageError(f"input of {saga.name}: {broken_rules(error, whole='')}") from error
-    try:
-        entity: object = saga.entity(found)
-    except Exception as error:  # the user's function
-        raise UsageError(f"entity of {saga.name}: {type(error).__name__}: {error}") from error
-    if not isinstance(entity, str) or not entity:
-        raise UsageError(f"entity of {saga.name}: gave {entity!r}; it must be a text that names the business object")
+    entity_of(saga, found)
     return found
 
 

@@ -9,7 +9,7 @@ from saga.surfaces.cli.options import FAILED, Output, OutputOption, put_one, say
 from saga.surfaces.cli.ordering import orders
 from saga.surfaces.order_rows import Rebuilt, rebuild
 from saga.surfaces.progress import progress
-from saga.surfaces.render import one_line
+from saga.surfaces.visible import one_line
 
 NAMED = 5
 

@@ -28,14 +28,15 @@ from saga.surfaces.embedded import registered
 from saga.surfaces.lookup import is_storable
 from saga.surfaces.publishing import publisher
 from saga.surfaces.reading_returns import ReturnReading, read_return
-from saga.surfaces.render import one_line
 from saga.surfaces.taking_back import ReturnRequest, Standing, TakenBack, latest_order, standing_of, take_back
+from saga.surfaces.visible import one_line
 
 POLL_S = 0.1
 LINES_SHOWN = 3
 LINE = re.compile(r"(?P<sku>[^=]+)=(?P<quantity>[0-9]{1,7})")
 INSTEAD = {
     Standing.CANCELLABLE: "has not come to its point of no return; type  saga cancel {order} --reason ...",
+    Standing.HELD: "waits for a person, and no command of this release moves it; what it is, says  saga show {order}",
     Standing.ON_ITS_WAY: "goes forward only; type this again once it has completed",
     Standing.ROLLED_BACK: "is rolled back, so nothing of it can come back",
 }

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from saga.errors import StoreUnavailable, UsageError
+from saga.fulfilment.fulfil_order import fulfil_order
 from saga.runtime.starting import Starter
 from saga.settings import Settings
 from saga.surfaces.cli.options import (
@@ -30,6 +31,7 @@ from saga.surfaces.embedded import HOST, Stack, embedded, opened_store, register
 from saga.surfaces.folders import refuse_unwritable_mailbox
 from saga.surfaces.participants import services_command
 from saga.surfaces.publishing import publisher, refuse_bad_broker
+from saga.surfaces.visible import Page, page
 
 GAVE_UP = "saga: every thread hangs in a step beyond its deadline; its sagas are given back, start this again"
 WATCH_S = 0.5
@@ -125,7 +127,7 @@ def _facts(stack: Stack, stocked: int | None) -> dict[str, object]:
     }
 
 
-def _introduction(stack: Stack, stocked: int | None) -> str:
+def _introduction(stack: Stack, stocked: int | None) -> Page:
     lines = [f"journal      {stack.settings.store_url}" if not stack.settings.database_url else "journal      as set"]
     lines += [f"definition   {saga.name} v{saga.version}, {len(saga.order)} steps" for saga in stack.definitions]
     if stack.api_url:
@@ -136,7 +138,7 @@ def _introduction(stack: Stack, stocked: int | None) -> str:
     if stocked == 0:
         lines.append("stock        none, so every order is out of stock; put some there for the orders of a file:")
         lines.append("             saga orders submit FILE --provision")
-    return "\n".join([*lines, "ready; ctrl-C stops"])
+    return page([*lines, "ready; ctrl-C stops"])
 
 
 def api(
@@ -146,11 +148,15 @@ def api(
     port: PortOption = 8000,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Run the order API alone; it accepts while the broker is down.
+    """Run the HTTP API alone; it accepts while the broker is down.
+
+    Orders and returns (/v1/orders) come with fulfil_order, which is there when no definition is named; sagas of any
+    other definition are started, shown and cancelled at /v1/sagas.
 
     \b
     Examples
       saga api --port 8000
+      saga api shop:place_order
       SAGA_DATABASE_URL=postgresql://saga@db/shop SAGA_BROKER_URL=amqp://mq saga api --host 0.0.0.0
     """
     from saga.surfaces.serving import ready_checks_of, serving_api
@@ -169,7 +175,8 @@ def api(
         url = parts.enter_context(
             serving_api(store, known, starter, publish, host, port, backlog_bound=bound, ready_checks=checks)
         )
-        put_one(output, {"api": url}, f"api          {url}/v1/orders   {url}/openapi.json")
+        path = "orders" if any(saga.name == fulfil_order.name for saga in known) else "sagas"
+        put_one(output, {"api": url}, f"api          {url}/v1/{path}   {url}/openapi.json")
         stopped.wait()
 
 

@@ -10,6 +10,8 @@ Rules of this file
   and what a library prints would go into the journal.
 - What an encoding cannot carry is spelled: our own signs in letters, on pages and in remarks; anything else as \\uXXXX, which in
   JSON is the same text.
+- Whoever writes, a library or a log too: what a person could not see, or what would move his cursor, is shown by its number
+  (`saga.surfaces.visible`). Who paints or redraws on purpose asks for the stream `as_is`.
 """
 
 import codecs
@@ -20,6 +22,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
+
+from saga.surfaces.visible import escaped, visible
 
 LOSSES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 """What a write to stdout says that did not go through these streams: typer wraps the buffer of one that speaks ASCII alone."""
@@ -67,11 +71,14 @@ class _Stream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
+        self.write_as_is(visible(text))
+        return len(text)
+
+    def write_as_is(self, text: str) -> None:
         if text == "":  # how typer asks what kind of stream this is; it takes no answer that is an exception
-            return 0
+            return
         with self._failing():
             self._stream.write(text)
-        return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
         for line in lines:
@@ -93,10 +100,10 @@ class _Stdout(_Stream):
 
     _lost: OutputLost | None = None
 
-    def write(self, text: str) -> int:
+    def write_as_is(self, text: str) -> None:
         if self._lost is not None and text:
             raise self._lost
-        return super().write(text)
+        super().write_as_is(text)
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
@@ -108,6 +115,25 @@ class _Stdout(_Stream):
             self._lost = OutputLost.of(error)
             if error.errno != errno.EPIPE:
                 raise self._lost from error
+
+
+class _AsIs(_Stream):
+    """The same stream for a text that paints or moves the cursor on purpose; the words in it were made visible before."""
+
+    def write_as_is(self, text: str) -> None:
+        cast("_Stream", self._stream).write_as_is(text)
+
+    def write(self, text: str) -> int:
+        self.write_as_is(text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+def as_is(stream: TextIO) -> TextIO:
+    """The stream that takes every letter as it is."""
+    return cast("TextIO", _AsIs(stream)) if isinstance(stream, _Stream) else stream
 
 
 def prepare_streams() -> None:
@@ -148,21 +174,15 @@ def shown_on_page(text: str, encoding: str | None) -> str:
     return text.encode(encoding, PAGE).decode(encoding)
 
 
-def _escaped(letter: str) -> str:
-    """As JSON writes it; a letter beyond the first 65,536 is a pair of surrogates there."""
-    pair = letter.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{pair[at : at + 2].hex()}" for at in range(0, len(pair), 2))
-
-
 def _as_data(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)
-    return "".join(map(_escaped, error.object[error.start : error.end])), error.end
+    return "".join(map(escaped, error.object[error.start : error.end])), error.end
 
 
 def _as_page(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)
     lost = error.object[error.start : error.end]
-    return "".join(SPELLED.get(letter) or _escaped(letter) for letter in lost), error.end
+    return "".join(SPELLED.get(letter) or escaped(letter) for letter in lost), error.end
 
 
 codecs.register_error(DATA, _as_data)

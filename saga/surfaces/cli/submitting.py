@@ -46,6 +46,7 @@ from saga.surfaces.submit import (
     Tally,
     hand_over,
 )
+from saga.surfaces.visible import Page, page
 
 REASONS_SHOWN, REFERENCES_SHOWN = 12, 3
 WIDTH, WIDTH_MIN = 100, 60
@@ -233,7 +234,7 @@ def _put_tally(output: Output, tally: Tally, *, with_ends: bool) -> None:
     put_one(output, value, _text_of(tally, with_ends=with_ends))
 
 
-def _text_of(tally: Tally, *, with_ends: bool) -> str:
+def _text_of(tally: Tally, *, with_ends: bool) -> Page:
     skipped = ", ".join(f"{count} {kind}s" for kind, count in sorted(tally.skipped.items())) or "0"
     lines = [
         f"orders {tally.orders}   submitted {tally.submitted}   already there {tally.already}   {tally.seconds:.1f} s",
@@ -256,7 +257,7 @@ def _text_of(tally: Tally, *, with_ends: bool) -> str:
         lines += [
             f"  {status:<11} {count:>5}  {why}" for (status, why), count in tally.reasons.most_common(REASONS_SHOWN)
         ]
-    return "\n".join([*lines, *_refusals(tally, max(shutil.get_terminal_size((WIDTH, 24)).columns, WIDTH_MIN))])
+    return page([*lines, *_refusals(tally, max(shutil.get_terminal_size((WIDTH, 24)).columns, WIDTH_MIN))])
 
 
 def _refusals(tally: Tally, width: int) -> Iterator[str]:

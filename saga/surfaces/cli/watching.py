@@ -16,6 +16,7 @@ from saga.surfaces.cli.looking import ReferenceArgument, reading_store
 from saga.surfaces.cli.options import FAILED, Output, OutputOption, TimeoutOption, put, put_page, say, settings_and_log
 from saga.surfaces.lookup import look_up
 from saga.surfaces.render import clock_time, duration
+from saga.surfaces.visible import page
 
 POLL_S = 0.2
 STEP_WIDTH = 28
@@ -47,7 +48,7 @@ def watch(ref: ReferenceArgument, timeout_s: TimeoutOption = None, output: Outpu
             elif output is Output.JSONL:
                 put(change.model_dump_json())
             else:
-                put_page("\n".join(lines(change, row.entity)))
+                put_page(page(lines(change, row.entity)))
     if output is Output.JSON:
         put(json.dumps(kept, indent=2, ensure_ascii=False))
     state = narration.state

@@ -134,20 +134,22 @@ def halted(shop: Shop, outcomes: dict[str, Outcome]) -> str:
 
 
 def test_halted_for_a_person_before_the_pivot(shop: Shop) -> None:
-    """The cancel is written down once and waits for the person, who must settle the step first: 202 pending."""
+    """Nothing follows, so it is 409 with a code of its own; the cancel is kept, once, for when the order goes on."""
     saga_id = halted(shop, {"authorize_payment:a": DEFECT})
     for _ in range(2):
-        answer = shop.cancel()
-        assert (answer.status_code, answer.json()["cancel"], answer.json()["saga_status"]) == (202, "pending", "halted")
+        found = problem(shop.cancel(), 409, "waits_for_person")
+        assert found["links"] == {"saga": f"/v1/sagas/{saga_id}"}
+        assert found["detail"] == (
+            "SO-1 waits for a person (defect): nothing is undone now, the cancel is kept, and no command of this release moves it"
+        )
     assert shop.kinds(saga_id).count("cancel_requested") == 1
     assert "rollback_requested" not in shop.kinds(saga_id)
 
 
 def test_halted_for_a_person_at_the_pivot(shop: Shop) -> None:
-    """Nobody knows whether the money was taken: 202 pending, and nothing is compensated."""
+    """Nobody knows whether the money was taken, and nobody asks: 409, and nothing is compensated."""
     saga_id = halted(shop, {"capture_payment:a": DEFECT})
-    answer = shop.cancel()
-    assert (answer.status_code, answer.json()["cancel"]) == (202, "pending")
+    problem(shop.cancel(), 409, "waits_for_person")
     assert "rollback_requested" not in shop.kinds(saga_id)
 
 
@@ -158,11 +160,10 @@ def test_halted_for_a_person_after_the_pivot(shop: Shop) -> None:
 
 
 def test_halted_for_a_person_in_the_rollback(shop: Shop) -> None:
-    """It is being rolled back already, and what is stuck is settled by a person: 202 accepted, nothing is written."""
+    """Its rollback waits for a person, and a cancel adds nothing: 409, and nothing is written."""
     saga_id = halted(shop, {**DECLINED, "book_shipment:c": DEFECT})
     before = shop.kinds(saga_id)
-    answer = shop.cancel()
-    assert (answer.status_code, answer.json()["cancel"], answer.json()["saga_status"]) == (202, "accepted", "halted")
+    assert "is in its rollback, which waits for a person" in problem(shop.cancel(), 409, "waits_for_person")["detail"]
     assert shop.kinds(saga_id) == before
 
 

@@ -37,6 +37,7 @@ CONFIG = {"generation": {"allow-x00": False}}
 OPERATIONS = (
     "POST /v1/orders", "GET /v1/orders", "GET /v1/orders/{order_id}", "POST /v1/orders/{order_id}/cancel",
     "POST /v1/orders/{order_id}/returns", "GET /v1/orders/{order_id}/events", "GET /v1/sagas", "GET /v1/sagas/{saga_id}", "GET /v1/sagas/{saga_id}/journal",
+    "POST /v1/sagas/{saga_id}/cancel",
     "GET /healthz", "GET /readyz",
 )  # fmt: skip
 ASKING = tuple(name for name in OPERATIONS if name.startswith(("GET /v1", "POST")))

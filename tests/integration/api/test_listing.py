@@ -3,6 +3,7 @@
 import json
 import re
 from base64 import urlsafe_b64encode
+from datetime import datetime
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -57,6 +58,16 @@ def test_the_list_shows_each_order_as_it_stands(shop: Shop) -> None:
     assert done["links"]["order"] == "/v1/orders/SO-0"
     assert (items["SO-1"]["status"], items["SO-1"]["halt_reason"]) == ("processing", "defect")
     assert (items["SO-2"]["saga_id"], items["SO-2"]["total"], items["SO-2"]["ended_at"]) == (fresh, None, None)
+
+
+def test_a_saga_was_accepted_at_one_instant(shop: Shop) -> None:
+    """Both lists, the order, the saga and its journal say the same, to the last digit, on every database."""
+    saga_id = shop.accepted()
+    saga, get = f"/v1/sagas/{saga_id}", shop.client.get
+    said = [get(path).json()["items"][0]["accepted_at"] for path in ("/v1/orders", "/v1/sagas")]
+    said += [get(path).json()["accepted_at"] for path in ("/v1/orders/SO-1", saga)]
+    said.append(get(f"{saga}/journal").json()["entries"][0]["at"])
+    assert len({datetime.fromisoformat(at) for at in said}) == 1, said
 
 
 def test_an_order_of_several_runs_is_listed_once(shop: Shop) -> None:

@@ -33,6 +33,25 @@ def shown(shop: Shop, path: str) -> dict[str, Any]:
     return found
 
 
+def test_an_order_says_what_it_is_about(shop: Shop) -> None:
+    """Lines, money and parcel: the total once it is priced, the label once it is bought and as long as it is held. Nothing of
+    the customer's."""
+    saga_id = shop.accepted()
+    fresh = shop.client.get("/v1/orders/SO-1").json()
+    assert fresh["lines"] == [{"sku": "85123A", "quantity": 6, "unit_price": 255}]
+    assert (fresh["currency"], fresh["goods"], fresh["total"], fresh["carrier"], fresh["tracking"]) == (
+        "GBP", 1530, None, None, None,
+    )  # fmt: skip
+    shop.move(saga_id, until="authorize_payment:a")
+    priced = shop.client.get("/v1/orders/SO-1").json()
+    assert (priced["total"], priced["carrier"], priced["tracking"]) == (2045, "DHL", "0034")
+    shop.cancel()
+    shop.move(saga_id)
+    undone = shop.client.get("/v1/orders/SO-1").json()
+    assert (undone["saga_status"], undone["total"], undone["tracking"]) == ("compensated", 2045, None)
+    assert not [it for it in PERSONAL if it in str(undone)]
+
+
 def test_an_order_from_accepted_to_confirmed(shop: Shop) -> None:
     """The view follows the saga, and its links lead to the saga and the journal."""
     saga_id = shop.accepted()
@@ -296,7 +315,7 @@ def test_an_api_without_its_definition_is_not_built() -> None:
     """Nobody finds out at the first order."""
     store = MemoryStore()
     starter = Starter(store, environment="test", tenant="shop")
-    with pytest.raises(DefinitionError, match="fulfil_order"):
+    with pytest.raises(DefinitionError, match="needs a definition"):
         build_api(store, Definitions([]), starter, lambda _hints: None)
     starter.stop()
 

@@ -90,7 +90,7 @@ def test_details_in_words() -> None:
     assert in_words("NewConnectionError: [Errno 111] Connection refused") == "connection refused"
     assert in_words("HTTP 503") == "HTTP 503"
     assert len(in_words("x" * 500)) == 60
-    assert in_words("a\x1b[2Jb") == "a\\x1b[2Jb"
+    assert in_words("a\x1b[2Jb") == "a\\u001b[2Jb"
 
 
 def test_a_tombstone_in_words() -> None:

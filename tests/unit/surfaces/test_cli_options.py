@@ -44,4 +44,4 @@ def test_what_somebody_put_into_an_id_moves_no_cursor(capsys: pytest.CaptureFixt
     """On a page it is shown by its number; as data it stays what it is."""
     put_one(Output.TABLE, {}, "SO\x1b[31m-1\nnext")
     put_one(Output.JSONL, {"id": "SO\x1b"}, "")
-    assert capsys.readouterr().out == 'SO\\x1b[31m-1\nnext\n{"id": "SO\\u001b"}\n'
+    assert capsys.readouterr().out == 'SO\\u001b[31m-1\\u000anext\n{"id": "SO\\u001b"}\n'

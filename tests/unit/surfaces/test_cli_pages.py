@@ -145,7 +145,7 @@ def test_a_halted_saga_says_that_a_person_must_come(store: Store) -> None:
     assert "HALTED   defect at hold: ValueError: no such shelf" in text
     assert "waits for a person (defect); nothing is moving and nothing is lost" in text
     assert "not started" in text
-    assert "no command of this release resumes or resolves" in text
+    assert "no command of this release moves it" in text
 
 
 def test_a_long_reason_is_printed_whole(store: Store) -> None:

@@ -102,7 +102,7 @@ def test_last_things_first() -> None:
     """The newest four stand there, the newest on top; ids do not move the cursor."""
     happened = [Happening(AT + timedelta(seconds=n), f"SO-{n}\x1b[A", "capture_payment", "no answer") for n in range(7)]
     lines = [line for line in table(_picture(happened=happened)) if "SO-" in line]
-    assert [line.split()[1] for line in lines] == [f"SO-{n}\\x1b[A" for n in (6, 5, 4, 3)]
+    assert [line.split()[1] for line in lines] == [f"SO-{n}\\u001b[A" for n in (6, 5, 4, 3)]
     assert lines[0].startswith("  14:02:19.9  SO-6")
 
 
