@@ -57,8 +57,8 @@ def clock_time(at: datetime | None) -> str:
     return at.strftime("%H:%M:%S.%f")[:-3] if at else DASH
 
 
-def saga_list(rows: Sequence[SagaSummary]) -> str:
-    """The list, newest first."""
+def saga_list(rows: Sequence[SagaSummary], *, with_tenant: bool = False) -> str:
+    """The list, newest first; with a column that says whose each is."""
     if not rows:
         return "no sagas"
     head = ("entity", "status", "reason", "definition", "accepted", "took", "saga")
@@ -74,7 +74,11 @@ def saga_list(rows: Sequence[SagaSummary]) -> str:
         )
         for row in rows
     ]
-    return "\n".join(columns([head, *body], right=frozenset({5})))
+    if not with_tenant:
+        return "\n".join(columns([head, *body], right=frozenset({5})))
+    whose = ["tenant", *(row.tenant for row in rows)]
+    shown = [(tenant, *cells) for tenant, cells in zip(whose, [head, *body], strict=True)]
+    return "\n".join(columns(shown, right=frozenset({6})))
 
 
 def ordinal(number: int) -> str:

@@ -12,12 +12,14 @@ from saga.core.definition import Saga
 from saga.core.states import HaltReason, SagaStatus
 from saga.errors import DefinitionError, UsageError
 from saga.runtime.engine import Definitions
+from saga.scope import Scope
 from saga.settings import Settings, read_settings
 from saga.store.port import SagaFilter, Store
 from saga.surfaces import render
 from saga.surfaces.cli.completing import references
 from saga.surfaces.cli.options import (
     NOT_FOUND,
+    AllTenantsOption,
     DefinitionOption,
     Output,
     OutputOption,
@@ -52,14 +54,14 @@ def add_to(app: typer.Typer) -> None:
 
 
 @contextmanager
-def reading_store(settings: Settings | None = None) -> Iterator[Store]:
+def reading_store(settings: Settings | None = None, *, all_tenants: bool = False) -> Iterator[Store]:
     """The store of the settings, for the length of a command; of those of the environment when the command has read them
-    for itself. Where there is no journal it says so, makes none, and ends the command with exit code 3."""
+    for itself. It has the sagas of `SAGA_TENANT`, or of every tenant. Where there is no journal it says so, makes none, and ends the command with exit code 3."""
     settings = settings or read_settings()
     if (missing := missing_file(settings)) is not None:
         say(_no_journal(missing, is_named=settings.database_url is not None))
         raise typer.Exit(NOT_FOUND)
-    store = opened_store(settings, pool_size=1)
+    store = opened_store(settings, Scope(settings.environment) if all_tenants else None, pool_size=1)
     try:
         yield store
     finally:
@@ -81,6 +83,7 @@ def list_sagas(
     reason: Annotated[HaltReason | None, typer.Option(help="Why it is halted.")] = None,
     entity: Annotated[str | None, typer.Option(help="The order id: all its runs.", autocompletion=references)] = None,
     limit: Annotated[int, typer.Option(min=1, max=1_000_000)] = 50,
+    all_tenants: AllTenantsOption = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """List sagas, newest first. Their definitions need not be at hand. Exit code 3: no saga at all is of that definition.
@@ -91,16 +94,17 @@ def list_sagas(
       saga list -d place_order
       saga list --status halted --reason pivot_unresolved
       saga list --limit 10000 -o jsonl
+      saga list --all-tenants
     """
     wanted = SagaFilter(
         definition=_name_of(definition), statuses=tuple(status or ()), halt_reason=reason, entity=entity
     )
-    with reading_store(settings_and_log()) as store:
+    with reading_store(settings_and_log(), all_tenants=all_tenants) as store:
         is_there = all(is_storable(name) for name in (wanted.entity, wanted.definition) if name)
         rows = [read_row(row) for row in islice(pages(store, wanted), limit)] if is_there else []
         unknown = None if rows or wanted.definition is None else _unknown_definition(store, wanted.definition)
     if unknown is None or output is not Output.TABLE:
-        put_many(output, rows, render.saga_list(rows))
+        put_many(output, rows, render.saga_list(rows, with_tenant=all_tenants))
     if unknown is not None:
         say(unknown)
         raise typer.Exit(NOT_FOUND)
@@ -127,6 +131,7 @@ def show(
     ref: ReferenceArgument,
     definition: DefinitionOption = None,
     attempts: Annotated[bool, typer.Option("--attempts", help="A row for each attempt of each step.")] = False,
+    all_tenants: AllTenantsOption = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show one saga: its steps, how each ended, what was undone, what is left in the world, what the customer was told.
@@ -142,12 +147,14 @@ def show(
       saga show SO-1 -d shop:place_order
     """
     settings = settings_and_log()
-    with reading_store(settings) as store:
+    with reading_store(settings, all_tenants=all_tenants) as store:
         shown = look_at(store, look_up(store, ref), definitions_named(definition), settings.mail_folder)
-    put_one(output, shown.to_json(with_attempts=attempts), saga_page(shown, with_attempts=attempts))
+    put_one(
+        output, shown.to_json(with_attempts=attempts), saga_page(shown, with_attempts=attempts, with_tenant=all_tenants)
+    )
 
 
-def journal(ref: ReferenceArgument, output: OutputOption = Output.TABLE) -> None:
+def journal(ref: ReferenceArgument, all_tenants: AllTenantsOption = False, output: OutputOption = Output.TABLE) -> None:
     """Print the journal of one saga: every transition, in the order in which it was written.
 
     Payloads are shown by length and sha256 only. There is no -d: a journal is read without its definition.
@@ -157,13 +164,14 @@ def journal(ref: ReferenceArgument, output: OutputOption = Output.TABLE) -> None
       saga journal SO-10412
       saga journal SO-10412 -o jsonl
     """
-    with reading_store(settings_and_log()) as store:
+    with reading_store(settings_and_log(), all_tenants=all_tenants) as store:
         row = look_up(store, ref)
         found = read_journal(row.saga_id, store.load([row.saga_id]).get(row.saga_id, []))
     if output is Output.JSONL:
         put_many(output, found.entries, "")
     else:
-        put_one(output, found, render.journal_page(found))
+        page = render.journal_page(found)
+        put_one(output, found, f"tenant {render.one_line(row.tenant)}\n{page}" if all_tenants else page)
 
 
 def status(
@@ -171,11 +179,12 @@ def status(
         bool,
         typer.Option("--all", help=f"Count every saga that ended, not those of the latest {LOOKED_AT:,} alone."),
     ] = False,
+    all_tenants: AllTenantsOption = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show what is live and for whom it waits, what is halted and why, today, what is due, and which workers are there.
 
-    There is no -d: it counts every saga of the journal, whatever its definition. Participants are named where the definition
+    There is no -d: it counts every saga of SAGA_TENANT, whatever its definition; the workers are those of the whole database. Participants are named where the definition
     is at hand (pyproject.toml, else the product's own).
 
     \b
@@ -184,7 +193,7 @@ def status(
       saga status -o json
       saga status --all
     """
-    with reading_store(settings_and_log()) as store:
+    with reading_store(settings_and_log(), all_tenants=all_tenants) as store:
         definitions = Definitions(_definitions_at_hand())
         now = standing(store, definitions, looked_at=None if everything else LOOKED_AT)
     put_one(output, now, status_page(now))
