@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 from saga.surfaces.cli.commands import app
 
 COMMANDS = (
-    "demo", "dev", "start", "api", "worker", "drain", "status", "services", "db upgrade", "db current", "db grants",
+    "demo", "dev", "start", "api", "worker", "drain", "status", "services", "db upgrade", "db bind", "db current",
+    "db grants",
     "orders submit", "list", "show", "journal", "audit", "watch", "cancel", "mailbox", "fault", "ledger",
     "return", "orders rebuild",
 )  # fmt: skip
