@@ -81,7 +81,8 @@ def _searches(connection: Connection, tables: Tables, wanted: SagaFilter) -> lis
     if wanted.id_prefix is None:
         return [_conditions(tables, it) for it in ours]
     rest = _conditions(tables, replace(wanted, id_prefix=None))
-    begun = [[*_conditions(tables, replace(it, id_prefix=None)), _begins(saga.entity, wanted.id_prefix)] for it in ours]
+    ours = [replace(it, id_prefix=None) for it in ours]
+    begun = [[*_conditions(tables, it, by_owner=True), _begins(saga.entity, wanted.id_prefix)] for it in ours]
     return [[*rest, _begins(saga.saga_id, wanted.id_prefix)], *begun]
 
 
@@ -90,10 +91,14 @@ def _owners(connection: Connection, tables: Tables, wanted: SagaFilter) -> list[
     saga = tables.saga.c
     columns = (saga.environment, saga.tenant, saga.definition)
     asked = (wanted.environment, wanted.tenant, wanted.definition)
-    if (whole := _whole(*asked)) is not None:
+    is_sought = wanted.entity is not None or wanted.id_prefix is not None
+    if is_sought and (whole := _whole(*asked)) is not None:  # else whether there is one is the question
         return [whole]
     owners: list[Owner] = []
     query = select(*columns).order_by(*columns).limit(1)
+    if wanted.environment is not None:
+        query = query.where(saga.environment == wanted.environment)
+        query = query if wanted.tenant is None else query.where(saga.tenant == wanted.tenant)
     following = query
     for _ in range(OWNERS_MAX):
         found = connection.execute(following).one_or_none()
@@ -327,15 +332,17 @@ def _begins(column: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
     return and_(column >= prefix, column < prefix + LAST_LETTER)
 
 
-def _conditions(tables: Tables, saga_filter: SagaFilter) -> Conditions:
+def _conditions(tables: Tables, saga_filter: SagaFilter, *, by_owner: bool = False) -> Conditions:
+    """With `by_owner`, and of entities, the index of owners serves."""
     saga = tables.saga.c
-    equal = {
-        "definition": saga_filter.definition,
-        "environment": saga_filter.environment,
-        "tenant": saga_filter.tenant,
-        "entity": saga_filter.entity,
-    }
+    by_owner = by_owner or saga_filter.entity is not None or bool(saga_filter.entities)
+    equal = {"definition": saga_filter.definition, "entity": saga_filter.entity}
+    owner = {"environment": saga_filter.environment, "tenant": saga_filter.tenant}
+    equal |= owner if by_owner else {}
     conditions: Conditions = [saga[name] == value for name, value in equal.items() if value is not None]
+    if not by_owner:
+        tenants = None if saga_filter.tenant is None else (saga_filter.tenant,)
+        conditions += _owned(tables, Scope(saga_filter.environment, tenants))
     if saga_filter.statuses == (SagaStatus.HALTED,):
         conditions.append(_is_halted(tables))
     elif saga_filter.statuses:
