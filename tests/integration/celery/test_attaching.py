@@ -22,6 +22,7 @@ from tests.chaos.proxy import Proxy
 from tests.integration.celery.conftest import NOBODY
 from tests.integration.celery.deployment import DriverName, deployment
 from tests.integration.celery.shop import SALES, shop
+from tests.integration.celery.worker_process import SCOPE
 from tests.waiting import wait_until
 
 
@@ -37,7 +38,7 @@ def test_attach_leaves_an_app_as_it_was(unique: str, sqlite_url: str, tmp_path: 
 
         own = app.task(name="old.double", shared=False)(double)
         before, tasks = dict(app.conf), set(app.tasks)
-        attach(app, [made.saga], store_url=sqlite_url, driver="task")
+        attach(app, [made.saga], store_url=sqlite_url, scope=SCOPE, driver="task")
         assert dict(app.conf) == before
         assert {it for it in set(app.tasks) - tasks if not it.startswith(made.saga.name)} == set()
         queues = [f"old_{unique}", *sorted({step.queue for step in made.saga.order})]
@@ -163,7 +164,7 @@ def _step(_order: Order) -> None: ...
 @pytest.mark.parametrize("driver", ["process", "task"])
 def test_sagas_of_an_older_version_end_on_their_old_queue(unique: str, sqlite_url: str, driver: DriverName) -> None:
     """Version 2 moved its step to another queue, which any deploy may do; a worker without a choice consumes both."""
-    upgrade(sqlite_url)
+    upgrade(sqlite_url, "test")
     versions = [
         Saga(
             f"moved_{unique}",
@@ -175,7 +176,7 @@ def test_sagas_of_an_older_version_end_on_their_old_queue(unique: str, sqlite_ur
         for version in (1, 2)
     ]
     app, store = make_app("memory://", versions), open_store(sqlite_url)
-    attach(app, versions, store_url=sqlite_url, driver=driver)
+    attach(app, versions, store_url=sqlite_url, scope=SCOPE, driver=driver)
     starter = Starter(store, environment="test", tenant="test")
     ids = [starter.start(saga, Order(order_id=f"SO-{saga.version}")).saga_id for saga in versions]
     worker = worker_in_thread(app)
