@@ -378,6 +378,20 @@ def check_status_assignment(path: str, text: str) -> list[Finding]:
     return found
 
 
+def check_scoped_stores(path: str, text: str) -> list[Finding]:
+    """Without a scope a store has the sagas of everybody and looks at no binding, which is for tools and tests."""
+    if not path.startswith("saga/"):
+        return []
+    return [
+        Finding(path, node.lineno, "scope", "open_store(url, scope): whose sagas does this process see?")
+        for node in ast.walk(_tree(text))
+        if isinstance(node, ast.Call)
+        and _dotted(node.func, _aliases(_tree(text))).endswith("open_store")
+        and len(node.args) < 2
+        and all(keyword.arg != "scope" for keyword in node.keywords)
+    ]
+
+
 def check_test_docstrings(path: str, text: str) -> list[Finding]:
     if not path.startswith("tests/"):
         return []
@@ -410,6 +424,7 @@ CHECKS: tuple[Check, ...] = (
     check_broad_except,
     check_celery,
     check_status_assignment,
+    check_scoped_stores,
     check_test_docstrings,
 )
 

@@ -20,8 +20,9 @@ from saga.store.opening import open_store
 from saga.store.schema import upgrade
 from tests.chaos.proxy import Proxy
 from tests.integration.celery.conftest import NOBODY
-from tests.integration.celery.deployment import DriverName, deployment
+from tests.integration.celery.deployment import Deployment, DriverName, deployment
 from tests.integration.celery.shop import SALES, shop
+from tests.integration.celery.shop import Order as ShopOrder
 from tests.integration.celery.worker_process import SCOPE
 from tests.waiting import wait_until
 
@@ -49,6 +50,19 @@ def test_attach_leaves_an_app_as_it_was(unique: str, sqlite_url: str, tmp_path: 
             wait_until(lambda: done == [42], what="the old task")
         finally:
             worker.stop()
+
+
+def test_an_attached_worker_runs_its_own_tenant_alone(embedded: Deployment) -> None:
+    """Whichever driver: an order of another tenant, of which it is told, stays at its first entry while its own ends."""
+    store = open_store(embedded.store_url)
+    starter = Starter(store, environment="test", tenant="other")
+    theirs = starter.start(embedded.saga, ShopOrder(order_id="SO-1", log=str(embedded.log))).saga_id
+    embedded.publisher.publish(first_hints(embedded.saga, theirs))
+    embedded.thread_worker()
+    assert embedded.wait_ended([embedded.start()]) == ["completed"]
+    assert len(store.load([theirs])[theirs]) == 1
+    starter.stop()
+    store.close()
 
 
 @pytest.mark.parametrize("pool", ["prefork"])

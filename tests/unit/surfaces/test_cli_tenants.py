@@ -16,8 +16,9 @@ from saga.runtime.starting import Starter
 from saga.scope import Scope
 from saga.settings import Settings
 from saga.store import schema
+from saga.store.journal import JournalEntry
 from saga.store.opening import open_store
-from saga.store.port import Append, JournalEntry, SagaColumns, Store
+from saga.store.port import Append, SagaColumns, Store
 from saga.surfaces.cli.commands import app
 from saga.surfaces.cli.completing import references
 from saga.surfaces.cli.options import NOT_FOUND, USAGE, code_of
