@@ -339,9 +339,8 @@ def attach(
     The tasks are `<saga>.<step>` and `<saga>.<step>.compensation`; start workers with `-Q` and the steps' queues (each
     has a second one for compensations, `<queue>.rollback`). `url_of` gives a connector's address. `driver` is `process`
     or `task`; None takes `SAGA_DRIVER`, else `task`, which fits any pool. `store_url` is opened in each worker process,
-    after fork; its schema must be there (`saga db upgrade`). `scope` is whose sagas they run, `Scope("production", ("shop",))`, or
-    every tenant's with `Scope("production")`; None takes `SAGA_ENVIRONMENT` and `SAGA_TENANTS`, else `SAGA_TENANT`; a message that
-    names another saga is forgotten. `broken` is called when the driver of this process gave up,
+    after fork; its schema must be there (`saga db upgrade`). `scope` is whose sagas they run, as `Scope("production", ("shop",))`;
+    None takes `SAGA_ENVIRONMENT` and `SAGA_TENANTS`. A message that names another saga is forgotten. `broken` is called when the driver of this process gave up,
     because every thread hangs; without it the worker ends with a failing exit code. Raises `DefinitionError` for two definitions of one version.
     """
     definitions = Definitions(sagas)
