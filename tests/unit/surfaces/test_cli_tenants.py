@@ -132,6 +132,23 @@ def test_a_rebuild_is_of_the_own_tenant() -> None:
     assert references("SO-") == [OWN]
 
 
+def test_a_restored_backup_is_of_every_tenant(everything: Store) -> None:
+    """What had not ended is held whosever it is, and so it is let go with --all; by name a person lets go his own tenant's."""
+
+    def held() -> set[str]:
+        return {row.entity for row in everything.live_rows(9)} ^ {OWN, OTHER}
+
+    arguments = ("--at", "2026-01-01T00:00:00Z", "--reason", "disk died")
+    assert value("db", "restored", *arguments)["held"] == 2
+    assert held() == {OWN, OTHER}
+    refused = typed("db", "let-go", OTHER, "--reason", "looked").exception
+    assert isinstance(refused, SagaNotFound)
+    assert value("db", "let-go", OWN, "--reason", "looked")["let_go"] == 1
+    assert held() == {OTHER}
+    assert value("db", "let-go", "--all", "--reason", "looked")["let_go"] == 1
+    assert held() == set()
+
+
 ENTRIES = (
     ["list"], ["show", OWN], ["journal", OWN], ["status"], ["status", "--all-tenants"], ["watch", OWN], ["audit", "--partial"],
     ["orders", "rebuild"], ["cancel", OWN, "--reason", "x"], ["return", OWN], ["start", "saga.fulfilment.fulfil_order:fulfil_order", "ORDER"], ["drain"],
