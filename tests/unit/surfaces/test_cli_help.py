@@ -9,7 +9,7 @@ from saga.surfaces.cli.commands import app
 
 COMMANDS = (
     "demo", "dev", "start", "api", "worker", "drain", "status", "services", "db upgrade", "db bind", "db current",
-    "db grants",
+    "db grants", "db restored", "db reconcile", "db let-go", "db settle",
     "orders submit", "list", "show", "journal", "audit", "watch", "cancel", "mailbox", "fault", "ledger",
     "return", "orders rebuild",
 )  # fmt: skip
