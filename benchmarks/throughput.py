@@ -37,6 +37,7 @@ from saga.core.definition import Saga, readonly
 from saga.runtime.celery import Publisher, attach, make_app, run_worker
 from saga.runtime.starting import Starter, first_hints
 from saga.runtime.work import Limits
+from saga.scope import Scope
 from saga.store.opening import open_store
 from saga.store.schema import upgrade
 
@@ -46,6 +47,7 @@ CALLERS = 64
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 PEERS = ("process", "unhinted", "task", "chain")
 END_S = 600.0
+SCOPE = Scope("benchmark", ("benchmark",))
 
 
 class Order(BaseModel):
@@ -94,7 +96,7 @@ def be_worker(peer: str, place: Place) -> None:
     app = make_app(place.broker_url, [saga])
     driver: Any = "task" if peer == "task" else "process"
     limits = Limits(slots=256, threads=place.threads, held=512)
-    attach(app, [saga], store_url=place.store_url, driver=driver, limits=limits)
+    attach(app, [saga], store_url=place.store_url, scope=SCOPE, driver=driver, limits=limits)
     if driver == "process":
         run_worker(app, loglevel="WARNING")
     else:
@@ -120,7 +122,7 @@ class Client:
 
 def saga_client(place: Place, ids_per_message: int, *, is_hinting: bool = True) -> Client:
     saga = five_steps(place.queue)
-    store = open_store(place.store_url, pool_size=4)
+    store = open_store(place.store_url, SCOPE, pool_size=4)
     starter = Starter(store, environment="benchmark", tenant="benchmark")
     publisher = Publisher(make_app(place.broker_url, [saga]), ids_per_message=ids_per_message)
 
@@ -281,7 +283,7 @@ def database(server_url: str, name: str) -> Iterator[str]:
         connection.execute(f"CREATE DATABASE {name}")
         try:
             url = server_url.rpartition("/")[0] + f"/{name}"
-            upgrade(url)
+            upgrade(url, SCOPE.environment)
             yield url
         finally:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -54,12 +54,13 @@ class ConcurrencyError(SagaError):
 class SagaNotFound(SagaError):
     """No saga, order or prefix of that name in this environment and tenant."""
 
-    def __init__(self, reference: str) -> None:
-        super().__init__(reference)
-        self.reference = reference
+    def __init__(self, reference: str, scope: str = "") -> None:
+        super().__init__(reference, scope)
+        self.reference, self.scope = reference, scope
 
     def __str__(self) -> str:
-        return f"no saga with id, order or prefix {self.reference!r}; `saga list` shows what there is"
+        where = f" in {self.scope}" if self.scope else ""
+        return f"no saga with id, order or prefix {self.reference!r}{where}; `saga list` shows what there is"
 
 
 class DuplicateOrder(SagaError):

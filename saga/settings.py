@@ -20,6 +20,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from saga.errors import UsageError
+from saga.scope import Scope
 
 PREFIX = "SAGA_"
 
@@ -40,6 +41,8 @@ OF_TESTS = frozenset(
 )
 READ_ELSEWHERE = {f"{PREFIX}FAILPOINTS", *OF_TESTS, *(f"{PREFIX}{name}_DATABASE{ADDRESS}" for name in SERVICES)}
 """`saga.runtime.failpoints` and the services read these."""
+NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}"
+ALL_TENANTS = "*"
 MAIL_SCHEMES = ("smtp", "smtps", "smtp+starttls")
 _MAIL_ADDRESS = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*"
 SENDER = re.compile(rf'{_MAIL_ADDRESS}|[^<>()\[\]@",;:\\]{{1,100}} <{_MAIL_ADDRESS}>')
@@ -112,8 +115,15 @@ def _checked_sender(sender: str) -> str:
 Name = Annotated[
     str,
     _fits(
-        r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}",
+        NAME,
         "a name has 1 to 64 letters, digits, '.', '_' and '-', and begins with a letter, a digit or '_'",
+    ),
+]
+Tenants = Annotated[
+    str,
+    _fits(
+        rf"\{ALL_TENANTS}|{NAME}(,{NAME})*",
+        "names of tenants with commas between them and no spaces, or * for every tenant of the environment",
     ),
 ]
 HttpUrl = Annotated[str, AfterValidator(_checked_address)]
@@ -162,6 +172,9 @@ class Settings(BaseSettings):
     environment: Name = "development"
     """Part of every wire key, so that a staging system and a shop never share one."""
     tenant: Name = "default"
+    """Whose sagas this process starts and shows."""
+    tenants: Tenants | None = None
+    """Whose sagas a worker runs: names with commas between them, or `*`; None: those of `tenant`."""
     driver: Literal["process", "task"] | None = None
     """None: what the way of starting implies (`saga worker` process, an attached Celery app task)."""
     threads: int = Field(default=8, ge=1, le=512)
@@ -176,6 +189,18 @@ class Settings(BaseSettings):
     def store_url(self) -> str:
         """The journal's database: the one that is set, else a SQLite file under `home`."""
         return self.database_url or f"sqlite:///{self.home / 'saga.db'}"
+
+    @property
+    def scope(self) -> Scope:
+        """Whose sagas this process starts and shows."""
+        return Scope(self.environment, (self.tenant,))
+
+    @property
+    def worker_scope(self) -> Scope:
+        """Whose sagas a worker of these settings runs."""
+        if self.tenants is None:
+            return self.scope
+        return Scope(self.environment, None if self.tenants == ALL_TENANTS else tuple(self.tenants.split(",")))
 
     @property
     def mail_folder(self) -> Path:

@@ -384,6 +384,22 @@ def check_status_assignment(path: str, text: str) -> list[Finding]:
     return found
 
 
+def check_scoped_stores(path: str, text: str) -> list[Finding]:
+    """Without a scope a store has the sagas of everybody and looks at no binding, which is for tools and tests."""
+    if not path.startswith("saga/"):
+        return []
+    tree = _tree(text)
+    aliases = _aliases(tree)
+    return [
+        Finding(path, node.lineno, "scope", "open_store(url, scope): whose sagas does this process see?")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and _dotted(node.func, aliases).endswith("open_store")
+        and len(node.args) < 2
+        and all(keyword.arg != "scope" for keyword in node.keywords)
+    ]
+
+
 def check_test_docstrings(path: str, text: str) -> list[Finding]:
     if not path.startswith("tests/"):
         return []
@@ -416,6 +432,7 @@ CHECKS: tuple[Check, ...] = (
     check_broad_except,
     check_celery,
     check_status_assignment,
+    check_scoped_stores,
     check_test_docstrings,
 )
 

@@ -29,6 +29,7 @@ from saga.errors import (
     KeyReused,
     SagaError,
     StoreUnavailable,
+    UsageError,
 )
 from saga.ids import uuid7
 from saga.runtime.engine import GENESIS, row_of
@@ -71,12 +72,17 @@ def new_saga(
     asked: str | None = None,
     is_once: bool = False,
 ) -> NewSaga:
-    """The row and first entry of a saga of `order`; nothing is stored yet. Raises `CodecError` for a NUL in the input.
+    """The row and first entry of a saga of `order`; nothing is stored yet. Raises `CodecError` for a NUL in the input, and
+    `UsageError` for a tenant that is not within the scope of the store.
 
     `saga_id` is made here unless a simulation gives one: backoff is a hash over it. `asked` is what the caller sent, where
     the input is made of more than that: a repeat is the same request when it sends the same. With `is_once` the entity has one
     run for good, whatever becomes of it.
     """
+    if not store.scope.has(environment, tenant):
+        raise UsageError(
+            f"a saga of environment {environment}, tenant {tenant}: this store was opened for {store.scope}"
+        )
     now = store.clock()
     saga_id, entity, text = saga_id or uuid7(), entity_of(saga, order), order.model_dump_json()
     if not 1 <= len(entity) <= ENTITY_LIMIT:

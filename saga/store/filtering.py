@@ -1,9 +1,15 @@
-"""Which rows a filter lets through, for the store in memory; the databases say the same as SQL (`saga.store.queries`)."""
+"""Which rows a filter lets through, for the store in memory; the databases say the same as SQL (`saga.store.queries`);
+and which rows of a projection are those of a scope, for all three."""
 
+from dataclasses import replace
 from datetime import datetime
 
+from saga.core.projection import Projection
 from saga.core.states import HaltReason, SagaStatus
-from saga.store.port import SagaFilter, SagaRow, Wanted
+from saga.scope import Scope
+from saga.store.port import RowFilter, SagaFilter, SagaRow, Wanted
+
+OWNER = ("environment", "tenant")
 
 
 def is_accepted_in(row: SagaRow, since: datetime | None, until: datetime | None) -> bool:
@@ -30,10 +36,22 @@ def passes(row: SagaRow, saga_filter: SagaFilter) -> bool:
 
 
 def is_wanted(row: SagaRow, wanted: Wanted) -> bool:
-    """Whether a sweeper can do something about a due saga."""
+    """Whether a sweeper can do something about the saga."""
     is_known = wanted.definitions is None or (row.definition, row.version) in wanted.definitions
     is_known = is_known and row.saga_id not in wanted.without
     is_turned = row.status is SagaStatus.COMPENSATING or (
         row.status is SagaStatus.HALTED and row.halt_reason is not HaltReason.PARTICIPANT_DOWN
     )
     return is_known and (is_turned or not wanted.turned_only)
+
+
+def owned_rows(projection: Projection, wanted: RowFilter, scope: Scope) -> RowFilter:
+    """The filter with those of `scope` alone, where the rows of a projection say whose they are."""
+    if not set(OWNER) <= set(projection.columns):
+        return wanted
+    held: dict[str, tuple[str, ...]] = {}
+    if scope.environment is not None:
+        held["environment"] = (scope.environment,)
+    if scope.tenants is not None:
+        held["tenant"] = scope.tenants
+    return replace(wanted, one_of={**wanted.one_of, **held})

@@ -5,12 +5,14 @@ within reach, so a lease that ran out proves a death. What is stored is gone wit
 """
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from saga.clock import Clock, SystemClock
 from saga.core.projection import Projection, Value
 from saga.core.states import ENDED, HaltReason, SagaStatus
+from saga.scope import EVERYBODY, Scope
 from saga.store.accepting import (
     EntityKey,
     FreshSaga,
@@ -68,14 +70,28 @@ class _StoredWorker:
 class MemoryStore(RestoringInMemory, RowsInMemory):
     """`saga.store.port.Store` without a database."""
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(self, clock: Clock | None = None, scope: Scope = EVERYBODY) -> None:
         super().__init__()
+        self.scope = scope
         self._clock = clock or SystemClock()
         self._sagas: dict[str, _StoredSaga] = {}
         self._latest: dict[EntityKey, str] = {}
         self._requests: dict[RequestKey, tuple[str, str]] = {}
         self._worker_rows: dict[str, _StoredWorker] = {}
         self._definitions: dict[tuple[str, int], str] = {}
+
+    def of(self, scope: Scope) -> "MemoryStore":
+        """The same sagas, as a process of that scope sees them."""
+        other = copy(self)
+        other.scope = scope
+        return other
+
+    def _own(self) -> list[_StoredSaga]:
+        return [it for it in self._sagas.values() if self.scope.has(it.row.environment, it.row.tenant)]
+
+    def _find(self, saga_id: str) -> _StoredSaga | None:
+        stored = self._sagas.get(saga_id)
+        return stored if stored and self.scope.has(stored.row.environment, stored.row.tenant) else None
 
     def now(self) -> datetime:
         return self._clock.now()
@@ -100,7 +116,7 @@ class MemoryStore(RestoringInMemory, RowsInMemory):
 
     def load(self, saga_ids: Sequence[str]) -> Mapping[str, Journal]:
         with self._lock:
-            found = [(saga_id, self._sagas[saga_id].journal) for saga_id in saga_ids if saga_id in self._sagas]
+            found = [(saga_id, it.journal) for saga_id in saga_ids if (it := self._find(saga_id)) is not None]
             return {saga_id: Journal(journal, journal.reached) for saga_id, journal in found}
 
     def mark_damaged(self, saga_id: str, reached: Reached | None = None) -> None:
@@ -113,8 +129,7 @@ class MemoryStore(RestoringInMemory, RowsInMemory):
 
     def tail(self, saga_id: str, after_seq: int) -> list[JournalEntry]:
         with self._lock:
-            stored = self._sagas.get(saga_id)
-            return [] if stored is None else stored.journal[max(after_seq, 0) :]
+            return it.journal[max(after_seq, 0) :] if (it := self._find(saga_id)) is not None else []
 
     def sweep_due(self, limit: int, push_s: float, wanted: Wanted = ANYTHING) -> list[DueSaga]:
         with self._lock:
@@ -192,12 +207,10 @@ class MemoryStore(RestoringInMemory, RowsInMemory):
 
     def row(self, saga_id: str) -> SagaRow | None:
         with self._lock:
-            stored = self._sagas.get(saga_id)
-            return None if stored is None else stored.row
+            return it.row if (it := self._find(saga_id)) is not None else None
 
     def find(self, saga_filter: SagaFilter, limit: int) -> list[SagaRow]:
-        with self._lock:
-            rows = [stored.row for stored in self._sagas.values() if passes(stored.row, saga_filter)]
+        rows = [row for row in self._all() if passes(row, saga_filter)]
         return sorted(rows, key=lambda row: (row.accepted_at, row.saga_id), reverse=True)[:limit]
 
     def counts(self, since: datetime | None = None, until: datetime | None = None) -> Mapping[SagaStatus, int]:
@@ -205,7 +218,8 @@ class MemoryStore(RestoringInMemory, RowsInMemory):
         return {status: found.count(status) for status in SagaStatus}
 
     def horizon(self, count: int) -> datetime | None:
-        return dict(enumerate(sorted((row.accepted_at for row in self._all()), reverse=True), start=1)).get(count)
+        accepted = sorted((it.row.accepted_at for it in list(self._sagas.values())), reverse=True)
+        return dict(enumerate(accepted, start=1)).get(count)
 
     def live_counts(self) -> list[LiveCount]:
         due: dict[tuple[SagaStatus, HaltReason | None], list[datetime]] = {}
@@ -234,12 +248,11 @@ class MemoryStore(RestoringInMemory, RowsInMemory):
 
     def _all(self) -> list[SagaRow]:
         with self._lock:
-            return [stored.row for stored in self._sagas.values()]
+            return [stored.row for stored in self._own()]
 
     def effects(self, saga_id: str) -> list[EffectRow]:
         with self._lock:
-            stored = self._sagas.get(saga_id)
-            return [] if stored is None else list(stored.effects)
+            return list(it.effects) if (it := self._find(saga_id)) is not None else []
 
     def effects_of(self, saga_ids: Sequence[str]) -> Mapping[str, list[EffectRow]]:
         return {saga_id: found for saga_id in saga_ids if (found := self.effects(saga_id))}
@@ -302,7 +315,7 @@ class MemoryStore(RestoringInMemory, RowsInMemory):
     def request(self, environment: str, tenant: str, request_key: str) -> KeptRequest | None:
         with self._lock:
             kept = self._requests.get((environment, tenant, request_key))
-        return None if kept is None else KeptRequest(*kept)
+        return KeptRequest(*kept) if kept is not None and self.scope.has(environment, tenant) else None
 
     def rewrite(self, rewrites: Sequence[Rewrite]) -> list[RowChange]:
         with self._lock:
@@ -352,7 +365,7 @@ class MemoryStore(RestoringInMemory, RowsInMemory):
         return AppendResult.APPENDED
 
     def _due(self, now: datetime) -> list[tuple[int, datetime, _StoredSaga]]:
-        waiting = [(stored.row.due_at, stored) for stored in self._sagas.values()]
+        waiting = [(stored.row.due_at, stored) for stored in self._own()]
         return [(-stored.priority, at, stored) for at, stored in waiting if at is not None and at <= now]
 
 

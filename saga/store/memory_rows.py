@@ -5,11 +5,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from saga.core.projection import ProjectedRow, Projection, Value
+from saga.scope import Scope
+from saga.store.filtering import owned_rows
 from saga.store.port import RowFilter
 
 
 class RowsInMemory:
     """Tables of projections; whoever inherits it holds its lock while he writes a row."""
+
+    scope: Scope
 
     def __init__(self) -> None:
         super().__init__()
@@ -17,6 +21,7 @@ class RowsInMemory:
         self._rows: dict[str, dict[tuple[Value, ...], dict[str, Value]]] = {}
 
     def rows(self, projection: Projection, wanted: RowFilter, limit: int) -> list[dict[str, Value]]:
+        wanted = owned_rows(projection, wanted, self.scope)
         with self._lock:
             found = [dict(row) for row in self._rows.get(projection.table, {}).values() if _is_row_wanted(row, wanted)]
         found.sort(key=lambda row: _place(row, wanted), reverse=True)

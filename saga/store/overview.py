@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from saga.core.states import HaltReason, SagaStatus
+from saga.scope import Scope
 
 if TYPE_CHECKING:  # the port is made of this part
     from saga.store.port import SagaRow
@@ -39,6 +40,11 @@ class HaltedCount:
 class Overview(Protocol):
     """What a store tells of all its sagas."""
 
+    scope: Scope
+    """Whose sagas it answers for. Everything that is read or swept is theirs alone, as if there were no others; an entry is
+    appended to whatever saga it names, because whoever appends has read its journal. Instants, workers and definitions are
+    those of the whole database."""
+
     def counts(self, since: datetime | None = None, until: datetime | None = None) -> Mapping[SagaStatus, int]:
         """Number of sagas by status; of those accepted from `since` on and before `until`, where they are given. Without
         `since` it reads every saga."""
@@ -46,7 +52,7 @@ class Overview(Protocol):
 
     def horizon(self, count: int) -> datetime | None:
         """The instant from which on `count` sagas were accepted; None when there are fewer. Reads so many entries of an
-        index, so a look that must not read every saga goes back to there and no further."""
+        index, so a look that must not read every saga goes back to there and no further; whosever sagas they are."""
         ...
 
     def live_counts(self) -> list[LiveCount]:

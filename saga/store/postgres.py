@@ -18,6 +18,7 @@ from psycopg import errors
 from saga.clock import SteeredClock, monotonic
 from saga.core.states import SagaStatus
 from saga.errors import StoreUnavailable
+from saga.scope import EVERYBODY, Scope
 from saga.store import postgres_sql as statements
 from saga.store.accepting import (
     Acceptance,
@@ -57,11 +58,11 @@ ACCEPT_ROUNDS = 5
 class PostgresStore(Reads):
     """`saga.store.port.Store` on PostgreSQL 14 or later; open one in each process, after fork."""
 
-    def __init__(self, url: str, *, pool_size: int = 4) -> None:
+    def __init__(self, url: str, *, scope: Scope = EVERYBODY, pool_size: int = 4) -> None:
         self._connections = PostgresConnections(url, pool_size)
         self._clock = SteeredClock()
         self._workers = PostgresWorkers(self._connections, self._clock.steer)
-        super().__init__(self._connections.read, POSTGRES, self.now)
+        super().__init__(self._connections.read, POSTGRES, self.now, scope)
         self.now()
 
     def now(self) -> datetime:
@@ -96,18 +97,20 @@ class PostgresStore(Reads):
 
     def load(self, saga_ids: Sequence[str]) -> Mapping[str, Journal]:
         wanted = statements.texts(dict.fromkeys(saga_ids))
-        return statements.journals(self._rows(statements.LOAD, (wanted,), "load"))
+        return statements.journals(self._rows(statements.LOAD, (wanted, *statements.scope_values(self.scope)), "load"))
 
     def mark_damaged(self, saga_id: str, reached: Reached | None = None) -> None:
         known = (None, None) if reached is None else (reached.seq, reached.hash)
         self._rows(statements.DAMAGED, (*known, saga_id), "mark damaged")
 
     def tail(self, saga_id: str, after_seq: int) -> list[JournalEntry]:
-        return [statements.journal_entry(row[1:]) for row in self._rows(statements.TAIL, (saga_id, after_seq), "tail")]
+        values = (saga_id, after_seq, saga_id, *statements.scope_values(self.scope))
+        return [statements.journal_entry(row[1:]) for row in self._rows(statements.TAIL, values, "tail")]
 
     def sweep_due(self, limit: int, push_s: float, wanted: Wanted = ANYTHING) -> list[DueSaga]:
         names = wanted.names
-        values = (names, names, list(wanted.without), wanted.turned_only, limit, PUSH_CAP_S, push_s)
+        owned = statements.scope_values(self.scope)
+        values = (names, names, *owned, list(wanted.without), wanted.turned_only, limit, PUSH_CAP_S, push_s)
         rows = self._rows(statements.SWEEP, values, "sweep")
         return [DueSaga(*row[:5]) for row in sorted(rows, key=lambda row: (-row[5], row[6]))]
 

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from saga.core.projection import Kind, ProjectedRow, Projection
+from saga.scope import Scope
 from saga.store.accepting import EntityKey, FreshSaga, RequestKey, request_key_of
 from saga.store.journal import Journal, JournalEntry, Reached
 from saga.store.port import (
@@ -71,17 +72,24 @@ SELECT k.*, 'running' FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]
     %s::text[], %s::text[], %s::int[], %s::timestamptz[], %s::int[], %s::int[], %s::bytea[], %s::timestamptz[]) AS k"""
 """`accepted_at` is that of journal entry 1, so that every list of the same saga says the same instant."""
 
+# What `scope_values` fills in. `IS NOT DISTINCT FROM` has no index: nearly all sagas are of the scope, and the planner is not to
+# take the index of their owners for that of the due ones.
+OWNED = """(%s::text IS NULL OR environment IS NOT DISTINCT FROM %s::text)
+        AND (%s::text[] IS NULL OR tenant = ANY(%s::text[]))"""
 # One snapshot for the journal and for what its row remembers of it.
-LOAD = """SELECT k.saga_id, s.journal_seq, s.journal_hash, j.seq, j.at, j.writer, j.actor, j.reason, j.body, j.prev_hash,
+LOAD = f"""SELECT k.saga_id, s.journal_seq, s.journal_hash, j.seq, j.at, j.writer, j.actor, j.reason, j.body, j.prev_hash,
     j.min_reader_version
 FROM unnest(%s::text[]) AS k (saga_id) LEFT JOIN saga.saga s ON s.saga_id = k.saga_id
-LEFT JOIN saga.journal j ON j.saga_id = k.saga_id ORDER BY j.saga_id, j.seq"""
-TAIL = f"SELECT {JOURNAL_COLUMNS} FROM saga.journal WHERE saga_id = %s AND seq > %s ORDER BY seq"
+LEFT JOIN saga.journal j ON j.saga_id = k.saga_id
+WHERE s.saga_id IS NULL OR ({OWNED}) ORDER BY j.saga_id, j.seq"""
+TAIL = f"""SELECT {JOURNAL_COLUMNS} FROM saga.journal WHERE saga_id = %s AND seq > %s
+    AND NOT EXISTS (SELECT FROM saga.saga s WHERE s.saga_id = %s AND NOT ({OWNED})) ORDER BY seq"""
 
 # `statement_timestamp()` and not `clock_timestamp()`: what is volatile cannot be a bound of the index.
-SWEEP = """WITH due AS (
+SWEEP = f"""WITH due AS (
     SELECT saga_id, priority, due_at FROM saga.saga WHERE due_at <= statement_timestamp()
         AND (%s::text[] IS NULL OR definition || ' ' || version = ANY(%s::text[]))
+        AND {OWNED}
         AND NOT (saga_id = ANY(%s::text[]))
         AND (NOT %s OR status = 'compensating' OR (status = 'halted' AND halt_reason <> 'participant_down'))
     ORDER BY priority DESC, due_at LIMIT %s FOR UPDATE SKIP LOCKED
@@ -121,6 +129,12 @@ def _viewed(projections: tuple[Projection, ...]) -> str:
         f", viewed_{place} AS ({upsert(projection, on_postgresql=True)})"
         for place, projection in enumerate(projections)
     )
+
+
+def scope_values(scope: Scope) -> tuple[Any, ...]:
+    """The parameters of `OWNED`."""
+    tenants = None if scope.tenants is None else list(scope.tenants)
+    return (scope.environment, scope.environment, tenants, tenants)
 
 
 def row_arrays(rows: Sequence[tuple[str, ProjectedRow]]) -> list[str]:

@@ -15,12 +15,14 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
+    Text,
     TextClause,
     and_,
     exists,
     func,
     literal,
     literal_column,
+    not_,
     or_,
     select,
     text,
@@ -30,6 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from saga.core.states import HaltReason, SagaStatus
+from saga.scope import Scope
 from saga.store.overview import HaltedCount, LiveCount
 from saga.store.port import EffectRow, KeptRequest, RequestRow, SagaFilter, SagaRow, WorkerRow
 from saga.store.tables import SQLITE, Tables
@@ -43,13 +46,13 @@ Owner = tuple[str, str, str]
 """Environment, tenant and definition."""
 
 
-def row(connection: Connection, tables: Tables, saga_id: str) -> SagaRow | None:
+def row(connection: Connection, tables: Tables, scope: Scope, saga_id: str) -> SagaRow | None:
     """The saga row of one id."""
-    found = connection.execute(_rows(tables).where(tables.saga.c.saga_id == saga_id)).one_or_none()
+    found = connection.execute(_rows(tables, scope).where(tables.saga.c.saga_id == saga_id)).one_or_none()
     return None if found is None else _saga_row(found)
 
 
-def find(connection: Connection, tables: Tables, saga_filter: SagaFilter, limit: int) -> list[SagaRow]:
+def find(connection: Connection, tables: Tables, scope: Scope, saga_filter: SagaFilter, limit: int) -> list[SagaRow]:
     """Sagas that the filter lets through, the latest accepted first."""
     saga = tables.saga.c
     latest: tuple[ColumnElement[Any] | TextClause, ...] = (saga.accepted_at.desc(), saga.saga_id.desc())
@@ -57,8 +60,8 @@ def find(connection: Connection, tables: Tables, saga_filter: SagaFilter, limit:
         # SQLite would rather walk all sagas in this order than sort those of the partial index; of a sum it has no index.
         latest = (text("saga.accepted_at + 0 DESC"), saga.saga_id.desc())
     found: dict[str, SagaRow] = {}
-    for conditions in _searches(connection, tables, saga_filter):
-        ordered = _rows(tables).where(*conditions).order_by(*latest).limit(limit)
+    for conditions in _searches(connection, tables, narrowed(saga_filter, scope)):
+        ordered = _rows(tables, scope).where(*conditions).order_by(*latest).limit(limit)
         found |= {it.saga_id: it for it in map(_saga_row, connection.execute(ordered))}
     return sorted(found.values(), key=lambda it: (it.accepted_at, it.saga_id), reverse=True)[:limit]
 
@@ -78,7 +81,8 @@ def _searches(connection: Connection, tables: Tables, wanted: SagaFilter) -> lis
     if wanted.id_prefix is None:
         return [_conditions(tables, it) for it in ours]
     rest = _conditions(tables, replace(wanted, id_prefix=None))
-    begun = [[*_conditions(tables, replace(it, id_prefix=None)), _begins(saga.entity, wanted.id_prefix)] for it in ours]
+    ours = [replace(it, id_prefix=None) for it in ours]
+    begun = [[*_conditions(tables, it, by_owner=True), _begins(saga.entity, wanted.id_prefix)] for it in ours]
     return [[*rest, _begins(saga.saga_id, wanted.id_prefix)], *begun]
 
 
@@ -87,10 +91,14 @@ def _owners(connection: Connection, tables: Tables, wanted: SagaFilter) -> list[
     saga = tables.saga.c
     columns = (saga.environment, saga.tenant, saga.definition)
     asked = (wanted.environment, wanted.tenant, wanted.definition)
-    if (whole := _whole(*asked)) is not None:
+    is_sought = wanted.entity is not None or wanted.id_prefix is not None
+    if is_sought and (whole := _whole(*asked)) is not None:  # else whether there is one is the question
         return [whole]
     owners: list[Owner] = []
     query = select(*columns).order_by(*columns).limit(1)
+    if wanted.environment is not None:
+        query = query.where(saga.environment == wanted.environment)
+        query = query if wanted.tenant is None else query.where(saga.tenant == wanted.tenant)
     following = query
     for _ in range(OWNERS_MAX):
         found = connection.execute(following).one_or_none()
@@ -108,11 +116,11 @@ def _whole(environment: str | None, tenant: str | None, definition: str | None) 
 
 
 def counts(
-    connection: Connection, tables: Tables, since: datetime | None, until: datetime | None
+    connection: Connection, tables: Tables, scope: Scope, since: datetime | None, until: datetime | None
 ) -> dict[SagaStatus, int]:
     """Number of sagas by status, zeros included; of those accepted in [since, until)."""
     status, accepted_at = tables.saga.c.status, tables.saga.c.accepted_at
-    query = select(status, func.count()).group_by(status)
+    query = select(status, func.count()).where(*_owned(tables, scope)).group_by(status)
     if since is not None:
         query = query.where(accepted_at >= since)
     if until is not None:
@@ -128,61 +136,68 @@ def horizon(connection: Connection, tables: Tables, count: int) -> datetime | No
     return connection.execute(query).scalar_one_or_none()
 
 
-def live_counts(connection: Connection, tables: Tables) -> list[LiveCount]:
+def live_counts(connection: Connection, tables: Tables, scope: Scope) -> list[LiveCount]:
     """The sagas that have a due instant, by status and halt reason."""
     saga = tables.saga.c
     kind = (saga.status, saga.halt_reason)
-    query = select(*kind, func.count(), func.min(saga.due_at)).where(saga.due_at.is_not(None)).group_by(*kind)
+    live = (saga.due_at.is_not(None), *_owned(tables, scope))
+    query = select(*kind, func.count(), func.min(saga.due_at)).where(*live).group_by(*kind)
     return [
         LiveCount(SagaStatus(status), None if reason is None else HaltReason(reason), count, due_at)
         for status, reason, count, due_at in connection.execute(query.order_by(*kind))
     ]
 
 
-def live_rows(connection: Connection, tables: Tables, limit: int) -> list[SagaRow]:
+def live_rows(connection: Connection, tables: Tables, scope: Scope, limit: int) -> list[SagaRow]:
     """The first accepted of the sagas that have a due instant."""
     # Apart, or PostgreSQL walks the list of all sagas in its order in the hope of meeting a live one soon.
-    live = _rows(tables).where(tables.saga.c.due_at.is_not(None)).cte("live").prefix_with("MATERIALIZED")
+    live = _rows(tables, scope).where(tables.saga.c.due_at.is_not(None)).cte("live").prefix_with("MATERIALIZED")
     query = select(live).order_by(live.c.accepted_at, live.c.saga_id).limit(limit)
     return [_saga_row(found) for found in connection.execute(query)]
 
 
-def halted_counts(connection: Connection, tables: Tables) -> list[HaltedCount]:
+def halted_counts(connection: Connection, tables: Tables, scope: Scope) -> list[HaltedCount]:
     """The halted sagas by reason."""
     reason, due_at = tables.saga.c.halt_reason, tables.saga.c.due_at
-    query = select(reason, func.count(), func.min(due_at)).where(_is_halted(tables), reason.is_not(None))
+    halted = (_is_halted(tables), reason.is_not(None), *_owned(tables, scope))
+    query = select(reason, func.count(), func.min(due_at)).where(*halted)
     ordered = query.group_by(reason).order_by(reason)
     return [HaltedCount(HaltReason(why), count, due) for why, count, due in connection.execute(ordered)]
 
 
-def halted_rows(connection: Connection, tables: Tables, reason: HaltReason, limit: int) -> list[SagaRow]:
+def halted_rows(connection: Connection, tables: Tables, scope: Scope, reason: HaltReason, limit: int) -> list[SagaRow]:
     """The first accepted of those that are halted for this reason."""
     saga = tables.saga.c
-    query = _rows(tables).where(_is_halted(tables), saga.halt_reason == reason.value)
+    query = _rows(tables, scope).where(_is_halted(tables), saga.halt_reason == reason.value)
     ordered = query.order_by(saga.accepted_at, saga.saga_id).limit(limit)
     return [_saga_row(found) for found in connection.execute(ordered)]
 
 
-def due_counts(connection: Connection, tables: Tables, now: datetime) -> tuple[int, float]:
+def due_counts(connection: Connection, tables: Tables, scope: Scope, now: datetime) -> tuple[int, float]:
     """How many sagas are due at `now`, and for how many seconds the oldest has been."""
     due_at = tables.saga.c.due_at
-    number, oldest = connection.execute(select(func.count(), func.min(due_at)).where(due_at <= now)).one()
+    due = (due_at <= now, *_owned(tables, scope))
+    number, oldest = connection.execute(select(func.count(), func.min(due_at)).where(*due)).one()
     return number, 0.0 if oldest is None else (now - oldest).total_seconds()
 
 
-def effects(connection: Connection, tables: Tables, saga_id: str) -> list[EffectRow]:
+def effects(connection: Connection, tables: Tables, scope: Scope, saga_id: str) -> list[EffectRow]:
     """Effect rows of one saga in the order in which they were journalled."""
     effect = tables.effect.c
     columns = (effect.node, effect.kind, effect.unit, effect.quantity, effect.sign, effect.expires_at)
-    query = select(*columns).where(effect.saga_id == saga_id).order_by(effect.seq, effect.ordinal)
+    of = (effect.saga_id == saga_id, *_of_nobody_else(tables, effect.saga_id, scope))
+    query = select(*columns).where(*of).order_by(effect.seq, effect.ordinal)
     return [EffectRow(*found) for found in connection.execute(query)]
 
 
-def effects_of(connection: Connection, tables: Tables, saga_ids: Sequence[str]) -> dict[str, list[EffectRow]]:
+def effects_of(
+    connection: Connection, tables: Tables, scope: Scope, saga_ids: Sequence[str]
+) -> dict[str, list[EffectRow]]:
     """Effect rows of several sagas, each in the order in which they were journalled."""
     effect = tables.effect.c
     columns = (effect.node, effect.kind, effect.unit, effect.quantity, effect.sign, effect.expires_at)
-    query = select(effect.saga_id, *columns).where(effect.saga_id.in_(saga_ids))
+    of = (effect.saga_id.in_(saga_ids), *_of_nobody_else(tables, effect.saga_id, scope))
+    query = select(effect.saga_id, *columns).where(*of)
     rows: dict[str, list[EffectRow]] = {}
     for saga_id, *found in connection.execute(query.order_by(effect.saga_id, effect.seq, effect.ordinal)):
         rows.setdefault(saga_id, []).append(EffectRow(*found))
@@ -199,11 +214,17 @@ def _without_saga(tables: Tables, saga_id: ColumnElement[str], after: str) -> Se
     return select(saga_id).where(saga_id > after, ~exists().where(tables.saga.c.saga_id == saga_id))
 
 
-def lost_requests(connection: Connection, tables: Tables, after: RequestRow | None, limit: int) -> list[RequestRow]:
+def lost_requests(
+    connection: Connection, tables: Tables, scope: Scope, after: RequestRow | None, limit: int
+) -> list[RequestRow]:
     """Request rows whose saga has no row."""
     request = tables.request.c
     key = (request.environment, request.tenant, request.request_key)
     query = select(*key, request.saga_id).where(~exists().where(tables.saga.c.saga_id == request.saga_id))
+    if scope.environment is not None:
+        query = query.where(request.environment == scope.environment)
+    if scope.tenants is not None:
+        query = query.where(request.tenant.in_(scope.tenants))
     if after is not None:
         last = tuple_(literal(after.environment), literal(after.tenant), literal(after.request_key))
         query = query.where(tuple_(*key) > last)
@@ -251,12 +272,46 @@ def register_definition(
     return str(connection.execute(select(definition.c.fingerprint).where(key)).scalar_one())
 
 
-def _rows(tables: Tables) -> Select[tuple[object, ...]]:
+def narrowed(wanted: SagaFilter, scope: Scope) -> SagaFilter:
+    """The filter with what `scope` leaves of environments and tenants, so that an index may serve a search for an entity."""
+    tenants = scope.tenants or ()
+    return replace(
+        wanted,
+        environment=wanted.environment or scope.environment,
+        tenant=wanted.tenant or (tenants[0] if len(tenants) == 1 else None),
+    )
+
+
+def _owned(tables: Tables, scope: Scope) -> Conditions:
+    """The sagas of a scope, asked for in a way that takes no planner to an index of owners: nearly all sagas are theirs, and
+    what is looked for besides (due, halted, new) is found by an index of its own."""
+    conditions: Conditions = []
+    if scope.environment is not None:
+        conditions.append(_plain(tables, "environment").is_not_distinct_from(scope.environment))
+    if scope.tenants is not None and len(scope.tenants) == 1:
+        conditions.append(_plain(tables, "tenant").is_not_distinct_from(scope.tenants[0]))
+    elif scope.tenants is not None:
+        conditions.append(_plain(tables, "tenant").in_(scope.tenants))
+    return conditions
+
+
+def _plain(tables: Tables, name: str) -> ColumnElement[str]:
+    """A column of `saga` that SQLite looks for in no index; PostgreSQL has none for `IS NOT DISTINCT FROM`."""
+    return literal_column(f"+saga.{name}", Text) if tables is SQLITE else tables.saga.c[name]
+
+
+def _of_nobody_else(tables: Tables, saga_id: ColumnElement[str], scope: Scope) -> Conditions:
+    """No saga of another scope has the id; what no saga row has is damage, and belongs to whoever looks."""
+    conditions = _owned(tables, scope)
+    return [~exists().where(tables.saga.c.saga_id == saga_id, not_(and_(*conditions)))] if conditions else []
+
+
+def _rows(tables: Tables, scope: Scope) -> Select[tuple[object, ...]]:
     saga = tables.saga.c
     return select(
         saga.saga_id, saga.environment, saga.tenant, saga.definition, saga.version, saga.fingerprint, saga.entity,
         saga.run, saga.status, saga.halt_reason, saga.due_at, saga.accepted_at, saga.ended_at,
-    )  # fmt: skip
+    ).where(*_owned(tables, scope))  # fmt: skip
 
 
 def _saga_row(found: Row[tuple[object, ...]]) -> SagaRow:
@@ -277,15 +332,17 @@ def _begins(column: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
     return and_(column >= prefix, column < prefix + LAST_LETTER)
 
 
-def _conditions(tables: Tables, saga_filter: SagaFilter) -> Conditions:
+def _conditions(tables: Tables, saga_filter: SagaFilter, *, by_owner: bool = False) -> Conditions:
+    """With `by_owner`, and of entities, the index of owners serves."""
     saga = tables.saga.c
-    equal = {
-        "definition": saga_filter.definition,
-        "environment": saga_filter.environment,
-        "tenant": saga_filter.tenant,
-        "entity": saga_filter.entity,
-    }
+    by_owner = by_owner or saga_filter.entity is not None or bool(saga_filter.entities)
+    equal = {"definition": saga_filter.definition, "entity": saga_filter.entity}
+    owner = {"environment": saga_filter.environment, "tenant": saga_filter.tenant}
+    equal |= owner if by_owner else {}
     conditions: Conditions = [saga[name] == value for name, value in equal.items() if value is not None]
+    if not by_owner:
+        tenants = None if saga_filter.tenant is None else (saga_filter.tenant,)
+        conditions += _owned(tables, Scope(saga_filter.environment, tenants))
     if saga_filter.statuses == (SagaStatus.HALTED,):
         conditions.append(_is_halted(tables))
     elif saga_filter.statuses:

@@ -9,7 +9,10 @@ from sqlalchemy import Connection
 
 from saga.core.projection import Projection, Value
 from saga.core.states import HaltReason, SagaStatus
+from saga.scope import Scope
 from saga.store import queries
+from saga.store.binding import bound_to
+from saga.store.filtering import owned_rows
 from saga.store.overview import HaltedCount, LiveCount
 from saga.store.port import (
     EffectRow,
@@ -46,58 +49,81 @@ class ReadOn(Protocol):
 class Reads:
     """Reads of a store that has SQLAlchemy connections and a clock."""
 
-    def __init__(self, read: ReadOn, tables: Tables, database_now: Callable[[], datetime]) -> None:
+    def __init__(self, read: ReadOn, tables: Tables, database_now: Callable[[], datetime], scope: Scope) -> None:
+        self.scope = scope
         self._read, self._tables, self._database_now = read, tables, database_now
 
+    def environment(self) -> str | None:
+        """The environment that the database is bound to; None: to none yet."""
+        return self._read(lambda connection: bound_to(connection, self._tables), "environment")
+
     def row(self, saga_id: str) -> SagaRow | None:
-        return self._read(lambda connection: queries.row(connection, self._tables, saga_id), "row")
+        return self._read(lambda connection: queries.row(connection, self._tables, self.scope, saga_id), "row")
 
     def find(self, saga_filter: SagaFilter, limit: int) -> list[SagaRow]:
-        return self._read(lambda connection: queries.find(connection, self._tables, saga_filter, limit), "find")
+        return self._read(
+            lambda connection: queries.find(connection, self._tables, self.scope, saga_filter, limit), "find"
+        )
 
     def counts(self, since: datetime | None = None, until: datetime | None = None) -> Mapping[SagaStatus, int]:
-        return self._read(lambda connection: queries.counts(connection, self._tables, since, until), "counts")
+        return self._read(
+            lambda connection: queries.counts(connection, self._tables, self.scope, since, until), "counts"
+        )
 
     def horizon(self, count: int) -> datetime | None:
         return self._read(lambda connection: queries.horizon(connection, self._tables, count), "horizon")
 
     def live_counts(self) -> list[LiveCount]:
-        return self._read(lambda connection: queries.live_counts(connection, self._tables), "live counts")
+        return self._read(lambda connection: queries.live_counts(connection, self._tables, self.scope), "live counts")
 
     def live_rows(self, limit: int) -> list[SagaRow]:
-        return self._read(lambda connection: queries.live_rows(connection, self._tables, limit), "live rows")
+        return self._read(
+            lambda connection: queries.live_rows(connection, self._tables, self.scope, limit), "live rows"
+        )
 
     def halted_counts(self) -> list[HaltedCount]:
-        return self._read(lambda connection: queries.halted_counts(connection, self._tables), "halted counts")
+        return self._read(
+            lambda connection: queries.halted_counts(connection, self._tables, self.scope), "halted counts"
+        )
 
     def halted_rows(self, reason: HaltReason, limit: int) -> list[SagaRow]:
-        return self._read(lambda connection: queries.halted_rows(connection, self._tables, reason, limit), "halted")
+        return self._read(
+            lambda connection: queries.halted_rows(connection, self._tables, self.scope, reason, limit), "halted"
+        )
 
     def due_counts(self) -> tuple[int, float]:
         now = self._database_now()
-        return self._read(lambda connection: queries.due_counts(connection, self._tables, now), "due counts")
+        return self._read(
+            lambda connection: queries.due_counts(connection, self._tables, self.scope, now), "due counts"
+        )
 
     def effects(self, saga_id: str) -> list[EffectRow]:
-        return self._read(lambda connection: queries.effects(connection, self._tables, saga_id), "effects")
+        return self._read(lambda connection: queries.effects(connection, self._tables, self.scope, saga_id), "effects")
 
     def effects_of(self, saga_ids: Sequence[str]) -> Mapping[str, list[EffectRow]]:
-        return self._read(lambda connection: queries.effects_of(connection, self._tables, saga_ids), "effects")
+        return self._read(
+            lambda connection: queries.effects_of(connection, self._tables, self.scope, saga_ids), "effects"
+        )
 
     def lost_sagas(self, after: str, limit: int) -> list[str]:
         return self._read(lambda connection: queries.lost_sagas(connection, self._tables, after, limit), "lost sagas")
 
     def lost_requests(self, after: RequestRow | None, limit: int) -> list[RequestRow]:
         return self._read(
-            lambda connection: queries.lost_requests(connection, self._tables, after, limit), "lost requests"
+            lambda connection: queries.lost_requests(connection, self._tables, self.scope, after, limit),
+            "lost requests",
         )
 
     def request(self, environment: str, tenant: str, request_key: str) -> KeptRequest | None:
+        if not self.scope.has(environment, tenant):
+            return None
         return self._read(
             lambda connection: queries.request(connection, self._tables, environment, tenant, request_key), "request"
         )
 
     def rows(self, projection: Projection, wanted: RowFilter, limit: int) -> list[dict[str, Value]]:
         schema = projection.schema if self._tables.metadata.schema else None
+        wanted = owned_rows(projection, wanted, self.scope)
         return self._read(lambda connection: find_rows(connection, projection, wanted, limit, schema=schema), "rows")
 
     def rewrite(self, rewrites: Sequence[Rewrite]) -> list[RowChange]:

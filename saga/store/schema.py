@@ -9,6 +9,7 @@ Rules of this file:
   (RELIABILITY 26): `lock_timeout` ends the attempt after `LOCK_TIMEOUT_S`, everything is rolled back, and it tries
   again after a pause, until `patience_s` is used up.
 - The migrations are found by their place, never by import: `migrations` is a name that a user's project may have too.
+- A database is bound to an environment in the same transaction (`saga.store.binding`).
 - Roles are the operator's business: `grants` writes the SQL that an operator runs.
 """
 
@@ -28,6 +29,7 @@ from saga.bundled import place_of
 from saga.clock import monotonic, sleep
 from saga.errors import StoreUnavailable, UsageError
 from saga.private import make_private_file, make_private_folder
+from saga.store import binding
 from saga.store.connecting import connect_once, sqlite_path
 from saga.store.retrying import jittered
 from saga.store.tables import SCHEMA
@@ -88,15 +90,17 @@ def current(url: str) -> str | None:
         engine.dispose()
 
 
-def upgrade(url: str, *, patience_s: float = PATIENCE_S) -> str:
+def upgrade(url: str, environment: str | None = None, *, anew: bool = False, patience_s: float = PATIENCE_S) -> str:
     """Bring the database to `head()` and return it; safe to run twice, at once, and beside running workers.
 
-    Raises StoreUnavailable when the locks could not be had within `patience_s`, with nothing changed.
+    It is bound to `environment`, with `anew` also when it was bound to another one; without an environment it stays as it was,
+    and no process works on a database that is bound to none. Raises StoreUnavailable when the locks could not be had within
+    `patience_s`, and UsageError when it is not to be bound so (`saga.store.binding`); in both cases nothing was changed.
     """
     give_up_at = monotonic() + patience_s
     while True:
         try:
-            return _upgrade_once(url)
+            return _upgrade_once(url, environment, anew=anew)
         except DBAPIError as error:
             if not _is_blocked(error):
                 raise StoreUnavailable(f"upgrade failed, nothing was changed: {error.orig}") from error
@@ -132,7 +136,7 @@ def _current_on(connection: Connection) -> str | None:
     return MigrationContext.configure(connection, opts={"version_table_schema": schema}).get_current_revision()
 
 
-def _upgrade_once(url: str) -> str:
+def _upgrade_once(url: str, environment: str | None, *, anew: bool) -> str:
     if url.startswith("sqlite"):
         make_private_folder(sqlite_path(url).parent)
         make_private_file(sqlite_path(url))
@@ -141,10 +145,15 @@ def _upgrade_once(url: str) -> str:
         with engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 _lock_postgres(connection)
-            if _current_on(connection) != head():
+            at = _current_on(connection)
+            if environment is not None and at is not None:
+                binding.refuse(connection, environment, anew=anew)
+            if at != head():
                 config = _config()
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
+            if environment is not None:
+                binding.bind(connection, environment)
     finally:
         engine.dispose()
     return head()

@@ -22,6 +22,7 @@ from saga.clock import SystemClock
 from saga.core.projection import ProjectedRow
 from saga.core.states import SagaStatus
 from saga.errors import UsageError
+from saga.scope import EVERYBODY, Scope
 from saga.store import sqlite_sql as statements
 from saga.store.accepting import (
     EntityKey,
@@ -62,14 +63,15 @@ SECOND = 1_000_000
 class SqliteStore(Reads):
     """`saga.store.port.Store` on a SQLite file; open one in each process, after fork."""
 
-    def __init__(self, url: str, *, pool_size: int = 4) -> None:
+    def __init__(self, url: str, *, scope: Scope = EVERYBODY, pool_size: int = 4) -> None:
         if not sqlite_path(url).exists():
             raise UsageError(f"{url}: there is no such file; run `saga db upgrade` first")
         self.engine = connect_sqlite(url, pool_size)
         self._guard = ForkGuard()
         self._clock = SystemClock()
         self._contact = Contact()
-        super().__init__(self._read_on, SQLITE, self.now)
+        super().__init__(self._read_on, SQLITE, self.now, scope)
+        self._owned = statements.scope_values(scope)
 
     def now(self) -> datetime:
         return self._clock.now()
@@ -103,7 +105,7 @@ class SqliteStore(Reads):
         )
 
     def load(self, saga_ids: Sequence[str]) -> Mapping[str, Journal]:
-        wanted = (json.dumps(list(saga_ids)),)
+        wanted = (json.dumps(list(saga_ids)), *self._owned)
         # What is remembered first: a journal only grows, so one that is read later is no shorter for that.
         journals = {
             row[0]: Journal(reached=Reached(*row[1:])) for row in self._rows(statements.REMEMBERED, wanted, "load")
@@ -117,11 +119,12 @@ class SqliteStore(Reads):
         self._write(lambda session: session.execute(statements.DAMAGED, (*known, saga_id)), "mark damaged")
 
     def tail(self, saga_id: str, after_seq: int) -> list[JournalEntry]:
-        return [statements.journal_entry(row[1:]) for row in self._rows(statements.TAIL, (saga_id, after_seq), "tail")]
+        values = (saga_id, after_seq, saga_id, *self._owned)
+        return [statements.journal_entry(row[1:]) for row in self._rows(statements.TAIL, values, "tail")]
 
     def sweep_due(self, limit: int, push_s: float, wanted: Wanted = ANYTHING) -> list[DueSaga]:
         # A look without the write lock first: a sweeper with nothing to do must not queue behind writers.
-        if not self._rows(statements.ANY_DUE, (to_micros(self.now()),), "sweep"):
+        if not self._rows(statements.ANY_DUE, (to_micros(self.now()), *self._owned), "sweep"):
             return []
         return self._write(lambda session: self._sweep_on(session, limit, push_s, wanted), "sweep")
 
@@ -178,7 +181,7 @@ class SqliteStore(Reads):
         now = to_micros(self.now())
         names = None if wanted.names is None else json.dumps(wanted.names)
         without = json.dumps(wanted.without)
-        values = (now, names, names, without, wanted.turned_only, limit)
+        values = (now, names, names, *self._owned, without, wanted.turned_only, limit)
         due = session.execute(statements.DUE, values).fetchall()
         swept = []
         for saga_id, definition, version, pushes in due:

@@ -1,8 +1,10 @@
 """The statements of the SQLite store, and how values become their parameters; instants are whole microseconds."""
 
+import json
 from datetime import datetime
 from typing import Any
 
+from saga.scope import Scope
 from saga.store.accepting import FreshSaga
 from saga.store.journal import JournalEntry
 from saga.store.port import (
@@ -32,19 +34,25 @@ INSERT_SAGA = """INSERT INTO saga (saga_id, environment, tenant, definition, ver
     priority, journal_seq, journal_hash, accepted_at, status) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running')"""
 INSERT_FIRST_ENTRY = f"INSERT INTO journal ({JOURNAL_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
-LOAD = f"""SELECT {JOURNAL_COLUMNS} FROM journal WHERE saga_id IN (SELECT value FROM json_each(?))
-ORDER BY saga_id, seq"""
-REMEMBERED = """SELECT saga_id, journal_seq, journal_hash FROM saga
-WHERE saga_id IN (SELECT value FROM json_each(?)) AND journal_seq IS NOT NULL"""
+# What `scope_values` fills in. With a plus no index is looked for: nearly all sagas are of the scope, and the index of their
+# owners is not to be taken for that of the due ones.
+OWNED = """(? IS NULL OR +environment = ?) AND (? IS NULL OR +tenant IN (SELECT value FROM json_each(?)))"""
+LOAD = f"""SELECT {JOURNAL_COLUMNS} FROM journal WHERE saga_id IN (
+    SELECT a.value FROM json_each(?) a
+    WHERE NOT EXISTS (SELECT 1 FROM saga s WHERE s.saga_id = a.value AND NOT ({OWNED}))
+) ORDER BY saga_id, seq"""
+REMEMBERED = f"""SELECT saga_id, journal_seq, journal_hash FROM saga
+WHERE saga_id IN (SELECT value FROM json_each(?)) AND journal_seq IS NOT NULL AND {OWNED}"""
 DAMAGED = """UPDATE saga SET status = 'halted', halt_reason = 'journal_damaged', due_at = NULL, due_pushes = 0,
     journal_seq = coalesce(?, journal_seq), journal_hash = coalesce(?, journal_hash)
 WHERE saga_id = ? AND status NOT IN ('completed', 'compensated')"""
-TAIL = f"SELECT {JOURNAL_COLUMNS} FROM journal WHERE saga_id = ? AND seq > ? ORDER BY seq"
+TAIL = f"""SELECT {JOURNAL_COLUMNS} FROM journal WHERE saga_id = ? AND seq > ?
+AND NOT EXISTS (SELECT 1 FROM saga s WHERE s.saga_id = ? AND NOT ({OWNED})) ORDER BY seq"""
 
-ANY_DUE = "SELECT 1 FROM saga WHERE due_at <= ? LIMIT 1"
-DUE = """SELECT saga_id, definition, version, due_pushes FROM saga WHERE due_at <= ?
+ANY_DUE = f"SELECT 1 FROM saga WHERE due_at <= ? AND {OWNED} LIMIT 1"
+DUE = f"""SELECT saga_id, definition, version, due_pushes FROM saga WHERE due_at <= ?
 AND (? IS NULL OR definition || ' ' || version IN (SELECT value FROM json_each(?)))
-AND saga_id NOT IN (SELECT value FROM json_each(?))
+AND {OWNED} AND saga_id NOT IN (SELECT value FROM json_each(?))
 AND (NOT ? OR status = 'compensating' OR (status = 'halted' AND halt_reason <> 'participant_down'))
 ORDER BY priority DESC, due_at LIMIT ?"""
 HAND_BACK = """UPDATE saga SET due_at = min(due_at, ?)
@@ -60,6 +68,12 @@ DEAD = "SELECT worker_id FROM worker WHERE closed_at IS NULL AND lease_until < ?
 CLOSE = "UPDATE worker SET closed_at = ? WHERE worker_id = ? AND closed_at IS NULL"
 WAKE = """UPDATE saga SET due_at = min(due_at, ?), due_pushes = 0 WHERE due_at IS NOT NULL
 AND EXISTS (SELECT 1 FROM journal j WHERE j.saga_id = saga.saga_id AND j.writer = ?)"""
+
+
+def scope_values(scope: Scope) -> tuple[Any, ...]:
+    """The parameters of `OWNED`."""
+    tenants = None if scope.tenants is None else json.dumps(scope.tenants)
+    return (scope.environment, scope.environment, tenants, tenants)
 
 
 def entry_values(saga_id: str, entry: JournalEntry) -> tuple[Any, ...]:

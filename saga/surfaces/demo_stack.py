@@ -32,7 +32,9 @@ from saga.surfaces.participants import running_services
 if TYPE_CHECKING:
     from saga.runtime.celery import Publisher
 
-_UNSET = dict.fromkeys(("database_url", "inventory_url", "tax_url", "shipping_url", "payment_url", "smtp_url"))
+_UNSET = dict.fromkeys(
+    ("database_url", "inventory_url", "tax_url", "shipping_url", "payment_url", "smtp_url", "tenants")
+)
 """What the environment may name and a demonstration never uses."""
 PARTS = "SQLite · folder broker · 4 services · worker"
 

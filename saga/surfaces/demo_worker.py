@@ -44,6 +44,7 @@ def main() -> None:
         app,
         definitions,
         store_url=told["store_url"],
+        scope=read_settings().scope,
         url_of=url_of(told["urls"]),
         driver="process",
         limits=limits_of(read_settings()),

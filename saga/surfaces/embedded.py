@@ -34,6 +34,7 @@ from saga.runtime.executor import Executor
 from saga.runtime.starting import Starter
 from saga.runtime.work import Hint, Limits
 from saga.runtime.worker import Worker
+from saga.scope import Scope
 from saga.settings import Settings
 from saga.store import schema
 from saga.store.connecting import sqlite_path
@@ -79,19 +80,19 @@ class Stack:
     """How the services of this stack ended by themselves; None while they run, and when it has none of its own."""
 
 
-def opened_store(settings: Settings, *, pool_size: int = 4) -> Store:
-    """The store of these settings at the schema of this release.
+def opened_store(settings: Settings, scope: Scope | None = None, *, pool_size: int = 4) -> Store:
+    """The store of these settings at the schema of this release, with the sagas of `scope`; without, those of `SAGA_TENANT`.
 
     The embedded database is upgraded on the way; one that is named by `SAGA_DATABASE_URL` is its operator's. Raises `UsageError` with what to type when the
     schema is another, and for a SQLite file or its folder that cannot be written.
     """
-    url = settings.store_url
+    url, scope = settings.store_url, scope or settings.scope
     if url.startswith("memory"):
-        return open_store(url)
+        return open_store(url, scope)
     if settings.database_url is None:
         made_journal_folder(settings)
-        schema.upgrade(url)
-        return open_store(url, pool_size=pool_size)
+        schema.upgrade(url, scope.environment)
+        return open_store(url, scope, pool_size=pool_size)
     refuse_unwritable_journal(settings)
     with database_named(settings):
         revision = schema.current(url)
@@ -99,7 +100,7 @@ def opened_store(settings: Settings, *, pool_size: int = 4) -> Store:
         state = f"is at revision {revision}" if revision else "has no tables of saga"
         raise UsageError(f"the database {state}, this release needs {schema.head()}: type  saga db upgrade")
     with database_named(settings):
-        return open_store(url, pool_size=pool_size)
+        return open_store(url, scope, pool_size=pool_size)
 
 
 def missing_file(settings: Settings) -> Path | None:
@@ -212,7 +213,7 @@ def embedded(
             )
         parts.enter_context(inhabit(settings))
         made_home(settings)
-        store = opened_store(settings)
+        store = opened_store(settings, settings.worker_scope)
         parts.callback(store.close)
         definitions, _ = registered(store, sagas)
         core, their_core = cores_of(settings) if _is_all_ours(settings, sagas) else (None, None)
@@ -295,6 +296,7 @@ def _worker(
         app,
         definitions,
         store_url=settings.store_url,
+        scope=settings.worker_scope,
         url_of=url_of(urls),
         driver="process",
         limits=limits_of(settings),

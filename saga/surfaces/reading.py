@@ -29,6 +29,8 @@ class SagaSummary(BaseModel):
     """One saga in a list: what its row says."""
 
     saga_id: str
+    environment: str
+    tenant: str
     definition: str
     version: int
     entity: str

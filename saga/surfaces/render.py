@@ -54,8 +54,8 @@ def clock_time(at: datetime | None) -> str:
     return at.strftime("%H:%M:%S.%f")[:-3] if at else DASH
 
 
-def saga_list(rows: Sequence[SagaSummary]) -> Page:
-    """The list, newest first."""
+def saga_list(rows: Sequence[SagaSummary], *, with_tenant: bool = False) -> Page:
+    """The list, newest first; with a column that says whose each is."""
     if not rows:
         return Page("no sagas")
     head = ("entity", "status", "reason", "definition", "accepted", "took", "saga")
@@ -71,7 +71,11 @@ def saga_list(rows: Sequence[SagaSummary]) -> Page:
         )
         for row in rows
     ]
-    return page(columns([head, *body], right=frozenset({5})))
+    if not with_tenant:
+        return page(columns([head, *body], right=frozenset({5})))
+    whose = ["tenant", *(row.tenant for row in rows)]
+    shown = [(tenant, *cells) for tenant, cells in zip(whose, [head, *body], strict=True)]
+    return page(columns(shown, right=frozenset({6})))
 
 
 def ordinal(number: int) -> str:

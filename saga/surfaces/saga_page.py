@@ -25,22 +25,27 @@ RIGHT = frozenset({4, 5})
 BAR_COLUMN = 3
 
 
-def saga_page(shown: Shown, *, with_attempts: bool = False) -> Page:
-    """The whole page."""
-    parts = [_head(shown), _steps(shown), effects_table(shown.effects, shown.saga.status), _around(shown)]
+def saga_page(shown: Shown, *, with_attempts: bool = False, with_tenant: bool = False) -> Page:
+    """The whole page; with whose saga it is, where it may be anybody's."""
+    parts = [
+        _head(shown, with_tenant=with_tenant),
+        _steps(shown),
+        effects_table(shown.effects, shown.saga.status),
+        _around(shown),
+    ]
     if with_attempts:
         parts.insert(2, _attempts(shown.attempts))
     return page((part for part in [*parts, _see_also(shown)] if part), between="\n\n")
 
 
-def _head(shown: Shown) -> Page:
+def _head(shown: Shown, *, with_tenant: bool) -> Page:
     saga = shown.saga
     why = f"   {_why(shown)}" if _why(shown) else ""
     run = f" run {saga.run}" if saga.run > 1 else ""
     took = f" ({duration((saga.ended_at - saga.accepted_at).total_seconds())})" if saga.ended_at else ""
     trace = f"   trace {saga.traceparent.split('-')[1]}" if saga.traceparent and "-" in saga.traceparent else ""
     first = f"{one_line(saga.entity)}   {saga.status.upper()}{why}"
-    of = f"{saga.definition} v{saga.version}{run}"
+    of = f"{saga.definition} v{saga.version}{run}" + (f"   tenant {one_line(saga.tenant)}" if with_tenant else "")
     heads = [f"{first}   {of}"] if len(f"{first}   {of}") <= WIDTH else [first, of]
     lines = [
         *heads,

@@ -55,6 +55,7 @@ class Oldest(BaseModel):
     """Of the sagas that have not ended, the one that was accepted first."""
 
     saga_id: str
+    tenant: str
     entity: str
     status: SagaStatus
     accepted_at: datetime
@@ -74,6 +75,7 @@ class WaitingGroup(BaseModel):
     order_count: int = Field(description="how many of them are orders of the product")
     halted_count: int = Field(description="how many of them are halted, and tried again at the cap")
     entities: list[str] = Field(description="at most five")
+    tenants: list[str] = Field(description="whose each of `entities` is")
     last_outcome: OutcomeCode | None
     last_detail: str
     next_at: datetime | None = Field(description="the first next try among them")
@@ -87,6 +89,7 @@ class HaltedGroup(BaseModel):
     heals_itself: bool
     count: int
     entities: list[str] = Field(description="at most five, the first accepted first")
+    tenants: list[str] = Field(description="whose each of `entities` is")
     read_count: int = Field(description="how many of them were read for `money_minor`, the first accepted first")
     money_minor: dict[str, int] = Field(description="currency to minor units, of those read that are orders")
     next_look_at: datetime | None = Field(description="when one that heals itself is looked at next")
@@ -96,6 +99,8 @@ class Standing(BaseModel):
     """Everything on the screen."""
 
     at: datetime
+    environment: str | None
+    tenants: list[str] | None = Field(description="whose sagas were looked at; null: every tenant's")
     looked_since: datetime | None = Field(description="no saga accepted before was looked at; null: all were")
     counts: dict[SagaStatus, int] = Field(description="those that ended: of the sagas that were looked at")
     due_count: int
@@ -136,6 +141,8 @@ def standing(
     due_count, oldest_due_s = store.due_counts()
     return Standing(
         at=now,
+        environment=store.scope.environment,
+        tenants=None if store.scope.tenants is None else list(store.scope.tenants),
         looked_since=since,
         counts=counts,
         due_count=due_count,
@@ -203,6 +210,7 @@ def _oldest(store: Store, rows: Sequence[SagaRow], states: Mapping[str, SagaStat
     state = states.get(row.saga_id) or _folded(store, [row]).get(row.saga_id)
     return Oldest(
         saga_id=row.saga_id,
+        tenant=row.tenant,
         entity=row.entity,
         status=row.status,
         accepted_at=row.accepted_at,
@@ -248,6 +256,7 @@ def _group(
         order_count=sum(state.definition == fulfil_order.name for state, _ in waiting),
         halted_count=sum(state.halt is not None for state, _ in waiting),
         entities=[state.entity for state, _ in waiting[:NAMED]],
+        tenants=[state.tenant for state, _ in waiting[:NAMED]],
         last_outcome=last.code,
         last_detail=last.detail,
         next_at=next_at,
@@ -264,6 +273,7 @@ def _halted_group(store: Store, found: HaltedCount, rows: Sequence[SagaRow]) -> 
         heals_itself=found.reason in SELF_HEALING,
         count=found.count,
         entities=[row.entity for row in rows[:NAMED]],
+        tenants=[row.tenant for row in rows[:NAMED]],
         read_count=len(rows),
         money_minor=sums,
         next_look_at=found.due_at,

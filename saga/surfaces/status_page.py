@@ -30,7 +30,7 @@ def status_page(now: Standing) -> Page:
     lines += _workers(now)
     lines += _untaken(now)
     for group in now.waiting[:GROUPS_SHOWN]:
-        lines += _waiting(group)
+        lines += _waiting(group, now)
     if now.folded_count >= FOLDED:
         lines.append(f"  (waiting: looked for in the {FOLDED:,} live sagas that were accepted first)")
     if now.unreadable_count:
@@ -47,7 +47,8 @@ def _live(now: Standing) -> str:
     parts += [f"{one} {number[one]:,}" for one in (SagaStatus.RUNNING, SagaStatus.COMPENSATING, SagaStatus.HALTED)]
     if (oldest := now.oldest) is not None:
         place = f" ({oldest.waits_at})" if oldest.waits_at else ""
-        parts.append(f"  oldest {duration(oldest.age_s)}  {one_line(oldest.entity)}{place}")
+        [name] = _names([oldest.entity], [oldest.tenant], now)
+        parts.append(f"  oldest {duration(oldest.age_s)}  {name}{place}")
     return "   ".join(parts)
 
 
@@ -99,7 +100,7 @@ def _queues(queues: list[str]) -> str:
     return f"{text}{more}{rest}"
 
 
-def _waiting(group: WaitingGroup) -> list[str]:
+def _waiting(group: WaitingGroup, now: Standing) -> list[str]:
     who = f"{group.participant}: " if group.participant else ""
     things = "order" if group.order_count == group.count else "saga"
     name = group.step if group.direction is Direction.ACTION else f"undo {group.step}"
@@ -111,25 +112,33 @@ def _waiting(group: WaitingGroup) -> list[str]:
     then = "now" if is_now else f"in {duration(group.next_in_s)}" if group.next_in_s is not None else DASH
     return [
         f"{mark} {who}{many} {wait} at {name}, last answer {said}, next try {then}",
-        f"    {_named(group.entities, group.count)}",
+        f"    {_named(group, now)}",
     ]
 
 
-def _named(entities: list[str], count: int) -> str:
-    more = f" and {count - len(entities):,} more" if count > len(entities) else ""
-    return f"{', '.join(map(one_line, entities[:NAMED]))}{more}"
+def _named(group: WaitingGroup | HaltedGroup, now: Standing) -> str:
+    more = f" and {group.count - len(group.entities):,} more" if group.count > len(group.entities) else ""
+    return f"{', '.join(_names(group.entities[:NAMED], group.tenants[:NAMED], now))}{more}"
+
+
+def _names(entities: list[str], tenants: list[str], now: Standing) -> list[str]:
+    """The entities, each with its tenant where there may be several."""
+    if now.tenants is not None and len(now.tenants) == 1:
+        return [one_line(entity) for entity in entities]
+    return [one_line(f"{entity} ({tenant})") for entity, tenant in zip(entities, tenants, strict=True)]
 
 
 def _halted(group: HaltedGroup, now: Standing) -> list[str]:
     part = f" (of the first {group.read_count:,})" if group.read_count < group.count else ""
     money = f"   {_money(group.money_minor)}{part}" if group.money_minor else ""
     look = f", looked at again by itself at {clock_time(group.next_look_at)}" if group.next_look_at else ""
-    lines = [f"✗ halted {group.count:,} {group.reason}{look}: {_named(group.entities, group.count)}{money}"]
+    lines = [f"✗ halted {group.count:,} {group.reason}{look}: {_named(group, now)}{money}"]
     if group.entities:
-        first = group.entities[0]
-        saga_id = next((one.saga_id for one in now.halted if one.entity == first), first)
-        show = f"saga show {typed(first, saga_id)}"
-        lines.append(f"    you: {show} · saga list --status halted --reason {group.reason}")
+        first, tenant = group.entities[0], group.tenants[0]
+        saga_id = next((one.saga_id for one in now.halted if (one.entity, one.tenant) == (first, tenant)), first)
+        is_own = now.tenants == [tenant]
+        show, all_tenants = (typed(first, saga_id), "") if is_own else (f"{saga_id} --all-tenants", " --all-tenants")
+        lines.append(f"    you: saga show {show} · saga list --status halted --reason {group.reason}{all_tenants}")
     return lines
 
 

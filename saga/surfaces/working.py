@@ -29,6 +29,7 @@ def work(settings: Settings, sagas: Sequence[Saga[Any]], queues: frozenset[str] 
         app,
         definitions,
         store_url=settings.store_url,
+        scope=settings.worker_scope,
         url_of=url_of(addresses(settings)),
         driver=settings.driver or "process",
         limits=limits_of(settings),

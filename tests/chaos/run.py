@@ -49,10 +49,10 @@ from saga.testing.oracle import TECHNICAL_FAULTS, FaultScript, legal_ends
 from tests import services_available as available
 from tests.chaos.giving_back import GivingBack
 from tests.chaos.proxy import Proxy
-from tests.chaos.stack import Deployment, Killer, wait_for_start
+from tests.chaos.stack import ENVIRONMENT, Deployment, Killer, wait_for_start
 
 BROKER_STOPS_AT = 0.25
-ENVIRONMENT, TENANT = "chaos", "default"
+TENANT = "default"
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def run(plan: Plan, folder: Path, database_url: str, broker_url: str) -> dict[st
         proxy = Proxy((split.hostname or "127.0.0.1", split.port or 5672))
         stack.callback(proxy.close)
         near = split._replace(netloc=f"{split.username}:{split.password}@127.0.0.1:{proxy.port}").geturl()
-        upgrade(database_url)
+        upgrade(database_url, ENVIRONMENT)
         store = open_store(database_url)
         stack.callback(store.close)
         deployment = Deployment(folder, database_url, near, driver=plan.driver)
@@ -104,7 +104,7 @@ def run(plan: Plan, folder: Path, database_url: str, broker_url: str) -> dict[st
 
 def run_embedded(plan: Plan, folder: Path) -> dict[str, object]:
     """The same orders and faults in one process on SQLite, as `saga dev` runs it; nobody is killed."""
-    settings = Settings(home=folder)
+    settings = Settings(home=folder, environment=ENVIRONMENT, tenant=TENANT)
     with embedded(settings, [fulfil_order, return_order], port=None) as stack:
         deployment = Deployment(folder, settings.store_url, "", worker_count=0, urls=dict(stack.urls))
         return _drive(plan, deployment, stack.store, None)

@@ -22,6 +22,7 @@ from saga.testing.oracle import SERVICES, FaultScript
 from tests.waiting import wait_until
 
 START_S = 60.0
+ENVIRONMENT = "chaos"
 
 
 @dataclass
@@ -57,6 +58,7 @@ class Deployment:
             **urls,
             "SAGA_DATABASE_URL": self.database_url,
             "SAGA_BROKER_URL": self.broker_url,
+            "SAGA_ENVIRONMENT": ENVIRONMENT,
             "SAGA_HOME": str(self.folder / "home"),
             "SAGA_MAILBOX": str(self.mailbox),
             "SAGA_FAILPOINTS": str(self.failpoints),

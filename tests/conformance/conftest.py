@@ -5,13 +5,17 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
+from saga.scope import Scope
 from saga.store import schema
 from saga.store.memory import MemoryStore
 from saga.store.opening import open_store
 from saga.store.port import Store
+from saga.store.postgres import PostgresStore
+from saga.store.sqlite import SqliteStore
 from tests import services_available as servers
 
 OpenAnother = Callable[[], Store]
+OpenFor = Callable[[Scope], Store]
 TABLES = "saga.saga, saga.journal, saga.request, saga.worker, saga.definition, saga.effect, saga.orders, saga.store, saga.restoration, saga.settled"
 
 
@@ -57,6 +61,24 @@ def open_another(request: pytest.FixtureRequest) -> Iterator[OpenAnother]:
     yield open_one
     for store in opened:
         store.close()
+
+
+@pytest.fixture
+def open_for(request: pytest.FixtureRequest, store: Store) -> Iterator[OpenFor]:
+    """Opens a store on the data of `store` for some of its sagas, past the binding of the database."""
+    opened: list[Store] = []
+
+    def open_one(scope: Scope) -> Store:
+        if isinstance(store, MemoryStore):
+            return store.of(scope)
+        is_sqlite = isinstance(store, SqliteStore)
+        url = request.getfixturevalue(f"store_{'sqlite' if is_sqlite else 'postgres'}_url")
+        opened.append(SqliteStore(url, scope=scope) if is_sqlite else PostgresStore(url, scope=scope))
+        return opened[-1]
+
+    yield open_one
+    for one in opened:
+        one.close()
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ import pytest
 from sqlalchemy import event
 
 from saga.core.states import HaltReason, SagaStatus
-from saga.store.opening import open_store
+from saga.scope import EVERYBODY, Scope
 from saga.store.overview import HaltedCount, LiveCount
 from saga.store.port import Append, SagaColumns, SagaFilter, Store
+from saga.store.postgres import PostgresStore
 from saga.store.sqlite import SqliteStore
 from tests.conformance.building import accepted, entry, moved
 
@@ -89,6 +90,7 @@ def test_the_horizon_is_where_so_many_were_accepted(store: Store) -> None:
     assert store.horizon(4) is None
 
 
+SHOP = Scope("test", ("shop",))
 READ = "SELECT coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables WHERE relname = 'saga'"
 
 
@@ -117,7 +119,7 @@ def rows_read(url: str) -> Iterator[list[int]]:
 def test_what_has_ended_is_not_read_for_what_lives(store_postgres_url: str) -> None:
     """PostgreSQL: of 20,000 ended sagas and 5 live ones the reads for the live fetch few rows, and those for the latest as
     many as they go back to."""
-    looking = open_store(store_postgres_url)
+    looking = PostgresStore(store_postgres_url, scope=SHOP)
     for _ in range(5):
         accepted(looking)
     with rows_read(store_postgres_url) as read:
@@ -132,7 +134,7 @@ def test_what_has_ended_is_not_read_for_what_lives(store_postgres_url: str) -> N
 
 def test_what_has_ended_is_not_read_for_what_halted(store_postgres_url: str) -> None:
     """PostgreSQL: three halted sagas, older than 20,000 that ended, are counted and listed from their own index."""
-    looking = open_store(store_postgres_url)
+    looking = PostgresStore(store_postgres_url, scope=SHOP)
     ids = [accepted(looking).saga_id for _ in range(3)]
     for saga_id in ids:
         halted(looking, saga_id, HaltReason.DEFECT, None)
@@ -149,26 +151,31 @@ def test_what_has_ended_is_not_read_for_what_halted(store_postgres_url: str) -> 
 @pytest.mark.parametrize("wanted", ["old-15000", "old-1500", "new-1", "nowhere"])
 def test_one_saga_is_found_without_reading_the_others(store_postgres_url: str, wanted: str) -> None:
     """PostgreSQL, of several owners: a look-up by entity, by a prefix, and of a definition that nobody has."""
-    looking = open_store(store_postgres_url)
+    looking = PostgresStore(store_postgres_url, scope=Scope("test"))
     accepted(looking, entity="new-1", tenant="other", definition="return_order")
     with rows_read(store_postgres_url) as read:
         found = looking.find(SagaFilter(entity=wanted), 200)
         assert [row.entity for row in found] == ([] if wanted == "nowhere" else [wanted])
         begun = looking.find(SagaFilter(id_prefix=wanted), 200)
         assert len({row.entity for row in begun}) == {"old-1500": 11, "nowhere": 0}.get(wanted, 1)
-        assert looking.find(SagaFilter(definition="misspelt"), 1) == []
+        for scope in (Scope("test"), SHOP):
+            asking = PostgresStore(store_postgres_url, scope=scope)
+            assert asking.find(SagaFilter(definition="misspelt"), 1) == []
+            asking.close()
         looking.close()
     assert read[0] <= 400
 
 
-def test_sqlite_finds_them_by_an_index(store_sqlite_url: str) -> None:
-    """SQLite: no search for halted sagas, an entity or a prefix scans the table."""
-    looking = SqliteStore(store_sqlite_url)
+@pytest.mark.parametrize("scope", [EVERYBODY, SHOP], ids=str)
+def test_sqlite_finds_them_by_an_index(scope: Scope, store_sqlite_url: str) -> None:
+    """SQLite: no search for halted sagas, an entity or a prefix scans the table; nor all sagas of a tenant, which may be nearly
+    all there are, and the latest and the live are found in their own order."""
+    looking = SqliteStore(store_sqlite_url, scope=scope)
     accepted(looking)
     plans: list[str] = []
 
     def explain(connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if statement.startswith("SELECT"):
+        if statement.startswith(("SELECT", "WITH")):
             asked = connection.connection.driver_connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
             plans.extend(row[3] for row in asked.fetchall())
 
@@ -178,7 +185,15 @@ def test_sqlite_finds_them_by_an_index(store_sqlite_url: str) -> None:
     looking.find(SagaFilter(statuses=(SagaStatus.HALTED,)), 50)
     looking.find(SagaFilter(entity="SO-1"), 50)
     looking.find(SagaFilter(id_prefix="SO-1"), 50)
+    looking.find(SagaFilter(), 50)
+    looking.live_counts()
+    looking.live_rows(50)
     looking.close()
-    assert len([it for it in plans if "saga_halted" in it]) == 3, plans
-    whole = [it for it in plans if it.startswith("SCAN saga") and "saga_halted" not in it]
-    assert whole == ["SCAN saga USING COVERING INDEX sqlite_autoindex_saga_2"] * 2, "the first owner alone"
+    for index, times in {"saga_halted": 3, "saga_list": 1, "saga_due": 2}.items():
+        assert len([it for it in plans if index in it]) == times, plans
+        plans = [it for it in plans if index not in it]
+    whole = [it for it in plans if it.startswith("SCAN saga") or it.endswith("(environment=? AND tenant=?)")]
+    first = "SEARCH saga USING COVERING INDEX sqlite_autoindex_saga_2 (environment=? AND tenant=?)"
+    if scope is EVERYBODY:
+        first = "SCAN saga USING COVERING INDEX sqlite_autoindex_saga_2"
+    assert set(whole) == {first}, "owners, one by one"

@@ -6,17 +6,22 @@ from datetime import timedelta
 import psycopg
 import pytest
 
+from saga.scope import EVERYBODY, Scope
 from saga.store.opening import open_store
 from saga.store.port import AppendResult, Store
+from saga.store.postgres import PostgresStore
 from tests.conformance.building import accepted, append_of, new_saga
 
 SCANS = "SELECT coalesce(sum(seq_scan), 0) FROM pg_stat_user_tables WHERE relname IN ('saga', 'journal', 'request')"
 
 
+SCOPES = pytest.mark.parametrize("scope", [EVERYBODY, Scope("test"), Scope("test", ("shop",))], ids=str)
+
+
 @pytest.fixture
-def analysed(store_postgres_url: str) -> Iterator[Store]:
+def analysed(scope: Scope, store_postgres_url: str) -> Iterator[Store]:
     """A store whose tables were analysed when they held five sagas: a sequential scan is what the planner would take."""
-    store = open_store(store_postgres_url)
+    store = PostgresStore(store_postgres_url, scope=scope)
     for _ in range(5):
         accepted(store)
     with psycopg.connect(store_postgres_url, autocommit=True) as connection:
@@ -25,6 +30,7 @@ def analysed(store_postgres_url: str) -> Iterator[Store]:
     store.close()
 
 
+@SCOPES
 def test_hot_statements_never_scan_a_table(analysed: Store, store_postgres_url: str) -> None:
     """Twelve groups of accept, append, load and sweep on such tables: not one sequential scan by this store."""
     with psycopg.connect(store_postgres_url, autocommit=True) as connection:
@@ -46,9 +52,10 @@ def test_hot_statements_never_scan_a_table(analysed: Store, store_postgres_url: 
 FETCHED = "SELECT coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables WHERE relname = 'saga'"
 
 
-def test_a_sweep_reads_no_row_that_is_not_due(store_postgres_url: str) -> None:
+@SCOPES
+def test_a_sweep_reads_no_row_that_is_not_due(scope: Scope, store_postgres_url: str) -> None:
     """The due instant bounds the index: a sweep four times a second must not read every live saga to find none."""
-    filling, sweeping = open_store(store_postgres_url), open_store(store_postgres_url)
+    filling, sweeping = open_store(store_postgres_url), PostgresStore(store_postgres_url, scope=scope)
     later = filling.now() + timedelta(hours=1)
     filling.accept([new_saga(filling, request_key=None, due_at=later) for _ in range(60)])
     filling.close()

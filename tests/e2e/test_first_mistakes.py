@@ -29,7 +29,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         url = f"sqlite:///{tmp_path / 'own.db'}"
     else:
         url = str(request.getfixturevalue("empty_postgres_url"))
-    upgrade(url)
+    upgrade(url, "development")
     return url
 
 

@@ -11,7 +11,6 @@ SAID = "tests/integration/mail/test_smtp.py::"
 MAILS, DISKS = "tests/unit/fulfilment/test_mailbox.py::", "tests/unit/fulfilment/test_mailbox_disks.py::"
 UNREADABLE = "tests/integration/returns/test_unreadable_orders.py::"
 ENDS = "tests/integration/returns/test_unreadable_ends.py::"
-OWN = "tests/unit/surfaces/test_looking_up_own.py::"
 DESK = "tests/integration/api/test_returning.py::"
 MODELS = "tests/unit/fulfilment/test_models.py::"
 
@@ -114,14 +113,6 @@ CUSTOMERS = [
         "if False:",
         "who waits in the database waits for ever for an order that nobody can move",
         (f"{ENDS}test_an_order_that_cannot_be_read_ends_no_wait[under-way-database]",),
-    ),
-    Mutant(
-        "a-command-means-its-own-tenant",
-        "saga/surfaces/lookup.py",
-        "owned = SagaFilter() if scope is None else SagaFilter(environment=scope[0], tenant=scope[1])",
-        "owned = SagaFilter()",
-        "saga cancel of an order id that two tenants have rolls back the other one's",
-        (f"{OWN}test_of_several_places_the_own_one_is_meant",),
     ),
     Mutant(
         "what-was-settled-is-not-settled-again",

@@ -7,5 +7,6 @@ from tests.mutants.participants import PARTICIPANTS
 from tests.mutants.runtime import RUNTIME
 from tests.mutants.store import STORE
 from tests.mutants.surfaces import SURFACES
+from tests.mutants.tenancy import TENANCY
 
-MUTANTS: tuple[Mutant, ...] = (*CORE, *PARTICIPANTS, *STORE, *RUNTIME, *CUSTOMERS, *SURFACES)
+MUTANTS: tuple[Mutant, ...] = (*CORE, *PARTICIPANTS, *STORE, *RUNTIME, *CUSTOMERS, *SURFACES, *TENANCY)

@@ -22,6 +22,7 @@ BAD = {
     "mail_from": ("secret", "a sender is name@example.org or Some Name <name@example.org>, in one line"),
     "environment": ("se cret", "a name has 1 to 64 letters, digits, '.', '_' and '-'"),
     "tenant": ("-secret", "a name has 1 to 64 letters, digits, '.', '_' and '-'"),
+    "tenants": ("shop, secret", "names of tenants with commas between them and no spaces, or *"),
     "driver": ("secret", "Input should be 'process' or 'task'"),
     "threads": ("secret", "Input should be a valid integer"),
     "in_flight": ("0", "Input should be greater than or equal to 1"),

@@ -38,6 +38,7 @@ from saga.runtime.executor import Executor
 from saga.runtime.task import TaskWorker
 from saga.runtime.work import IDS_PER_MESSAGE, Limits
 from saga.runtime.worker import Worker
+from saga.scope import Scope
 from saga.settings import read_settings
 from saga.store.opening import open_store
 from saga.store.port import Store
@@ -64,6 +65,7 @@ class Attachment:
         definitions: Definitions,
         *,
         store_url: str,
+        scope: Scope,
         url_of: Callable[[str], str],
         driver: DriverName,
         limits: Limits,
@@ -76,7 +78,7 @@ class Attachment:
         """The process driver, while this process is a worker."""
         self._app = app
         self._definitions = definitions
-        self._store_url = store_url
+        self._store_url, self._scope = store_url, scope
         self._url_of = url_of
         self._limits = limits
         self._pool_size = pool_size
@@ -245,7 +247,7 @@ class Attachment:
         self.worker.start()
 
     def _open(self) -> tuple[Store, Executor]:
-        store = open_store(self._store_url, pool_size=self._pool_size)
+        store = open_store(self._store_url, self._scope, pool_size=self._pool_size)
         try:
             for refused in self._definitions.register(store):
                 logger.error("definition_refused", error=str(refused))
@@ -269,6 +271,7 @@ def attach(
     sagas: Iterable[Saga[Any]],
     *,
     store_url: str,
+    scope: Scope | None = None,
     url_of: Callable[[str], str] = no_participants,
     driver: DriverName | None = None,
     limits: Limits | None = None,
@@ -280,9 +283,11 @@ def attach(
     The tasks are `<saga>.<step>` and `<saga>.<step>.compensation`; start workers with `-Q` and the steps' queues (each
     has a second one for compensations, `<queue>.rollback`). `url_of` gives a connector's address. `driver` is `process`
     or `task`; None takes `SAGA_DRIVER`, else `task`, which fits any pool. `store_url` is opened in each worker process,
-    after fork; its schema must be there (`saga db upgrade`). `broken` is called when the driver of this process gave up,
-    because every thread hangs; without it the worker ends with a failing exit code. Raises `DefinitionError` for two definitions of one version, and
-    `UsageError` for settings of the app that keep its workers from taking our messages, here or when a worker of it is made.
+    after fork; its schema must be there (`saga db upgrade`). `scope` is whose sagas they run, as `Scope("production", ("shop",))`;
+    None takes `SAGA_ENVIRONMENT` and `SAGA_TENANTS`. A message that names another saga is forgotten. `broken` is called when the
+    driver of this process gave up, because every thread hangs; without it the worker ends with a failing exit code. Raises
+    `DefinitionError` for two definitions of one version, and `UsageError` for settings of the app that keep its workers from
+    taking our messages, here or when a worker of it is made.
     """
     definitions = Definitions(sagas)
     check_settings(app, definitions)
@@ -290,6 +295,7 @@ def attach(
         app,
         definitions,
         store_url=store_url,
+        scope=scope or read_settings().worker_scope,
         url_of=url_of,
         driver=driver or read_settings().driver or "task",
         limits=limits or Limits(),

@@ -49,6 +49,7 @@ def audit(
 ) -> None:
     """Check every invariant of fulfil_order against the services' own ledgers; exit code 1 when one is broken.
 
+    It reads the sagas of every tenant of SAGA_ENVIRONMENT, since the services keep the books of all of them together.
     Services are found by SAGA_INVENTORY_URL and so on, else those of a `saga dev` that runs in the same SAGA_HOME. What
     has no address is reported as not checked, and the exit code is 2 without --partial; one that does not answer ends the
     audit with exit code 4. The plans (I4) of other sagas are checked with -d, else with the definitions of
@@ -65,7 +66,7 @@ def audit(
     mails = settings.mail_folder if settings.smtp_url is None and settings.mail_folder.is_dir() else None
     others = [saga for saga in definitions_named(definition) if saga not in (fulfil_order, return_order)]
     began = monotonic()
-    with reading_store() as store:
+    with reading_store(settings, all_tenants=True) as store:  # the ledgers do not say whose an order is
         report = _audited(store, Definitions([fulfil_order, return_order, *others]), urls, mails)
     # On the page alone: two audits of the same books print the same JSON.
     cost = f"{duration(monotonic() - began)}, {peak_memory_bytes() / 1e6:,.0f} MB"

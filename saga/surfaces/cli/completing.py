@@ -31,7 +31,7 @@ def _references(incomplete: str) -> Iterator[str]:
     settings = read_settings()
     if missing_file(settings) is not None or settings.store_url.startswith("memory"):
         return
-    store = open_store(settings.store_url, pool_size=1)
+    store = open_store(settings.store_url, settings.scope, pool_size=1)
     try:
         rows = list(islice(pages(store, SagaFilter()), LOOKED_AT))
         entities = dict.fromkeys(row.entity for row in rows if row.entity.startswith(incomplete))

@@ -25,17 +25,37 @@ def add_to(app: typer.Typer) -> None:
 def upgrade(output: OutputOption = Output.TABLE) -> None:
     """Bring the database to the schema of this release. Safe to run twice, at once, and beside running workers.
 
+    A new database is bound to SAGA_ENVIRONMENT: processes of another environment refuse it, and so does this command.
+
     \b
     Examples
       saga db upgrade
-      SAGA_DATABASE_URL=postgresql://saga@db/shop saga db upgrade
+      SAGA_ENVIRONMENT=production SAGA_DATABASE_URL=postgresql://saga@db/shop saga db upgrade
     """
-    settings = settings_and_log()
-    url = _url(settings)
+    _upgraded(settings_and_log(), output, anew=False)
+
+
+@db.command()
+def bind(output: OutputOption = Output.TABLE) -> None:
+    """Bind the database to SAGA_ENVIRONMENT, when it was bound to another one by mistake; upgrades it as well.
+
+    It is refused while a saga of another environment is on its way. Sagas of another environment that ended, or wait for a
+    person, stay in the database, and no command shows them any more.
+
+    \b
+    Example
+      SAGA_ENVIRONMENT=production saga db bind
+    """
+    _upgraded(settings_and_log(), output, anew=True)
+
+
+def _upgraded(settings: Settings, output: Output, *, anew: bool) -> None:
+    url, environment = _url(settings), settings.environment
     made_journal_folder(settings)
     with database_named(settings):
-        revision = schema.upgrade(url)
-    put_one(output, {"revision": revision}, f"the database is at {revision}")
+        revision = schema.upgrade(url, environment, anew=anew)
+    value = {"revision": revision, "environment": environment}
+    put_one(output, value, f"the database is at {revision}, of environment {environment}")
 
 
 @db.command()

@@ -12,15 +12,17 @@ from saga.core.definition import Saga
 from saga.core.states import HaltReason, SagaStatus
 from saga.errors import DefinitionError, StoreUnavailable, UsageError
 from saga.runtime.engine import Definitions
+from saga.scope import Scope
 from saga.settings import Settings, read_settings
 from saga.store.port import SagaFilter, Store
-from saga.surfaces import render
+from saga.surfaces import render, visible
 from saga.surfaces.alarms import MAX_DUE_S, MAX_HALTED, MIN_WORKERS, Bounds, alarm_line, checked, unavailable
 from saga.surfaces.cli.completing import references
 from saga.surfaces.cli.options import (
     FAILED,
     NOT_FOUND,
     UNAVAILABLE,
+    AllTenantsOption,
     DefinitionOption,
     Output,
     OutputOption,
@@ -57,14 +59,14 @@ def add_to(app: typer.Typer) -> None:
 
 
 @contextmanager
-def reading_store(settings: Settings | None = None) -> Iterator[Store]:
+def reading_store(settings: Settings | None = None, *, all_tenants: bool = False) -> Iterator[Store]:
     """The store of the settings, for the length of a command; of those of the environment when the command has read them
-    for itself. Where there is no journal it says so, makes none, and ends the command with exit code 3."""
+    for itself. It has the sagas of `SAGA_TENANT`, or of every tenant. Where there is no journal it says so, makes none, and ends the command with exit code 3."""
     settings = settings or read_settings()
     if (missing := missing_file(settings)) is not None:
         say(_no_journal(missing, is_named=settings.database_url is not None))
         raise typer.Exit(NOT_FOUND)
-    store = opened_store(settings, pool_size=1)
+    store = opened_store(settings, Scope(settings.environment) if all_tenants else None, pool_size=1)
     try:
         yield store
     finally:
@@ -86,6 +88,7 @@ def list_sagas(
     reason: Annotated[HaltReason | None, typer.Option(help="Why it is halted.")] = None,
     entity: Annotated[str | None, typer.Option(help="The order id: all its runs.", autocompletion=references)] = None,
     limit: Annotated[int, typer.Option(min=1, max=1_000_000)] = 50,
+    all_tenants: AllTenantsOption = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """List sagas, newest first. Their definitions need not be at hand. Exit code 3: no saga at all is of that definition.
@@ -96,16 +99,17 @@ def list_sagas(
       saga list -d place_order
       saga list --status halted --reason pivot_unresolved
       saga list --limit 10000 -o jsonl
+      saga list --all-tenants
     """
     wanted = SagaFilter(
         definition=_name_of(definition), statuses=tuple(status or ()), halt_reason=reason, entity=entity
     )
-    with reading_store(settings_and_log()) as store:
+    with reading_store(settings_and_log(), all_tenants=all_tenants) as store:
         is_there = all(is_storable(name) for name in (wanted.entity, wanted.definition) if name)
         rows = [read_row(row) for row in islice(pages(store, wanted), limit)] if is_there else []
         unknown = None if rows or wanted.definition is None else _unknown_definition(store, wanted.definition)
     if unknown is None or output is not Output.TABLE:
-        put_many(output, rows, render.saga_list(rows))
+        put_many(output, rows, render.saga_list(rows, with_tenant=all_tenants))
     if unknown is not None:
         say(unknown)
         raise typer.Exit(NOT_FOUND)
@@ -132,6 +136,7 @@ def show(
     ref: ReferenceArgument,
     definition: DefinitionOption = None,
     attempts: Annotated[bool, typer.Option("--attempts", help="A row for each attempt of each step.")] = False,
+    all_tenants: AllTenantsOption = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show one saga: its steps, how each ended, what was undone, what is left in the world, what the customer was told.
@@ -147,12 +152,14 @@ def show(
       saga show SO-1 -d shop:place_order
     """
     settings = settings_and_log()
-    with reading_store(settings) as store:
+    with reading_store(settings, all_tenants=all_tenants) as store:
         shown = look_at(store, look_up(store, ref), definitions_named(definition), settings.mail_folder)
-    put_one(output, shown.to_json(with_attempts=attempts), saga_page(shown, with_attempts=attempts))
+    put_one(
+        output, shown.to_json(with_attempts=attempts), saga_page(shown, with_attempts=attempts, with_tenant=all_tenants)
+    )
 
 
-def journal(ref: ReferenceArgument, output: OutputOption = Output.TABLE) -> None:
+def journal(ref: ReferenceArgument, all_tenants: AllTenantsOption = False, output: OutputOption = Output.TABLE) -> None:
     """Print the journal of one saga: every transition, in the order in which it was written.
 
     Payloads are shown by length and sha256 only. There is no -d: a journal is read without its definition.
@@ -162,13 +169,14 @@ def journal(ref: ReferenceArgument, output: OutputOption = Output.TABLE) -> None
       saga journal SO-10412
       saga journal SO-10412 -o jsonl
     """
-    with reading_store(settings_and_log()) as store:
+    with reading_store(settings_and_log(), all_tenants=all_tenants) as store:
         row = look_up(store, ref)
         found = read_journal(row.saga_id, store.load([row.saga_id]).get(row.saga_id, []))
     if output is Output.JSONL:
         put_many(output, found.entries, "")
     else:
-        put_one(output, found, render.journal_page(found))
+        page = render.journal_page(found)
+        put_one(output, found, visible.page([f"tenant {row.tenant}", page]) if all_tenants else page)
 
 
 def status(
@@ -186,6 +194,7 @@ def status(
     min_workers: Annotated[
         int, typer.Option("--min-workers", min=0, help="With --check: so many workers must be there.")
     ] = MIN_WORKERS,
+    all_tenants: AllTenantsOption = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show what is live and for whom it waits, what is halted and why, today, what is due, and which workers are there.
@@ -194,8 +203,8 @@ def status(
     workers, work that is due for too long or taken by nobody, a journal that cannot be read), 3 without a journal, 4 when
     the database does not answer. What heals by itself is fine.
 
-    There is no -d: it counts every saga of the journal, whatever its definition. Participants are named where the definition
-    is at hand (pyproject.toml, else the product's own).
+    There is no -d: it counts every saga of SAGA_TENANT, whatever its definition; the workers are those of the whole database.
+    Participants are named where the definition is at hand (pyproject.toml, else the product's own).
 
     \b
     Examples
@@ -205,18 +214,19 @@ def status(
       saga status --check --max-due-s 120
     """
     if check:
-        _check(Bounds(max_due_s=max_due_s, max_halted=max_halted, min_workers=min_workers), output)
+        bounds = Bounds(max_due_s=max_due_s, max_halted=max_halted, min_workers=min_workers)
+        _check(bounds, output, all_tenants=all_tenants)
         return
-    with reading_store(settings_and_log()) as store:
+    with reading_store(settings_and_log(), all_tenants=all_tenants) as store:
         definitions = Definitions(_definitions_at_hand())
         now = standing(store, definitions, looked_at=None if everything else LOOKED_AT)
     put_one(output, now, status_page(now))
 
 
-def _check(bounds: Bounds, output: Output) -> None:
+def _check(bounds: Bounds, output: Output, *, all_tenants: bool) -> None:
     code = 0
     try:
-        with reading_store(settings_and_log()) as store:
+        with reading_store(settings_and_log(), all_tenants=all_tenants) as store:
             found = checked(standing(store, Definitions([]), looked_at=1, halted_read=1), bounds)
     except StoreUnavailable as error:  # said on stdout too, where a monitor reads
         found, code = unavailable(str(error)), UNAVAILABLE

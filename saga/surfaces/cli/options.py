@@ -58,6 +58,9 @@ class Output(StrEnum):
 
 
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to print: table, json or jsonl.")]
+AllTenantsOption = Annotated[
+    bool, typer.Option("--all-tenants", help="Sagas of every tenant of SAGA_ENVIRONMENT, not of SAGA_TENANT alone.")
+]
 DefinitionsArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="[MODULE:SAGA]...", help="Definitions; else those of pyproject.toml, else fulfil_order."),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import typer
 
 from saga.surfaces.cli.looking import reading_store
-from saga.surfaces.cli.options import FAILED, Output, OutputOption, put_one, say, settings_and_log
+from saga.surfaces.cli.options import FAILED, AllTenantsOption, Output, OutputOption, put_one, say, settings_and_log
 from saga.surfaces.cli.ordering import orders
 from saga.surfaces.order_rows import Rebuilt, rebuild
 from saga.surfaces.progress import progress
@@ -18,7 +18,7 @@ def add_to(_app: typer.Typer) -> None:
     orders.command("rebuild")(rebuild_table)
 
 
-def rebuild_table(output: OutputOption = Output.TABLE) -> None:
+def rebuild_table(all_tenants: AllTenantsOption = False, output: OutputOption = Output.TABLE) -> None:
     """Make the table `orders` say what the journal says: rows that differ or are missing are written, strays are dropped.
 
     Safe beside workers and safe to type again: a row is written only while its journal stands still, so none goes back to an
@@ -29,7 +29,8 @@ def rebuild_table(output: OutputOption = Output.TABLE) -> None:
     Example
       saga orders rebuild
     """
-    with reading_store(settings_and_log()) as store, progress("orders looked at", None) as report:
+    reading = reading_store(settings_and_log(), all_tenants=all_tenants)
+    with reading as store, progress("orders looked at", None) as report:
         done = rebuild(store, lambda now: report(now.orders, f"written {now.written}   dropped {now.dropped}"))
     names = ("orders", "right", "written", "dropped", "moving")
     value = {**{name: getattr(done, name) for name in names}, "unreadable": done.unreadable, "busy": done.busy}

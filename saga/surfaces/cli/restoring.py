@@ -54,7 +54,7 @@ def restored(
     """
     settings = settings_and_log()
     sagas = Definitions(definitions_named(definition))
-    with reading_store(settings) as store:
+    with reading_store(settings, all_tenants=True) as store:  # a backup is of the whole database
         moved = restoring.restored(store, sagas, restored_to=_instant(at), actor=actor, reason=_said(reason))
     _put(output, moved, "held", "held until saga db reconcile, or saga db let-go")
 
@@ -77,14 +77,16 @@ def reconcile(
     settings = settings_and_log()
     urls = {name: url.rstrip("/") for name, url in addresses(settings).items() if name in SERVICES}
     sagas = Definitions(definitions_named(definition))
-    with reading_store(settings) as store:
+    with reading_store(settings, all_tenants=True) as store:
         moved = restoring.reconciled(store, sagas, read_ledgers(urls), actor=actor, reason=_said(reason))
     _put(output, moved, "let go", "let go; they go on where the backup left them")
 
 
 def let_go_sagas(
     refs: Annotated[list[str] | None, typer.Argument(metavar="[REF]...", help="Orders or sagas.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every saga that is held after a restore.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every saga that is held after a restore, of whichever tenant.")
+    ] = False,
     reason: ReasonOption = "",
     actor: ActorOption = "cli",
     definition: DefinitionOption = None,
@@ -104,9 +106,8 @@ def let_go_sagas(
         raise UsageError("name the orders to let go, or say --all")
     sagas, why = Definitions(definitions_named(definition)), _said(reason)
     moved = restoring.Moved()
-    with reading_store(settings) as store:
-        scope = (settings.environment, settings.tenant)
-        for row in restoring.held(store) if everything else [look_up(store, ref, scope) for ref in refs or ()]:
+    with reading_store(settings, all_tenants=everything) as store:
+        for row in restoring.held(store) if everything else [look_up(store, ref) for ref in refs or ()]:
             if let_go(store, sagas, row.saga_id, actor=actor, reason=why):
                 moved.count += 1
             else:

@@ -77,7 +77,8 @@ def read_all(shop: Shop, store: Spoiled, saga_id: str, mail_folder: Path) -> dic
     """What each reader says of this saga; none of them may fail."""
     row = store.row(saga_id)
     assert row is not None
-    definitions, said = Definitions(DEFINITIONS), {}
+    definitions = Definitions(DEFINITIONS)
+    said: dict[str, str] = {}
     shown = look_at(store, row, DEFINITIONS, mail_folder)
     json.dumps(shown.to_json(with_attempts=True)).encode()
     said["show"] = saga_page(shown, with_attempts=True)

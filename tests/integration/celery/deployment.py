@@ -17,7 +17,7 @@ from saga.store.opening import open_store
 from saga.store.port import Store
 from saga.store.schema import upgrade
 from tests.integration.celery.shop import Order, shop
-from tests.integration.celery.worker_process import WorkerOptions
+from tests.integration.celery.worker_process import SCOPE, WorkerOptions
 from tests.waiting import wait_until
 
 DriverName = Literal["process", "task"]
@@ -124,7 +124,7 @@ class Deployment:
 
 @contextmanager
 def deployment(unique: str, driver: DriverName, broker_url: str, store_url: str, folder: Path) -> Iterator[Deployment]:
-    upgrade(store_url)
+    upgrade(store_url, SCOPE.environment)
     saga, store = shop(unique), open_store(store_url)
     app = make_app(broker_url, [saga])
     made = Deployment(
@@ -135,7 +135,7 @@ def deployment(unique: str, driver: DriverName, broker_url: str, store_url: str,
         folder,
         saga,
         app,
-        attach(app, [saga], store_url=store_url, driver=driver),
+        attach(app, [saga], store_url=store_url, scope=SCOPE, driver=driver),
         store,
         Starter(store, environment="test", tenant="test"),
         Publisher(app, ids_per_message=32 if driver == "process" else 1),

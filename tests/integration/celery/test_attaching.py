@@ -25,8 +25,10 @@ from saga.store.schema import upgrade
 from saga.store.tables import to_micros
 from tests.chaos.proxy import Proxy
 from tests.integration.celery.conftest import NOBODY
-from tests.integration.celery.deployment import DriverName, deployment
+from tests.integration.celery.deployment import Deployment, DriverName, deployment
 from tests.integration.celery.shop import SALES, shop
+from tests.integration.celery.shop import Order as ShopOrder
+from tests.integration.celery.worker_process import SCOPE
 from tests.waiting import wait_until
 
 
@@ -42,7 +44,7 @@ def test_attach_leaves_an_app_as_it_was(unique: str, sqlite_url: str, tmp_path: 
 
         own = app.task(name="old.double", shared=False)(double)
         before, tasks = dict(app.conf), set(app.tasks)
-        attach(app, [made.saga], store_url=sqlite_url, driver="task")
+        attach(app, [made.saga], store_url=sqlite_url, scope=SCOPE, driver="task")
         assert dict(app.conf) == before
         assert {it for it in set(app.tasks) - tasks if not it.startswith(made.saga.name)} == set()
         queues = [f"old_{unique}", *sorted({step.queue for step in made.saga.order})]
@@ -90,7 +92,7 @@ def test_settings_of_an_app_that_change_nothing_for_a_saga(
     with deployment(unique, driver, "memory://", sqlite_url, tmp_path) as made:
         app = Celery(f"strange_{unique}", broker="memory://", set_as_current=False)
         app.conf.update(STRANGE, broker_transport_options={"polling_interval": 0.01})
-        attachment = attach(app, [made.saga], store_url=sqlite_url, driver=driver)
+        attachment = attach(app, [made.saga], store_url=sqlite_url, driver=driver, scope=SCOPE)
         saga_id = made.start(hint=False)
         with closing(sqlite3.connect(sqlite_path(sqlite_url))) as database, database:
             database.execute("UPDATE saga SET due_at = ?", [to_micros(made.store.now() + timedelta(days=1))])
@@ -101,6 +103,19 @@ def test_settings_of_an_app_that_change_nothing_for_a_saga(
             assert made.wait_ended([saga_id], 40) == ["completed"]
         finally:
             worker.stop()
+
+
+def test_an_attached_worker_runs_its_own_tenant_alone(embedded: Deployment) -> None:
+    """Whichever driver: an order of another tenant, of which it is told, stays at its first entry while its own ends."""
+    store = open_store(embedded.store_url)
+    starter = Starter(store, environment="test", tenant="other")
+    theirs = starter.start(embedded.saga, ShopOrder(order_id="SO-1", log=str(embedded.log))).saga_id
+    embedded.publisher.publish(first_hints(embedded.saga, theirs))
+    embedded.thread_worker()
+    assert embedded.wait_ended([embedded.start()]) == ["completed"]
+    assert len(store.load([theirs])[theirs]) == 1
+    starter.stop()
+    store.close()
 
 
 @pytest.mark.parametrize("pool", ["prefork"])
@@ -216,7 +231,7 @@ def _step(_order: Order) -> None: ...
 @pytest.mark.parametrize("driver", ["process", "task"])
 def test_sagas_of_an_older_version_end_on_their_old_queue(unique: str, sqlite_url: str, driver: DriverName) -> None:
     """Version 2 moved its step to another queue, which any deploy may do; a worker without a choice consumes both."""
-    upgrade(sqlite_url)
+    upgrade(sqlite_url, "test")
     versions = [
         Saga(
             f"moved_{unique}",
@@ -228,7 +243,7 @@ def test_sagas_of_an_older_version_end_on_their_old_queue(unique: str, sqlite_ur
         for version in (1, 2)
     ]
     app, store = make_app("memory://", versions), open_store(sqlite_url)
-    attach(app, versions, store_url=sqlite_url, driver=driver)
+    attach(app, versions, store_url=sqlite_url, scope=SCOPE, driver=driver)
     starter = Starter(store, environment="test", tenant="test")
     ids = [starter.start(saga, Order(order_id=f"SO-{saga.version}")).saga_id for saga in versions]
     worker = worker_in_thread(app)

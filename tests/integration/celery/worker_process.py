@@ -11,7 +11,10 @@ from pydantic import BaseModel
 
 from saga.runtime.celery import attach, make_app, run_worker
 from saga.runtime.work import Limits
+from saga.scope import Scope
 from tests.integration.celery.shop import shop
+
+SCOPE = Scope("test", ("test",))
 
 
 class WorkerOptions(BaseModel):
@@ -45,7 +48,8 @@ def main() -> int:
     saga = shop(options.unique, options.check_timeout_s)
     app = make_app(options.broker_url, [saga])
     limits = None if options.threads is None else Limits(slots=options.threads, threads=options.threads)
-    attach(app, [saga], store_url=options.database_url or options.store_url, driver=options.driver, limits=limits)
+    url = options.database_url or options.store_url
+    attach(app, [saga], store_url=url, scope=SCOPE, driver=options.driver, limits=limits)
     app.conf.worker_max_tasks_per_child = options.max_tasks_per_child
     app.conf.update(options.settings)
 

@@ -20,7 +20,7 @@ NOW = datetime(2026, 11, 21, 3, tzinfo=UTC)
 WORKER = WorkerReading(worker_id="w", host="h", pid=1, queues=[], lease_until=NOW, is_alive=True, gone_s=None)
 GONE = WORKER.model_copy(update={"is_alive": False, "gone_s": 3.0})
 FINE = Standing(
-    at=NOW, looked_since=None, counts=dict.fromkeys(SagaStatus, 0), due_count=2, oldest_due_s=1.0, oldest=None,
+    environment="test", tenants=["default"], at=NOW, looked_since=None, counts=dict.fromkeys(SagaStatus, 0), due_count=2, oldest_due_s=1.0, oldest=None,
     today=Day(since=NOW, accepted=0, completed=0, compensated=0, compensated_percent=None, usual_percent=None, is_whole=True),
     waiting=[], folded_count=0, unreadable_count=0, halted_groups=[], halted=[], workers=[WORKER],
 )  # fmt: skip
@@ -28,7 +28,7 @@ FINE = Standing(
 
 def halted(reason: HaltReason, count: int, *, heals_itself: bool = False) -> HaltedGroup:
     return HaltedGroup(
-        reason=reason, heals_itself=heals_itself, count=count, entities=["SO-1"], read_count=1, money_minor={}, next_look_at=None
+        reason=reason, heals_itself=heals_itself, count=count, entities=["SO-1"], tenants=["default"], read_count=1, money_minor={}, next_look_at=None
     )  # fmt: skip
 
 

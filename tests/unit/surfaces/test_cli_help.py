@@ -16,7 +16,8 @@ from saga.surfaces.cli.commands import COMMANDS as COMMANDS_AND_MODULES
 from saga.surfaces.cli.commands import JOINED, added_by, app
 
 COMMANDS = (
-    "demo", "dev", "start", "api", "worker", "drain", "status", "services", "db upgrade", "db current", "db grants",
+    "demo", "dev", "start", "api", "worker", "drain", "status", "services", "db upgrade", "db bind", "db current",
+    "db grants", "db restored", "db reconcile", "db let-go", "db settle",
     "orders submit", "list", "show", "journal", "audit", "watch", "cancel", "mailbox", "fault", "ledger",
     "return", "orders rebuild",
 )  # fmt: skip

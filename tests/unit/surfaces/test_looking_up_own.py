@@ -8,8 +8,8 @@ from pydantic import BaseModel
 from saga.core.definition import Saga, retriable
 from saga.errors import SagaNotFound, UsageError
 from saga.runtime.starting import Starter
+from saga.scope import Scope
 from saga.store.memory import MemoryStore
-from saga.store.port import Store
 from saga.surfaces.lookup import look_up
 
 
@@ -28,12 +28,11 @@ def work(order: Order) -> Done:
 WORK = Saga(
     "work", version=1, input=Order, entity=lambda order: order.order_id, steps=[retriable(work, keys="serialise")]
 )
-HERE = ("test", "shop-a")
-ELSEWHERE = (("test", "shop-b"), ("staging", "shop-a"))
+HERE, ELSEWHERE = ("test", "shop-a"), (("test", "shop-b"), ("staging", "shop-a"))
 
 
 @pytest.fixture
-def store() -> Iterator[Store]:
+def store() -> Iterator[MemoryStore]:
     """SO-1 is in three places, SO-12 is only here, SO-3 and SO-34 are only elsewhere."""
     made = MemoryStore()
     for environment, tenant in (HERE, *ELSEWHERE):
@@ -45,27 +44,35 @@ def store() -> Iterator[Store]:
     made.close()
 
 
-def found(store: Store, reference: str) -> tuple[str, str, str]:
-    row = look_up(store, reference, HERE)
+def of(store: MemoryStore, environment: str, *tenants: str) -> MemoryStore:
+    return store.of(Scope(environment, tenants or None))
+
+
+def found(store: MemoryStore, reference: str) -> tuple[str, str, str]:
+    row = look_up(of(store, *HERE), reference)
     return row.entity, row.environment, row.tenant
 
 
-def test_of_several_places_the_own_one_is_meant(store: Store) -> None:
+def test_of_several_places_the_own_one_is_meant(store: MemoryStore) -> None:
     """By its order id, though sagas of others began later, by a prefix that fits others too, and by its saga id."""
     assert found(store, "SO-1") == ("SO-1", *HERE)
     assert found(store, "SO-12") == found(store, look_up(store, "SO-12").saga_id) == ("SO-12", *HERE)
-    assert look_up(store, "SO-1", ELSEWHERE[0]).tenant == "shop-b"
+    assert look_up(of(store, *ELSEWHERE[0]), "SO-1").tenant == "shop-b"
     with pytest.raises(UsageError, match="fits several: SO-1, SO-12; "):
-        look_up(store, "SO-", HERE)
+        look_up(of(store, *HERE), "SO-")
 
 
-def test_what_is_only_elsewhere_is_told_with_its_owner(store: Store) -> None:
-    """A whole order id or saga id of another place is refused with the settings that name it; a prefix of one is nothing here.
-    For reading both are found."""
-    for reference in ("SO-3", look_up(store, "SO-3").saga_id):
-        with pytest.raises(UsageError, match=r"is of environment \w+, tenant shop-[ab]; set SAGA_ENVIRONMENT"):
-            look_up(store, reference, HERE)
-    prefix = look_up(store, "SO-34").saga_id[:-1]
-    assert look_up(store, prefix).entity == "SO-34"
-    with pytest.raises(SagaNotFound):
-        look_up(store, prefix, HERE)
+def test_what_is_only_elsewhere_is_not_there(store: MemoryStore) -> None:
+    """Nothing says that another tenant or environment has it: not its order id, not its saga id, not a prefix of one."""
+    theirs = look_up(of(store, *ELSEWHERE[0]), "SO-34").saga_id
+    for reference in ("SO-3", "SO-34", theirs, theirs[:-1]):
+        with pytest.raises(SagaNotFound, match="no saga with id"):
+            look_up(of(store, *HERE), reference)
+
+
+def test_an_order_of_several_tenants_is_none_in_particular(store: MemoryStore) -> None:
+    """Whoever looks at every tenant is told whose there are; one that a single tenant has is found."""
+    everybody = of(store, "test")
+    with pytest.raises(UsageError, match="'SO-1' is of several tenants: shop-a, shop-b; set SAGA_TENANT"):
+        look_up(everybody, "SO-1")
+    assert (look_up(everybody, "SO-12").tenant, look_up(everybody, "SO-34").tenant) == ("shop-a", "shop-b")

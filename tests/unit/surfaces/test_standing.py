@@ -15,6 +15,7 @@ from saga.fulfilment.models import Address, Order, OrderLine
 from saga.fulfilment.orders_table import ORDERS
 from saga.runtime.engine import Definitions
 from saga.runtime.starting import Starter
+from saga.scope import Scope
 from saga.store import schema
 from saga.store.codec import encode
 from saga.store.connecting import sqlite_path
@@ -53,7 +54,7 @@ def clock() -> SetClock:
 
 @pytest.fixture
 def store(clock: SetClock) -> Iterator[Store]:
-    made = MemoryStore(clock)
+    made = MemoryStore(clock, Scope("test", ("default",)))
     yield made
     made.close()
 
