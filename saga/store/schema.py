@@ -130,7 +130,7 @@ def _current_on(connection: Connection) -> str | None:
 def _upgrade_once(url: str) -> str:
     if url.startswith("sqlite"):
         sqlite_path(url).parent.mkdir(parents=True, exist_ok=True)
-    engine = connect_once(url)
+    engine = connect_once(url, has_wall=False)
     try:
         with engine.begin() as connection:
             if connection.dialect.name == "postgresql":

@@ -22,6 +22,7 @@ from saga.clock import SystemClock
 from saga.core.projection import ProjectedRow
 from saga.core.states import SagaStatus
 from saga.errors import UsageError
+from saga.settings import read_settings
 from saga.store import sqlite_sql as statements
 from saga.store.accepting import (
     EntityKey,
@@ -67,6 +68,7 @@ class SqliteStore(Reads):
             raise UsageError(f"{url}: there is no such file; run `saga db upgrade` first")
         self.engine = connect_sqlite(url, pool_size)
         self._guard = ForkGuard()
+        self._within_s = read_settings().statement_s
         self._clock = SystemClock()
         self._contact = Contact()
         super().__init__(self._read_on, SQLITE, self.now)
@@ -187,7 +189,9 @@ class SqliteStore(Reads):
 
     def _rows(self, statement: str, values: Sequence[Any], what: str) -> list[Any]:
         self._guard.check()
-        return repeat(lambda: self._attempt(lambda session: session.execute(statement, values).fetchall()), what)
+        return repeat(
+            lambda: self._attempt(lambda session: session.execute(statement, values).fetchall()), what, self._within_s
+        )
 
     def _write(self, work: Callable[[sqlite3.Connection], Result], what: str) -> Result:
         self._guard.check()
@@ -202,7 +206,7 @@ class SqliteStore(Reads):
                     session.execute("ROLLBACK")
             return result
 
-        return repeat(lambda: self._attempt(in_transaction), what)
+        return repeat(lambda: self._attempt(in_transaction), what, self._within_s)
 
     def _attempt(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         with _translated():
@@ -219,7 +223,7 @@ class SqliteStore(Reads):
             with _translated(), self.engine.connect() as connection:
                 return work(connection)
 
-        return repeat(attempt, what)
+        return repeat(attempt, what, self._within_s)
 
 
 @contextlib.contextmanager
