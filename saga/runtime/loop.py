@@ -27,7 +27,7 @@ from saga.errors import StoreUnavailable
 from saga.log import logger
 from saga.runtime import failpoints
 from saga.runtime.calls import CallQueue, reserved_of
-from saga.runtime.driver import Driver
+from saga.runtime.driver import LEASE_LOST, Driver
 from saga.runtime.engine import Definitions, Loaded, load
 from saga.runtime.executor import Executor
 from saga.runtime.work import Call, Committed, EndedCall, Hint, Limits, Message, Work, log_of, open_owners
@@ -74,7 +74,7 @@ class Committer:
 
     def stop(self) -> None:
         self._queue.put(None)
-        self._thread.join()
+        self._thread.join(CUT_OFF_S)
 
     def _run(self) -> None:
         stopping = False
@@ -105,12 +105,15 @@ class Committer:
             self._deliver(Committed(append.saga_id, result, tail))
 
 
-def patiently(ask: Callable[..., T], *args: Any) -> T:
-    """`ask`'s answer, however long the store is away: the outcome of a call that was made is never dropped."""
+def patiently(ask: Callable[..., T], *args: Any, is_over: Callable[[], bool] = lambda: False) -> T:
+    """`ask`'s answer, however long the store is away: the outcome of a call that was made is never dropped. Raises
+    `StoreUnavailable` once the process must end."""
     while True:
         try:
             return ask(*args)
         except StoreUnavailable as error:
+            if is_over():
+                raise
             logger.warning("store_unavailable", error=str(error))
             sleep(_STORE_RETRY_S)
 
@@ -131,6 +134,7 @@ class Loop:
         around: Around = plain,
         leave: Callable[[Sequence[str]], None] = lambda _saga_ids: None,
         rest: Callable[[Sequence[tuple[str, datetime]]], None] = lambda _rests: None,
+        may_call: Callable[[], bool] = lambda: True,
     ) -> None:
         self._limits = limits or Limits()
         self._store = store
@@ -140,6 +144,7 @@ class Loop:
         self._publish = publish
         self._around = around
         self._leave, self._rest = leave, rest
+        self._may_call = may_call
         self._inbox: SimpleQueue[Item | None] = SimpleQueue()
         self._calls = CallQueue()
         self._ids: SimpleQueue[str | None] = SimpleQueue()
@@ -221,9 +226,8 @@ class Loop:
         self._ids.put(None)
         self._calls.close()
         if is_clean:
-            loader.join()
-            for thread in steps:
-                thread.join()
+            for thread in (loader, *steps):
+                thread.join(CUT_OFF_S)
             self._committer.stop()
         return is_clean
 
@@ -281,7 +285,7 @@ class Loop:
             try:
                 with self._around(call) as ended:
                     outcome = Outcome(OutcomeCode.UNKNOWN, "the thread of the step was ended")
-                    outcome = self._executor.perform(call)
+                    outcome = self._executor.perform(call) if self._may_call() else LEASE_LOST
                     ended(outcome)
             finally:
                 self._inbox.put(EndedCall(call.state.saga_id, call.node, call.epoch, outcome))

@@ -32,6 +32,7 @@ from saga.store.walls import Walled
 
 RENEWED_S = 2.0
 RENEWAL_SHARE = 0.4
+CLOSE_S = 1.0
 
 REGISTER = """INSERT INTO saga.worker (worker_id, host, pid, queues, lock_key, lease_ttl_s, started_at, lease_until)
 SELECT %s, %s, %s, %s, %s, ttl, now, now + make_interval(secs => ttl)
@@ -157,8 +158,12 @@ class PostgresWorkers:
         return int(rows[0][0])
 
     def close(self) -> None:
-        with self._lock:
-            self._drop()
+        # A renewal that hangs has it; the process is ending, and the server drops a lock with its connection.
+        if self._lock.acquire(timeout=CLOSE_S):
+            try:
+                self._drop()
+            finally:
+                self._lock.release()
 
     def _own_session(self) -> Walled:
         """The connection of the lock; a new one when there is none."""

@@ -34,7 +34,7 @@ def repeat(attempt: Callable[[], Result], what: str, within_s: float) -> Result:
             return attempt()
         except Retriable as error:
             if number == ATTEMPTS - 1 or (number and monotonic() >= ends_at):
-                raise StoreUnavailable(f"{what}: {error.__cause__ or error}; the call may be repeated") from error
+                raise StoreUnavailable(f"{what}: {error}; the call may be repeated") from error
         sleep(jittered(FIRST_WAIT_S * 2**number))
     raise AssertionError("unreachable: the last attempt returns or raises")
 

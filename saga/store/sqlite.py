@@ -13,6 +13,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -64,7 +65,8 @@ class SqliteStore(Reads):
     """`saga.store.port.Store` on a SQLite file; open one in each process, after fork."""
 
     def __init__(self, url: str, *, pool_size: int = 4) -> None:
-        if not sqlite_path(url).exists():
+        self._path = sqlite_path(url)
+        if not self._path.exists():
             raise UsageError(f"{url}: there is no such file; run `saga db upgrade` first")
         self.engine = connect_sqlite(url, pool_size)
         self._guard = ForkGuard()
@@ -209,7 +211,7 @@ class SqliteStore(Reads):
         return repeat(lambda: self._attempt(in_transaction), what, self._within_s)
 
     def _attempt(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        with _translated():
+        with _translated(self._path):
             pooled = self.engine.raw_connection()
             try:
                 return work(pooled.driver_connection)  # type: ignore[arg-type]  # pysqlite, as connect_sqlite says
@@ -220,14 +222,14 @@ class SqliteStore(Reads):
         self._guard.check()
 
         def attempt() -> Result:
-            with _translated(), self.engine.connect() as connection:
+            with _translated(self._path), self.engine.connect() as connection:
                 return work(connection)
 
         return repeat(attempt, what, self._within_s)
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except (alchemy.DBAPIError, alchemy.TimeoutError, sqlite3.Error, UnicodeEncodeError, OverflowError) as error:
@@ -241,6 +243,8 @@ def _translated() -> Iterator[None]:
             or "ON CONFLICT clause" in str(cause)
         ):
             raise UsageError("the database has no tables of this release: run `saga db upgrade`") from cause
+        if "database is locked" in str(cause):
+            raise Retriable(f"{path} is locked: another process holds its write lock; end that one") from cause
         if isinstance(cause, sqlite3.OperationalError | alchemy.TimeoutError):
             raise Retriable(str(cause)) from cause
         raise
