@@ -18,7 +18,7 @@ from tests.deployment.composing import COMPOSE, ROOT, Service, filled, own, seco
 SERVICES = services()
 ONE_SHOT = {"migrate"}
 SECRETS = ("PASSWORD", "PASS", "AUTH", "TOKEN")
-MARGIN_S = 10.0
+MARGIN_S = 5.0
 every_service = pytest.mark.parametrize(("name", "service"), SERVICES.items(), ids=list(SERVICES))
 every_own = pytest.mark.parametrize(("name", "service"), own().items(), ids=list(own()))
 

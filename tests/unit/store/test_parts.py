@@ -72,7 +72,7 @@ def test_repetition_is_bounded() -> None:
         raise Retriable("gone") from ConnectionError("no route")
 
     started_at = monotonic()
-    with pytest.raises(StoreUnavailable, match="append: no route; the call may be repeated"):
+    with pytest.raises(StoreUnavailable, match="append: gone; the call may be repeated"):
         repeat(attempt, "append", 60.0)
     assert len(made) == ATTEMPTS
     assert monotonic() - started_at < 2
