@@ -15,7 +15,7 @@ for it but what needs it.
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -60,6 +60,7 @@ class Committer:
         self._store = store
         self._deliver = deliver
         self._queue: SimpleQueue[Append | None] = SimpleQueue()
+        self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="saga-committer", daemon=True)
 
     def start(self) -> None:
@@ -73,10 +74,20 @@ class Committer:
         self._queue.put(append)
 
     def stop(self) -> None:
+        """Write what waits, and no longer than for `CUT_OFF_S`."""
         self._queue.put(None)
         self._thread.join(CUT_OFF_S)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Ask a store that is away no more."""
+        self._is_over.set()
 
     def _run(self) -> None:
+        with suppress(StoreUnavailable):  # it was abandoned
+            self._write()
+
+    def _write(self) -> None:
         stopping = False
         while not stopping:
             group: list[Append] = []
@@ -97,11 +108,12 @@ class Committer:
     def _commit(self, group: list[Append]) -> None:
         for append in group:
             failpoints.before_commit(append.saga_id, append.entry.seq, append.entry.body)
-        results = patiently(self._store.append, group)
+        results = patiently(self._store.append, group, is_over=self._is_over.is_set)
         for append, result in zip(group, results, strict=True):
             tail: Sequence[JournalEntry] = ()
             if result is AppendResult.CONFLICT:
-                tail = patiently(self._store.tail, append.saga_id, append.entry.seq - 1)
+                last = append.entry.seq - 1
+                tail = patiently(self._store.tail, append.saga_id, last, is_over=self._is_over.is_set)
             self._deliver(Committed(append.saga_id, result, tail))
 
 
@@ -229,6 +241,8 @@ class Loop:
             for thread in (loader, *steps):
                 thread.join(CUT_OFF_S)
             self._committer.stop()
+        else:
+            self._committer.abandon()
         return is_clean
 
     def _drive(self) -> None:

@@ -25,6 +25,7 @@ import psycopg
 from psycopg import errors
 from sqlalchemy import Connection, event
 from sqlalchemy import exc as alchemy
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from saga.errors import UsageError
 from saga.settings import read_settings
@@ -62,6 +63,7 @@ class PostgresConnections:
         self._guard = ForkGuard()
         self._generation = Generation()
         event.listen(self.engine, "connect", self._join_generation)
+        event.listen(self.engine, "checkin", self._leave_generation)
         self._within_s = read_settings().statement_s
         self._pooler_pin = f", set_config('statement_timeout', '{server_wall()}', true)"
         self.pooled = self.run(is_behind_pooler, "opening the store")
@@ -79,11 +81,20 @@ class PostgresConnections:
 
     def give_up(self) -> None:
         """End what any thread waits for on a connection of this pool; each of them tries again on a new one."""
-        self._generation.is_over, self._generation = True, Generation()
+        self._generation.is_over = True
+        self._begin_generation()
+
+    def _begin_generation(self) -> None:
+        """From here on new connections; idle ones are closed now, the others when they come back."""
+        self._generation = Generation()
         self.engine.dispose()
 
-    def _join_generation(self, connection: Walled, _record: Any) -> None:
+    def _join_generation(self, connection: Walled, _record: ConnectionPoolEntry) -> None:
         connection.generation = self._generation
+
+    def _leave_generation(self, connection: Walled | None, record: ConnectionPoolEntry) -> None:
+        if connection is not None and connection.generation is not self._generation:
+            record.close()
 
     def pinned(
         self, session: Session, statement: str, values: Sequence[Any], pins: str = PINS
@@ -140,7 +151,7 @@ class PostgresConnections:
             if not isinstance(cause, AWAY):
                 raise
             if _was_lost(cause):
-                self.engine.dispose()
+                self._begin_generation()
             raise Retriable(str(cause)) from cause
 
 

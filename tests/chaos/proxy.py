@@ -5,6 +5,8 @@ import socket
 import threading
 from dataclasses import dataclass
 
+GREETING_BYTES = 1000
+
 
 @dataclass(eq=False, slots=True)
 class Flow:
@@ -90,8 +92,8 @@ class Proxy:
 def _pump(flow: Flow, source: socket.socket, sink: socket.socket | None) -> None:
     try:
         while data := source.recv(65536):
-            if source is flow.near and not flow.greeting:
-                flow.greeting = data
+            if source is flow.near and len(flow.greeting) < GREETING_BYTES:
+                flow.greeting += data  # a client of PostgreSQL asks for encryption before it says who it is
             if sink is not None and not flow.is_swallowed:
                 sink.sendall(data)
     except OSError:
