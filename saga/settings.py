@@ -184,6 +184,16 @@ class Settings(BaseSettings):
     log_level: LogLevel = "info"
     backlog_bound: int | None = Field(default=None, ge=1)
     """So many sagas on their way, and the API takes no new orders; None: it always does."""
+    silence_s: int = Field(default=10, ge=2, le=3600)
+    """A connection to the database from which no sign of life came for so long is given up."""
+    statement_s: float = Field(default=10.0, ge=0.5, le=3600, allow_inf_nan=False)
+    """How long one statement of the database may take."""
+    lease_s: float = Field(default=5.0, ge=1, le=300, allow_inf_nan=False)
+    """How long a worker counts as alive without saying so; it says so five times as often."""
+    grace_s: float = Field(default=30.0, ge=0, le=3600, allow_inf_nan=False)
+    """How long a process that was told to stop waits for what is in flight."""
+    durable_without_fsync: bool = False
+    """The operator's word that commits are kept, or may be lost, although the server says `fsync = off`."""
 
     @property
     def store_url(self) -> str:

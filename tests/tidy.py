@@ -78,7 +78,7 @@ BROAD_EXCEPT_ALLOWED: dict[tuple[str, str], str] = {
     ("saga/store/refusing.py", "keeping_decisions"): "a table of the user's is written, with whatever triggers it has",
     ("saga/store/refusing.py", "_apart"): "the same, for one saga",
     ("saga/runtime/starting.py", "entity_of"): "the user's function is called",
-    ("saga/runtime/starting.py", "Starter._accept"): "guard of an endless loop: every caller gets an answer",
+    ("saga/runtime/starting.py", "Starter._answering"): "guard of an endless loop: every caller gets an answer",
     ("saga/runtime/loop.py", "messages_for"): "one bad row never stops the scan",
     ("saga/runtime/driver.py", "Driver._leaving_alone"): "one saga that cannot be worked on never stops the others",
     ("saga/runtime/driver.py", "Driver._process"): "claims are given back, then it is raised again",

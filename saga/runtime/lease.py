@@ -2,6 +2,9 @@
 
 Both drivers stand on it: what a process claims carries the id of its lease, and whoever finds a lease run out closes it and
 makes its sagas due. The renewing has a thread of its own, because neither a long step nor a slow sweep may cost the lease.
+
+A process that does not know that its row is open, because the database did not answer for as long as a lease lasts, starts
+nothing: others may have closed it. It says so once, and goes on when it was heard.
 """
 
 import os
@@ -9,13 +12,20 @@ import socket
 import threading
 from collections.abc import Callable
 
+from saga.clock import monotonic
 from saga.errors import SagaError
 from saga.ids import uuid7
 from saga.log import logger
+from saga.settings import read_settings
 from saga.store.port import Store, WorkerRow
 
 LEASE_TTL_S = 5.0
-RENEW_S = 1.0
+"""Unless `SAGA_LEASE_S` says another length."""
+RENEWALS, RENEW_MAX_S = 5, 1.0
+"""A lease is renewed five times in its length, and at least once a second: that is how fast a killed process is told from one
+whose connection was cut."""
+CLOSE_S = 3.0
+"""How long giving it back may take; it runs out by itself as well."""
 
 
 class Lease:
@@ -26,9 +36,17 @@ class Lease:
         self._store = store
         self._queues = tuple(sorted(queues))
         self._renamed = renamed
+        self._ttl_s = read_settings().lease_s
+        self._known_until = 0.0
+        self._is_said = False
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="saga-lease", daemon=True)
         self.worker_id = uuid7()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether nobody can have declared this process dead yet; only then it may start anything."""
+        return monotonic() < self._known_until
 
     def open(self) -> None:
         """Register before anything is claimed: nothing is held by a process that nobody could find dead."""
@@ -36,8 +54,16 @@ class Lease:
         self._thread.start()
 
     def close(self) -> None:
-        """Give it back: what this process still holds is due at once. Closing twice is closing once."""
+        """Give it back: what this process still holds is due at once. Closing twice is closing once. Takes `CLOSE_S` at most,
+        whether or not the database answers."""
         self._ending.set()
+        closing = threading.Thread(target=self._give_back, name="saga-lease-end", daemon=True)
+        closing.start()
+        closing.join(CLOSE_S)
+        if closing.is_alive():
+            logger.warning("lease_not_given_back", worker_id=self.worker_id, error="the database does not answer")
+
+    def _give_back(self) -> None:
         self._thread.join()
         try:
             self._store.close_worker(self.worker_id)
@@ -45,19 +71,34 @@ class Lease:
             logger.warning("lease_not_given_back", worker_id=self.worker_id, error=str(error))
 
     def _register(self, worker_id: str) -> None:
-        self._store.register_worker(WorkerRow(worker_id, socket.gethostname(), os.getpid(), self._queues, LEASE_TTL_S))
+        asked = monotonic()
+        self._store.register_worker(WorkerRow(worker_id, socket.gethostname(), os.getpid(), self._queues, self._ttl_s))
+        self._known_until = asked + self._ttl_s
 
     def _renew(self) -> None:
-        while not self._ending.wait(RENEW_S):
+        while not self._ending.wait(min(self._ttl_s / RENEWALS, RENEW_MAX_S)):
             try:
-                if not self._store.renew_lease(self.worker_id):
+                asked = monotonic()
+                if self._store.renew_lease(self.worker_id):
+                    self._known_until = asked + self._ttl_s
+                else:
                     self._take_another_id()
             except SagaError as error:
                 logger.warning("lease_not_renewed", worker_id=self.worker_id, error=str(error))
             except Exception as error:  # the guard of an endless loop: a process without a lease loses its sagas
                 logger.error("lease_failed", error=f"{type(error).__name__}: {error}")
+            self._tell()
+
+    def _tell(self) -> None:
+        if not self.is_known and not self._is_said:
+            why = f"not renewed for {self._ttl_s:g} s: this process starts nothing until the database answers"
+            logger.error("lease_unknown", worker_id=self.worker_id, reason=why)
+        elif self.is_known and self._is_said:
+            logger.info("lease_known_again", worker_id=self.worker_id)
+        self._is_said = not self.is_known
 
     def _take_another_id(self) -> None:
+        self._known_until = 0.0
         logger.warning("lease_lost", worker_id=self.worker_id)
         worker_id = uuid7()
         self._register(worker_id)

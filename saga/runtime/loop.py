@@ -16,7 +16,7 @@ for it but what needs it.
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -28,7 +28,7 @@ from saga.errors import JournalDamaged, StoreUnavailable
 from saga.log import logger
 from saga.runtime import failpoints
 from saga.runtime.calls import CallQueue, reserved_of
-from saga.runtime.driver import Driver
+from saga.runtime.driver import LEASE_LOST, Driver
 from saga.runtime.engine import Definitions, Loaded, load
 from saga.runtime.executor import Executor
 from saga.runtime.holding import fell_behind
@@ -61,14 +61,14 @@ def plain(_call: Call) -> Iterator[Callable[[Outcome], None]]:
     yield lambda _outcome: None
 
 
-def attempted(executor: Executor, call: Call, around: Around) -> Outcome:
+def attempted(executor: Executor, call: Call, around: Around, may_call: Callable[[], bool] = lambda: True) -> Outcome:
     """The outcome of one attempt, with what stands around it; never raises: a receiver of a signal that does, or that finds
-    its thread's state gone, ends no thread and costs no outcome."""
+    its thread's state gone, ends no thread and costs no outcome. `may_call`: whether the process still knows its lease."""
     outcome = Outcome(OutcomeCode.NOT_SENT, "what stands around an attempt failed before the call")
     try:
         with around(call) as ended:
             outcome = Outcome(OutcomeCode.UNKNOWN, "the thread of the step was ended")
-            outcome = executor.perform(call)
+            outcome = executor.perform(call) if may_call() else LEASE_LOST
             ended(outcome)
     except BaseException as error:  # receivers of Celery's signals are the user's code
         logger.error("around_attempt_failed", saga_id=call.state.saga_id, node=call.node, error=words_of(error))
@@ -82,6 +82,7 @@ class Committer:
         self._store = store
         self._deliver = deliver
         self._queue: SimpleQueue[Append | None] = SimpleQueue()
+        self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="saga-committer", daemon=True)
 
     def start(self) -> None:
@@ -95,10 +96,20 @@ class Committer:
         self._queue.put(append)
 
     def stop(self) -> None:
+        """Write what waits, and no longer than for `CUT_OFF_S`."""
         self._queue.put(None)
-        self._thread.join()
+        self._thread.join(CUT_OFF_S)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Ask a store that is away no more."""
+        self._is_over.set()
 
     def _run(self) -> None:
+        with suppress(StoreUnavailable):  # it was abandoned
+            self._write()
+
+    def _write(self) -> None:
         stopping = False
         while not stopping:
             group: list[Append] = []
@@ -119,20 +130,24 @@ class Committer:
     def _commit(self, group: list[Append]) -> None:
         for append in group:
             failpoints.before_commit(append.saga_id, append.entry.seq, append.entry.body)
-        results = patiently(self._store.append, group)
+        results = patiently(self._store.append, group, is_over=self._is_over.is_set)
         for append, result in zip(group, results, strict=True):
             tail: Sequence[JournalEntry] = ()
             if result is AppendResult.CONFLICT:
-                tail = patiently(self._store.tail, append.saga_id, append.entry.seq - 1)
+                last = append.entry.seq - 1
+                tail = patiently(self._store.tail, append.saga_id, last, is_over=self._is_over.is_set)
             self._deliver(Committed(append.saga_id, result, tail))
 
 
-def patiently(ask: Callable[..., T], *args: Any) -> T:
-    """`ask`'s answer, however long the store is away: the outcome of a call that was made is never dropped."""
+def patiently(ask: Callable[..., T], *args: Any, is_over: Callable[[], bool] = lambda: False) -> T:
+    """`ask`'s answer, however long the store is away: the outcome of a call that was made is never dropped. Raises
+    `StoreUnavailable` once the process must end."""
     while True:
         try:
             return ask(*args)
         except StoreUnavailable as error:
+            if is_over():
+                raise
             logger.warning("store_unavailable", error=str(error))
             sleep(_STORE_RETRY_S)
 
@@ -153,6 +168,7 @@ class Loop:
         around: Around = plain,
         leave: Callable[[Sequence[str]], None] = lambda _saga_ids: None,
         rest: Callable[[Sequence[tuple[str, datetime]]], None] = lambda _rests: None,
+        may_call: Callable[[], bool] = lambda: True,
     ) -> None:
         self._limits = limits or Limits()
         self._store = store
@@ -162,6 +178,7 @@ class Loop:
         self._publish = publish
         self._around = around
         self._leave, self._rest = leave, rest
+        self._may_call = may_call
         self._inbox: SimpleQueue[Item | None] = SimpleQueue()
         self._calls = CallQueue()
         self._ids: SimpleQueue[str | None] = SimpleQueue()
@@ -244,10 +261,11 @@ class Loop:
         self._ids.put(None)
         self._calls.close()
         if is_clean:
-            loader.join()
-            for thread in steps:
-                thread.join()
+            for thread in (loader, *steps):
+                thread.join(CUT_OFF_S)
             self._committer.stop()
+        else:
+            self._committer.abandon()
         return is_clean
 
     def _drive(self) -> None:
@@ -303,7 +321,7 @@ class Loop:
     def _perform(self, back_only: bool) -> None:
         while (call := self._calls.take(back_only=back_only)) is not None:
             began = monotonic()
-            outcome = attempted(self._executor, call, self._around)
+            outcome = attempted(self._executor, call, self._around, self._may_call)
             self._inbox.put(EndedCall(call.state.saga_id, call.node, call.epoch, outcome))
             took_s = monotonic() - began
             logger.debug("attempt_ended", saga_id=call.state.saga_id, node=call.node, code=outcome.code, took_s=took_s)

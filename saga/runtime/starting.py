@@ -6,14 +6,15 @@ The broker is not asked: a saga is due two seconds after it was accepted, whethe
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from hashlib import sha256
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from saga.clock import after
+from saga.clock import after, monotonic
 from saga.core.connector import Model
 from saga.core.definition import Saga
 from saga.core.fold import accepted
@@ -32,8 +33,10 @@ from saga.errors import (
     UsageError,
 )
 from saga.ids import uuid7
+from saga.log import logger
 from saga.runtime.engine import GENESIS, row_of
 from saga.runtime.work import Hint, task_name
+from saga.settings import read_settings
 from saga.store.codec import encode
 from saga.store.joining import Connection, accept_on
 from saga.store.journal import JournalEntry
@@ -47,6 +50,10 @@ from saga.words import place_of, shown, words_of
 
 GROUP_LIMIT = 64
 ENTITY_LIMIT = 255
+PATIENCE = 1.5
+"""How long a caller waits for his answer, in walls of a statement: the one that hangs and the next on a new connection."""
+STUCK_LIMIT = 2
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +189,8 @@ def start_on(
     """Accept a saga in the caller's own transaction: his rows and the saga are committed together, or neither.
 
     The caller commits and rolls back. Nobody is hinted at: the due index finds the saga within two seconds of the commit.
+    On PostgreSQL his transaction is given `synchronous_commit = on` until it ends, if its database sets less: what it commits
+    is kept. On SQLite the `PRAGMA synchronous` of his connection decides, which has to be FULL (2) for that.
     Raises what `answer` raises, or `FingerprintChanged`; then nothing was stored, and the transaction goes on.
     """
     new = new_saga(saga, order, store, environment=environment, tenant=tenant, request_key=key)
@@ -190,23 +199,35 @@ def start_on(
 
 @dataclass(slots=True)
 class _Waiting:
-    new: NewSaga
+    new: NewSaga | None
+    """None for who only asks whether a saga could be accepted."""
     done: threading.Event = field(default_factory=threading.Event)
     result: AcceptResult | None = None
     error: SagaError | None = None
+    has_left: bool = False
 
 
 class Starter:
-    """Groups concurrent starts of one process. `start` is thread-safe and returns when the saga is durable."""
+    """Groups concurrent starts of one process. `start` is thread-safe and returns when the saga is durable.
 
-    def __init__(self, store: Store, *, environment: str, tenant: str) -> None:
+    Nobody waits for ever: a caller goes after `patience_s` (by default one and a half times `SAGA_STATEMENT_S`), and when the
+    thread that accepts has hung for that long, another one takes its place.
+    """
+
+    def __init__(self, store: Store, *, environment: str, tenant: str, patience_s: float | None = None) -> None:
         self._store = store
         self.environment = environment
         self.tenant = tenant
+        self._patience_s = patience_s or PATIENCE * read_settings().statement_s
         self._is_stopped = False
         self._gate = threading.Lock()
         self._known: set[tuple[str, int, str]] = set()
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._stuck: list[threading.Thread] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        self._busy_since: float | None = None
         self._thread = threading.Thread(target=self._run, name="saga-starter", daemon=True)
         self._thread.start()
 
@@ -226,7 +247,6 @@ class Starter:
         Raises `KeyReused`, `DuplicateOrder`, `DataRefused`, `CodecError`, `FingerprintChanged` (nothing stored) or
         `StoreUnavailable` (not known to be stored; repeat with the same `request_key`).
         """
-        self._check_definition(saga)
         new = new_saga(
             saga,
             order,
@@ -239,35 +259,68 @@ class Starter:
             is_once=is_once,
         )
         waiting = _Waiting(new)
+        self._wait(waiting, self._patience_s)
+        if waiting.result is None:
+            raise StoreUnavailable("the process is stopping")
+        return answer(new, waiting.result)
+
+    def probe(self, within_s: float) -> None:
+        """Ask whether a saga could be accepted now, the way that one takes. Raises `StoreUnavailable`, or `UsageError` for a
+        database that lacks a table or a right."""
+        self._wait(_Waiting(None), within_s)
+
+    def _wait(self, waiting: _Waiting, patience_s: float) -> None:
         with self._gate:  # nothing is put behind the end that `stop` puts
             if self._is_stopped:
                 raise StoreUnavailable("this process is stopping; start the saga in another")
             self._queue.put(waiting)
-        waiting.done.wait()
-        if waiting.result is None:
-            raise waiting.error or StoreUnavailable("the process is stopping")
-        return answer(new, waiting.result)
+        if not waiting.done.wait(patience_s):
+            waiting.has_left = True
+            self._replace_stuck()
+            raise StoreUnavailable(
+                f"accept: the database did not answer within {patience_s:g} s; the call may be repeated"
+            )
+        if waiting.error is not None:
+            raise waiting.error
 
     def stop(self) -> None:
-        """Accept what already waits, and nothing after it."""
+        """Accept what already waits, and nothing after it; waits no longer than a caller would."""
         with self._gate:
             self._is_stopped = True
             self._queue.put(None)
-        self._thread.join()
+        self._thread.join(self._patience_s)
 
-    def _check_definition(self, saga: Saga[Any]) -> None:
+    def _replace_stuck(self) -> None:
+        """Another thread for the one that has hung for as long as a caller waits; not without end, because each may hold a
+        connection."""
+        with self._gate:
+            since = self._busy_since
+            if self._is_stopped or since is None or monotonic() - since < self._patience_s:
+                return
+            self._stuck = [thread for thread in self._stuck if thread.is_alive()]
+            if len(self._stuck) >= STUCK_LIMIT:
+                return
+            self._stuck.append(self._thread)
+            why = f"no answer to an accept for {self._patience_s:g} s; another thread takes its place"
+            logger.error("starter_stuck", count=len(self._stuck), reason=why)
+            self._begin()
+
+    def _prepare(self, waiting: _Waiting) -> None:
         """A saga whose version is stored with another fingerprint is run by nobody: refuse it instead of accepting it."""
-        mine = (saga.name, saga.version, saga.fingerprint)
-        if mine in self._known:
+        if waiting.new is None:
+            self._store.hand_back([])  # a transaction that writes, of no row
+            waiting.done.set()
             return
-        stored = self._store.register_definition(*mine)
-        if stored != saga.fingerprint:
-            raise FingerprintChanged(saga.name, saga.version, stored, saga.fingerprint)
-        self._known.add(mine)
+        mine = (waiting.new.definition, waiting.new.version, waiting.new.fingerprint)
+        if mine not in self._known:
+            stored = self._store.register_definition(*mine)
+            if stored != waiting.new.fingerprint:
+                raise FingerprintChanged(*mine[:2], stored, waiting.new.fingerprint)
+            self._known.add(mine)
 
     def _run(self) -> None:
         stopping = False
-        while not stopping:
+        while not stopping and self._thread is threading.current_thread():
             group: list[_Waiting] = []
             taken = self._queue.get()
             while taken is not None:
@@ -280,22 +333,31 @@ class Starter:
                     break
             else:
                 stopping = True
-            self._accept(group)
+            self._busy_since = monotonic()
+            self._take(group)
+            if self._thread is threading.current_thread():
+                self._busy_since = None
 
-    def _accept(self, group: list[_Waiting]) -> None:
-        if not group:
-            return
+    def _take(self, group: list[_Waiting]) -> None:
+        """Answer each of them; whoever went away is not started behind his back."""
+        here = [it for it in group if not it.has_left]
+        for waiting in here:
+            self._answering([waiting], partial(self._prepare, waiting))
+        news = [(it, it.new) for it in here if it.new is not None and not it.done.is_set()]
+        if news:
+            results = self._answering([it for it, _ in news], lambda: self._store.accept([new for _, new in news]))
+            for (waiting, _), waiting.result in zip(news, results or (), strict=False):
+                waiting.done.set()
+
+    def _answering(self, group: list[_Waiting], work: Callable[[], T]) -> T | None:
         try:
-            results = self._store.accept([waiting.new for waiting in group])
+            return work()
         except Exception as error:  # the guard of an endless loop: a caller that waits must get an answer
             known = error if isinstance(error, SagaError) else StoreUnavailable(f"{type(error).__name__}: {error}")
             for waiting in group:
                 waiting.error = known
                 waiting.done.set()
-            return
-        for waiting, result in zip(group, results, strict=True):
-            waiting.result = result
-            waiting.done.set()
+            return None
 
 
 class Hints(Protocol):

@@ -34,8 +34,10 @@ from saga.runtime.executor import Executor
 from saga.runtime.foreign import Foreign
 from saga.runtime.holding import fell_behind
 from saga.runtime.lease import Lease, close_dead_workers
-from saga.runtime.loop import Around, attempted, messages_for, patiently, plain
+from saga.runtime.loop import CUT_OFF_S, Around, attempted, messages_for, patiently, plain
 from saga.runtime.work import Call, Committed, EndedCall, Hint, Limits, Message, log_of
+from saga.settings import read_settings
+from saga.store.journal import JournalEntry
 from saga.store.port import Append, AppendResult, Store, Wanted
 
 SWEEP_S = 1.0
@@ -114,6 +116,7 @@ class TaskWorker:
         self._is_lone = False
         """Whether a suspect runs alone here, or waits to: no other body begins."""
         self._stopping = threading.Event()
+        self._ends_at = 0.0
         self._rescuer = threading.Thread(target=self._rescue, name="saga-rescuer", daemon=True)
 
     @property
@@ -125,16 +128,24 @@ class TaskWorker:
         self._rescuer.start()
 
     def request_stop(self) -> None:
-        """Start nothing more from now on; returns at once. A body that runs ends and journals its outcome."""
-        self._stopping.set()
+        """Start nothing more from now on; returns at once. A body that runs ends and journals its outcome, if the database
+        answers within `SAGA_GRACE_S`."""
+        if not self._stopping.is_set():
+            self._ends_at = monotonic() + read_settings().grace_s
+            self._stopping.set()
+
+    def _is_over(self) -> bool:
+        return self._stopping.is_set() and monotonic() >= self._ends_at
 
     def stop(self, grace_s: float = 30.0) -> None:
-        """Give the lease back, when no body runs any more."""
-        self._stopping.set()
+        """Give the lease back, when no body runs any more. Takes ten seconds more at most, whatever does not answer."""
+        self.request_stop()
         until = monotonic() + grace_s
         for thread in (self._rescuer, *self._rescues):
             thread.join(max(0.0, until - monotonic()))
-        self._cut_off()
+        cutting_off = threading.Thread(target=self._cut_off, name="saga-cut-off", daemon=True)
+        cutting_off.start()
+        cutting_off.join(CUT_OFF_S)
         self._lease.close()
 
     def _cut_off(self) -> None:
@@ -152,8 +163,9 @@ class TaskWorker:
 
     def run(self, saga_id: str, saga: str, node: str) -> Outcome | None:
         """Make one attempt of this node if it is ready; the outcome is durable on return and the next nodes hinted at.
-        Once the process is stopping nothing is started: the due index brings the saga to somebody else."""
-        if self._stopping.is_set():
+        Once the process is stopping, or its lease may have run out, nothing is started: the due index brings the saga to
+        somebody else."""
+        if self._stopping.is_set() or not self._lease.is_known:
             return None
         self._is_busy = True
         with self._body() as may_run:
@@ -181,7 +193,8 @@ class TaskWorker:
             return crowds[-1]
 
         driver = Driver(self.worker_id, limits=ONE_NODE, runs=runs, goes_on=False, has_company=has_company)
-        messages: list[Message] = patiently(messages_for, self._store, self._definitions, [saga_id])
+        load_now = (self._store, self._definitions, [saga_id])
+        messages: list[Message] = patiently(messages_for, *load_now, is_over=self._stopping.is_set)
         finished: list[EndedCall] = []
         committed: list[Committed] = []
         outcome: Outcome | None = None
@@ -223,7 +236,7 @@ class TaskWorker:
             if is_rescue:
                 self._rescued[claim] = call.deadline_at
         try:
-            outcome = attempted(self._executor, call, around)
+            outcome = attempted(self._executor, call, around, lambda: self._lease.is_known)
         finally:
             with self._gate:
                 self._open.discard(claim)
@@ -268,9 +281,10 @@ class TaskWorker:
 
     def _commit(self, append: Append) -> Committed:
         failpoints.before_commit(append.saga_id, append.entry.seq, append.entry.body)
-        result = patiently(self._store.append, [append])[0]
-        is_conflict = result is AppendResult.CONFLICT
-        tail = patiently(self._store.tail, append.saga_id, append.entry.seq - 1) if is_conflict else ()
+        result = patiently(self._store.append, [append], is_over=self._is_over)[0]
+        tail: Sequence[JournalEntry] = ()
+        if result is AppendResult.CONFLICT:
+            tail = patiently(self._store.tail, append.saga_id, append.entry.seq - 1, is_over=self._is_over)
         return Committed(append.saga_id, result, tail)
 
     def _rescue(self) -> None:
@@ -334,7 +348,7 @@ class TaskWorker:
         self._has_given_up = True
         why = f"{len(self._rescues)} steps hang beyond their deadlines; restart this process"
         logger.error("worker_broken", worker_id=self.worker_id, reason=why)
-        self._stopping.set()
+        self.request_stop()
         threading.Thread(target=self._end, name="saga-end", daemon=True).start()
 
     def _end(self) -> None:
@@ -370,4 +384,4 @@ class TaskWorker:
         return count
 
     def _consumes(self, _saga: str, start: Start) -> bool:
-        return start.queue in self._queues
+        return self._lease.is_known and start.queue in self._queues

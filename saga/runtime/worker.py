@@ -28,6 +28,7 @@ BUSY_SWEEP_S = 0.01
 DEAD_LOOK_S = 1.0
 PUSH_S = 5.0
 SWEEP_LIMIT = 64
+RESCUER_END_S = 2.0
 
 
 class Worker:
@@ -63,6 +64,7 @@ class Worker:
             around=around,
             leave=self._foreign.hinted,
             rest=self._foreign.rests,
+            may_call=lambda: self._lease.is_known,
         )
         self._draining = threading.Event()
         self._has_given_up = False
@@ -75,7 +77,7 @@ class Worker:
         return self._lease.worker_id
 
     def _consumes(self, _saga: str, start: Start) -> bool:
-        return self._queues is None or start.queue in self._queues
+        return self._lease.is_known and (self._queues is None or start.queue in self._queues)
 
     def _hint(self, hints: Sequence[Hint]) -> None:
         self._foreign.hinted(hint.saga_id for hint in hints)
@@ -93,11 +95,11 @@ class Worker:
 
     def stop(self, grace_s: float = 30.0) -> bool:
         """Finish what is in flight, up to `grace_s`, and give the lease back. True when nothing was left behind. A worker that
-        gave up waits for nothing: what is in flight does not end."""
+        gave up waits for nothing: what is in flight does not end. Takes ten seconds more at most, whatever does not answer."""
         self._draining.set()
         is_clean = self._loop.stop(0.0 if self._has_given_up else grace_s)
         self._stopping.set()
-        self._rescuer.join()
+        self._rescuer.join(RESCUER_END_S)
         self._lease.close()
         return is_clean
 
@@ -114,7 +116,7 @@ class Worker:
                 if monotonic() - looked_at >= DEAD_LOOK_S:
                     looked_at = monotonic()
                     close_dead_workers(self._store)
-                is_busy = not self._draining.is_set() and self._sweep()
+                is_busy = not self._draining.is_set() and self._lease.is_known and self._sweep()
                 pause_s = BUSY_SWEEP_S if is_busy else SWEEP_S
             except SagaError as error:
                 logger.warning("rescue_postponed", error=str(error))

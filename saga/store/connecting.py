@@ -6,6 +6,10 @@ because a transaction that starts as a reader and becomes a writer fails at once
 
 Connections are made on demand and kept in a small pool. There is no test of a connection when it is borrowed: that
 would cost each append a round trip, and an append that meets a dead connection is made again on a new one anyway.
+
+Nobody waits for a network for ever. The kernel gives a connection up after `silence_s` without a sign of life, which frees
+the server's side too; what the kernel cannot see (a server that is stopped, a proxy that takes everything and answers nothing)
+the wall of each statement ends (`walls`), and the server ends the statement by itself when its client is gone.
 """
 
 import sqlite3
@@ -18,10 +22,16 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import NullPool, QueuePool
 
 from saga.errors import UsageError
+from saga.settings import read_settings
+from saga.store.walls import Walled
 
 CONNECT_TIMEOUT_S = 3
+STATEMENT_TIMEOUT = """SELECT set_config('statement_timeout', %(wall)s, false)
+WHERE current_setting('statement_timeout')::interval NOT BETWEEN '1 microsecond' AND %(wall)s::interval"""
+"""For a session of our own; one that its operator bounds more tightly stays as it is."""
+SERVER_SHARE = 0.9
+"""The server ends a statement before its client would: a slow statement costs no connection."""
 BORROW_TIMEOUT_S = 10.0
-BUSY_TIMEOUT_S = 5.0
 
 
 def postgres_url(url: str) -> URL:
@@ -34,20 +44,40 @@ def conninfo(url: str) -> str:
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
+def connection_arguments(name: str = "saga") -> dict[str, Any]:
+    """What libpq is told: every connection notices within `SAGA_SILENCE_S` that the network took the other end away."""
+    silence_s = read_settings().silence_s
+    return {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "application_name": name[:63],
+        "keepalives": 1,
+        "keepalives_idle": max(1, silence_s // 2),
+        "keepalives_interval": max(1, silence_s // 4),
+        "keepalives_count": 2,
+        "tcp_user_timeout": silence_s * 1000,
+    }
+
+
+def server_wall() -> str:
+    """How long the server works at one statement, as its settings take it."""
+    return f"{int(read_settings().statement_s * SERVER_SHARE * 1000)}ms"
+
+
 def connect_postgres(url: str, pool_size: int) -> Engine:
     """An engine in autocommit that connects on demand; behind a pooler its connections prepare no statements."""
     engine = create_engine(
         postgres_url(url),
         isolation_level="AUTOCOMMIT",
         use_native_hstore=False,
-        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "saga"},
+        connect_args=connection_arguments(),
         poolclass=QueuePool,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=BORROW_TIMEOUT_S,
         pool_use_lifo=True,
     )
-    event.listen(engine, "connect", _prepare_nothing_behind_pooler)
+    event.listen(engine, "do_connect", _connect_walled)
+    event.listen(engine, "connect", _prepare_session)
     return engine
 
 
@@ -69,7 +99,7 @@ def connect_sqlite(url: str, pool_size: int) -> Engine:
     """An engine on one file: WAL, `synchronous=FULL` and a busy timeout on every connection."""
     engine = create_engine(
         make_url(url).set(drivername="sqlite+pysqlite"),
-        connect_args={"isolation_level": None, "check_same_thread": False, "timeout": BUSY_TIMEOUT_S},
+        connect_args={"isolation_level": None, "check_same_thread": False, "timeout": read_settings().statement_s / 2},
         poolclass=QueuePool,
         pool_size=pool_size,
         max_overflow=0,
@@ -79,29 +109,38 @@ def connect_sqlite(url: str, pool_size: int) -> Engine:
     return engine
 
 
-def connect_once(url: str) -> Engine:
-    """An engine without a pool for one piece of work on either database, with ordinary transactions."""
+def connect_once(url: str, *, has_wall: bool = True) -> Engine:
+    """An engine without a pool for one piece of work on either database, with ordinary transactions. `has_wall` is off for
+    statements that take as long as they take."""
     if make_url(url).get_backend_name() == "sqlite":
         engine = create_engine(
             make_url(url).set(drivername="sqlite+pysqlite"),
-            connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_S},
+            connect_args={"isolation_level": None, "timeout": read_settings().statement_s / 2},
             poolclass=NullPool,
         )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
         return engine
-    return create_engine(
-        postgres_url(url),
-        use_native_hstore=False,
-        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "saga"},
-        poolclass=NullPool,
+    engine = create_engine(
+        postgres_url(url), use_native_hstore=False, connect_args=connection_arguments(), poolclass=NullPool
     )
+    if has_wall:
+        event.listen(engine, "do_connect", _connect_walled)
+    return engine
 
 
-def _prepare_nothing_behind_pooler(connection: psycopg.Connection[Any], _record: Any) -> None:
+def _connect_walled(_dialect: Any, _record: Any, arguments: Any, named: dict[str, Any]) -> Walled:
+    connection = Walled.connect(*arguments, **named)
+    connection.wall_s = read_settings().statement_s
+    return connection
+
+
+def _prepare_session(connection: psycopg.Connection[Any], _record: Any) -> None:
     if is_behind_pooler(connection):
         connection.prepare_threshold = None
-    connection.rollback()
+    else:
+        connection.execute(STATEMENT_TIMEOUT, {"wall": server_wall()})
+    connection.commit()
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:

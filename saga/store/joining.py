@@ -3,7 +3,8 @@
 The caller owns the connection and the COMMIT; nothing here commits or rolls back more than a savepoint of its own.
 On PostgreSQL a unique violation (somebody else accepted the same order in between) rolls the savepoint back and the
 question is asked again; under REPEATABLE READ or SERIALIZABLE the other one stays invisible, and ConcurrencyError says
-that the caller's transaction has to be made again. On SQLite the write lock is taken before the first read, so nobody
+that the caller's transaction has to be made again. `synchronous_commit` is raised to `on` for the rest of that
+transaction, so that an order that was answered is there after a crash whatever the database sets. On SQLite the write lock is taken before the first read, so nobody
 can come in between, and no savepoint is used: opened by the driver outside a transaction, its release would commit.
 """
 
@@ -26,6 +27,7 @@ from saga.store.accepting import (
     request_key_of,
     settle,
 )
+from saga.store.durable import DURABLE
 from saga.store.port import AcceptResult, AcceptStatus, NewSaga
 from saga.store.projecting import upsert_of
 from saga.store.queries import register_definition
@@ -49,6 +51,7 @@ def accept_on(connection: Connection, new: NewSaga) -> AcceptResult:
         connection.execute(update(tables.saga).where(text("0")).values(due_pushes=0))
         _check_definition(connection, tables, new)
         return _accept(connection, tables, new)
+    connection.exec_driver_sql(f"SELECT {DURABLE}")
     _check_definition(connection, tables, new)
     for _round in range(ROUNDS):
         with suppress(IntegrityError), connection.begin_nested():

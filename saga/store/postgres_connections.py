@@ -6,11 +6,15 @@ Rules of this file:
   round trip, one implicit transaction that ends at its Sync. Settings are local, so nothing leaks behind a pooler.
 - The pins switch sequential scans and hash and merge joins off. On tables that grew since they were last analysed the
   planner otherwise keeps a cached plan that reads whole tables (DESIGN section 10 measured a third of the throughput).
+- They also make the commit durable: `synchronous_commit` is `on`, whatever the database or the role sets, and stays
+  `remote_apply` where that is set. A server that does not write to disk (`fsync = off`) is refused when a store is opened.
 - A connection on which anything but a refusal or a lost race went wrong is thrown away, never given back; one that was
   lost takes every idle connection with it, since a restarted server lost them all.
 - Behind a pooler in transaction mode the process id that the connection was greeted with is not the one of the session
   that runs its statements. Then nothing is prepared (`connecting` sees to it: `prepare=True` has no effect on such a
   connection), and advisory locks are not relied on.
+- No call waits for ever: a statement has a wall (`walls`), and a call that met it is made once more. `give_up` ends what
+  every thread of this process waits for here, and the next calls connect anew.
 """
 
 import contextlib
@@ -19,19 +23,23 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg import errors
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 from sqlalchemy import exc as alchemy
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from saga.errors import UsageError
-from saga.store.connecting import connect_postgres, is_behind_pooler
+from saga.settings import read_settings
+from saga.store.connecting import connect_postgres, is_behind_pooler, server_wall
+from saga.store.durable import DURABLE, refuse_losing
 from saga.store.refusing import Refused
 from saga.store.retrying import ForkGuard, Retriable, repeat
+from saga.store.walls import Generation, Walled
 
 Result = TypeVar("Result")
 Session = psycopg.Connection[tuple[Any, ...]]
 
-PINS = """SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
-    set_config('enable_mergejoin', 'off', true), set_config('lock_timeout', '5s', true)"""
+PINS = f"""SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+    set_config('enable_mergejoin', 'off', true), set_config('lock_timeout', '5s', true), {DURABLE}"""
 ROW_PINS = PINS.replace("'5s'", "'300ms'")
 """For statements that write rows of projections too: a lock that somebody holds on his own table must not hold up the journal."""
 REFUSALS = (
@@ -53,17 +61,40 @@ class PostgresConnections:
         self.url = url
         self.engine = connect_postgres(url, pool_size)
         self._guard = ForkGuard()
+        self._generation = Generation()
+        event.listen(self.engine, "connect", self._join_generation)
+        event.listen(self.engine, "checkin", self._leave_generation)
+        self._within_s = read_settings().statement_s
+        self._pooler_pin = f", set_config('statement_timeout', '{server_wall()}', true)"
         self.pooled = self.run(is_behind_pooler, "opening the store")
+        self.run(refuse_losing, "opening the store")
 
     def run(self, work: Callable[[Session], Result], what: str) -> Result:
         """`work` on a connection of the driver, made again on another one while that may help."""
         self._guard.check()
-        return repeat(lambda: self._attempt(work), what)
+        return repeat(lambda: self._attempt(work), what, self._within_s)
 
     def read(self, work: Callable[[Connection], Result], what: str) -> Result:
         """`work` on a connection of SQLAlchemy, each statement on its own."""
         self._guard.check()
-        return repeat(lambda: self._attempt_read(work), what)
+        return repeat(lambda: self._attempt_read(work), what, self._within_s)
+
+    def give_up(self) -> None:
+        """End what any thread waits for on a connection of this pool; each of them tries again on a new one."""
+        self._generation.is_over = True
+        self._begin_generation()
+
+    def _begin_generation(self) -> None:
+        """From here on new connections; idle ones are closed now, the others when they come back."""
+        self._generation = Generation()
+        self.engine.dispose()
+
+    def _join_generation(self, connection: Walled, _record: ConnectionPoolEntry) -> None:
+        connection.generation = self._generation
+
+    def _leave_generation(self, connection: Walled | None, record: ConnectionPoolEntry) -> None:
+        if connection is not None and connection.generation is not self._generation:
+            record.close()
 
     def pinned(
         self, session: Session, statement: str, values: Sequence[Any], pins: str = PINS
@@ -74,7 +105,7 @@ class PostgresConnections:
         statements before.
         """
         with session.pipeline():
-            session.execute(pins, prepare=True)
+            session.execute(pins + self._pooler_pin if self.pooled else pins, prepare=True)
             cursor = session.execute(statement, values, prepare=True)
         return cursor.fetchall() if cursor.description else []
 
@@ -82,11 +113,11 @@ class PostgresConnections:
         self.engine.dispose()
 
     def _attempt(self, work: Callable[[Session], Result]) -> Result:
-        with self._translated(), self._borrowed() as session:
+        with self.translated(), self._borrowed() as session:
             return work(session)
 
     def _attempt_read(self, work: Callable[[Connection], Result]) -> Result:
-        with self._translated(), self.engine.connect() as connection:
+        with self.translated(), self.engine.connect() as connection:
             return work(connection)
 
     @contextlib.contextmanager
@@ -105,7 +136,8 @@ class PostgresConnections:
             pooled.close()
 
     @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
+    def translated(self) -> Iterator[None]:
+        """The driver's errors as ours; a lost connection costs every idle one."""
         try:
             yield
         except (alchemy.DBAPIError, *AWAY, *REFUSALS, *LACKING) as error:
@@ -119,7 +151,7 @@ class PostgresConnections:
             if not isinstance(cause, AWAY):
                 raise
             if _was_lost(cause):
-                self.engine.dispose()
+                self._begin_generation()
             raise Retriable(str(cause)) from cause
 
 

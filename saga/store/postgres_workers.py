@@ -1,8 +1,11 @@
 """Worker rows, leases and advisory locks on PostgreSQL: how a dead process is told from a slow one.
 
-- A worker holds a session advisory lock on a connection of its own, opened after fork, that runs nothing else. When
-  the process dies, by kill -9 too, the server releases the lock within milliseconds. A free lock whose lease was renewed
-  within `RENEWED_S` proves nothing: the connection was cut, and its owner is about to take the lock again.
+- A worker holds a session advisory lock on a connection of its own, opened after fork, that renews the lease and runs
+  nothing else. When the process dies, by kill -9 too, the server releases the lock within milliseconds. A free lock whose
+  lease was renewed within `RENEWED_S` (of a short lease: within two renewals) proves nothing: the connection was cut, and
+  its owner is about to take the lock again.
+- A renewal that got no answer within `RENEWAL_SHARE` of the lease is made on a new connection, in time to keep it. When a
+  lease ran out without one, every connection of this process is given up: whatever the others wait for hangs as well.
 - The lease is what remains where the lock cannot tell: a paused process, a partition, a pooler. It is kept by the
   server's clock on both sides, so a worker's own clock may be an hour off.
 - Nobody is dead while the server itself is younger than that worker's lease, or while this process was out of contact
@@ -16,16 +19,20 @@ import json
 import threading
 from collections.abc import Callable
 from datetime import datetime
-
-import psycopg
+from typing import Any
 
 from saga.clock import monotonic
-from saga.store.connecting import CONNECT_TIMEOUT_S, conninfo
-from saga.store.contact import Contact
+from saga.errors import StoreUnavailable
+from saga.store.connecting import connection_arguments, conninfo
+from saga.store.contact import DEFAULT_LEASE_TTL_S, Contact
 from saga.store.port import WorkerRow
 from saga.store.postgres_connections import AWAY, PostgresConnections, Session
+from saga.store.retrying import repeat
+from saga.store.walls import Walled
 
 RENEWED_S = 2.0
+RENEWAL_SHARE = 0.4
+CLOSE_S = 1.0
 
 REGISTER = """INSERT INTO saga.worker (worker_id, host, pid, queues, lock_key, lease_ttl_s, started_at, lease_until)
 SELECT %s, %s, %s, %s, %s, ttl, now, now + make_interval(secs => ttl)
@@ -42,7 +49,7 @@ DEAD = f"""SELECT clock_timestamp(), array(
         AND (w.lease_until < clock_timestamp() OR (
             w.lock_key IS NOT NULL
             AND w.lease_until - make_interval(secs => w.lease_ttl_s)
-                < clock_timestamp() - make_interval(secs => {RENEWED_S})
+                < clock_timestamp() - make_interval(secs => least({RENEWED_S}, w.lease_ttl_s * {RENEWAL_SHARE}))
             AND NOT EXISTS (
                 SELECT FROM pg_locks l
                 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
@@ -73,31 +80,61 @@ class PostgresWorkers:
         self._contact = Contact()
         self._lock = threading.Lock()
         self._worker_id: str | None = None
-        self._session: Session | None = None
+        self._session: Walled | None = None
         self._holds = False
+        self._ttl_s = DEFAULT_LEASE_TTL_S
+        self._renewed = monotonic()
 
     def register(self, worker: WorkerRow) -> None:
         """Take the lock, then insert the row: a row whose lock is free would look dead after two seconds."""
         self._contact.expect(worker.lease_ttl_s)
         with self._lock:
-            self._worker_id = worker.worker_id
-            self._take()
+            self._worker_id, self._ttl_s = worker.worker_id, worker.lease_ttl_s
+            self._drop()
+            # Best effort: without the lock the lease still tells, only later; the next renewal tries again.
+            with contextlib.suppress(*AWAY):
+                self._take(self._own_session())
         lock_key = None if self._connections.pooled else lock_key_of(worker.worker_id)
         values = (worker.worker_id, worker.host, worker.pid, json.dumps(worker.queues), lock_key, worker.lease_ttl_s)
-        self._connections.run(lambda session: session.execute(REGISTER, values), "register worker")
+        self._connections.run(lambda session: self._connections.pinned(session, REGISTER, values), "register worker")
+        self._renewed = monotonic()
 
     def renew(self, worker_id: str) -> bool:
         """Extend the lease, and take the lock again if its connection was lost."""
         asked = monotonic()
-        answer = self._connections.run(lambda session: session.execute(RENEW, (worker_id,)).fetchone(), "renew lease")
-        if answer is None:
+        try:
+            rows = self._renew_own(worker_id) if worker_id == self._worker_id else self._renew_other(worker_id)
+        except StoreUnavailable:
+            if monotonic() - self._renewed > self._ttl_s:
+                self._connections.give_up()
+            raise
+        if not rows:
             return False
-        self._steer(answer[0], asked)
-        self._contact.heard(answer[0])
-        with self._lock:
-            if worker_id == self._worker_id and not self._still_holds():
-                self._take()
+        self._renewed = asked
+        self._steer(rows[0][0], asked)
+        self._contact.heard(rows[0][0])
         return True
+
+    def _renew_other(self, worker_id: str) -> list[tuple[Any, ...]]:
+        return self._connections.run(
+            lambda session: self._connections.pinned(session, RENEW, (worker_id,)), "renew lease"
+        )
+
+    def _renew_own(self, worker_id: str) -> list[tuple[Any, ...]]:
+        def attempt() -> list[tuple[Any, ...]]:
+            with self._connections.translated(), self._lock:
+                session = self._own_session()
+                try:
+                    rows = self._connections.pinned(session, RENEW, (worker_id,))
+                    # The lock lives as long as its session, so a session that answers and took the lock once holds it.
+                    if rows and not self._holds:
+                        self._take(session)
+                except BaseException:
+                    self._drop()
+                    raise
+                return rows
+
+        return repeat(attempt, "renew lease", self._ttl_s * RENEWAL_SHARE)
 
     def dead(self) -> list[str]:
         """Open workers that are gone, as far as this process may judge."""
@@ -121,32 +158,29 @@ class PostgresWorkers:
         return int(rows[0][0])
 
     def close(self) -> None:
-        with self._lock:
-            self._drop()
+        # A renewal that hangs has it; the process is ending, and the server drops a lock with its connection.
+        if self._lock.acquire(timeout=CLOSE_S):
+            try:
+                self._drop()
+            finally:
+                self._lock.release()
 
-    def _take(self) -> None:
-        # Best effort: without the lock the lease still tells, only later; the next renewal tries again.
-        self._drop()
-        if self._connections.pooled or self._worker_id is None:
-            return
-        with contextlib.suppress(*AWAY):
-            self._session = psycopg.connect(
-                conninfo(self._connections.url),
-                autocommit=True,
-                connect_timeout=CONNECT_TIMEOUT_S,
-                application_name=f"saga worker {self._worker_id}"[:63],
+    def _own_session(self) -> Walled:
+        """The connection of the lock; a new one when there is none."""
+        if self._session is None:
+            name = f"saga worker {self._worker_id}"
+            self._session = Walled.connect(
+                conninfo(self._connections.url), autocommit=True, **connection_arguments(name)
             )
-            taken = self._session.execute("SELECT pg_try_advisory_lock(%s)", (lock_key_of(self._worker_id),)).fetchone()
-            self._holds = taken is not None and bool(taken[0])
+            self._session.wall_s = self._ttl_s * RENEWAL_SHARE
+            if self._connections.pooled:
+                self._session.prepare_threshold = None
+        return self._session
 
-    def _still_holds(self) -> bool:
-        # The lock lives as long as its session, so a session that answers and took the lock once holds it.
-        if self._session is None or not self._holds:
-            return self._connections.pooled
-        with contextlib.suppress(*AWAY):
-            self._session.execute("SELECT 1")
-            return True
-        return False
+    def _take(self, session: Session) -> None:
+        if not self._connections.pooled and self._worker_id is not None:
+            taken = session.execute("SELECT pg_try_advisory_lock(%s)", (lock_key_of(self._worker_id),)).fetchone()
+            self._holds = taken is not None and bool(taken[0])
 
     def _drop(self) -> None:
         if self._session is not None:

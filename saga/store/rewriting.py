@@ -18,6 +18,7 @@ from sqlalchemy import Connection, delete, exists, func, select
 from sqlalchemy.exc import DBAPIError
 
 from saga.core.projection import Projection, Value
+from saga.store.durable import DURABLE
 from saga.store.port import Rewrite, RowChange
 from saga.store.projecting import declared, upsert_of
 from saga.store.tables import SQLITE, Tables
@@ -61,7 +62,7 @@ def _apart(
         connection.exec_driver_sql("BEGIN ISOLATION LEVEL READ COMMITTED")
     try:
         if tables is not SQLITE:
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{lock_wait_ms}ms'")
+            connection.exec_driver_sql(f"SELECT set_config('lock_timeout', '{lock_wait_ms}ms', true), {DURABLE}")
         is_made = change()
         connection.exec_driver_sql("COMMIT" if is_made else "ROLLBACK")
     except DBAPIError as error:

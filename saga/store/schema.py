@@ -140,7 +140,7 @@ def _upgrade_once(url: str, environment: str | None, *, anew: bool) -> str:
     if url.startswith("sqlite"):
         make_private_folder(sqlite_path(url).parent)
         make_private_file(sqlite_path(url))
-    engine = connect_once(url)
+    engine = connect_once(url, has_wall=False)
     try:
         with engine.begin() as connection:
             if connection.dialect.name == "postgresql":

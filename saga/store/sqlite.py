@@ -13,6 +13,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -23,6 +24,7 @@ from saga.core.projection import ProjectedRow
 from saga.core.states import SagaStatus
 from saga.errors import UsageError
 from saga.scope import EVERYBODY, Scope
+from saga.settings import read_settings
 from saga.store import sqlite_sql as statements
 from saga.store.accepting import (
     EntityKey,
@@ -64,10 +66,12 @@ class SqliteStore(Reads):
     """`saga.store.port.Store` on a SQLite file; open one in each process, after fork."""
 
     def __init__(self, url: str, *, scope: Scope = EVERYBODY, pool_size: int = 4) -> None:
-        if not sqlite_path(url).exists():
+        self._path = sqlite_path(url)
+        if not self._path.exists():
             raise UsageError(f"{url}: there is no such file; run `saga db upgrade` first")
         self.engine = connect_sqlite(url, pool_size)
         self._guard = ForkGuard()
+        self._within_s = read_settings().statement_s
         self._clock = SystemClock()
         self._contact = Contact()
         super().__init__(self._read_on, SQLITE, self.now, scope)
@@ -198,7 +202,9 @@ class SqliteStore(Reads):
 
     def _rows(self, statement: str, values: Sequence[Any], what: str) -> list[Any]:
         self._guard.check()
-        return repeat(lambda: self._attempt(lambda session: session.execute(statement, values).fetchall()), what)
+        return repeat(
+            lambda: self._attempt(lambda session: session.execute(statement, values).fetchall()), what, self._within_s
+        )
 
     def _write(self, work: Callable[[sqlite3.Connection], Result], what: str) -> Result:
         self._guard.check()
@@ -213,10 +219,10 @@ class SqliteStore(Reads):
                     session.execute("ROLLBACK")
             return result
 
-        return repeat(lambda: self._attempt(in_transaction), what)
+        return repeat(lambda: self._attempt(in_transaction), what, self._within_s)
 
     def _attempt(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        with _translated():
+        with _translated(self._path):
             pooled = self.engine.raw_connection()
             try:
                 return work(pooled.driver_connection)  # type: ignore[arg-type]  # pysqlite, as connect_sqlite says
@@ -227,14 +233,14 @@ class SqliteStore(Reads):
         self._guard.check()
 
         def attempt() -> Result:
-            with _translated(), self.engine.connect() as connection:
+            with _translated(self._path), self.engine.connect() as connection:
                 return work(connection)
 
-        return repeat(attempt, what)
+        return repeat(attempt, what, self._within_s)
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except (alchemy.DBAPIError, alchemy.TimeoutError, sqlite3.Error, UnicodeEncodeError, OverflowError) as error:
@@ -248,6 +254,8 @@ def _translated() -> Iterator[None]:
             or "ON CONFLICT clause" in str(cause)
         ):
             raise UsageError("the database has no tables of this release: run `saga db upgrade`") from cause
+        if "database is locked" in str(cause):
+            raise Retriable(f"{path} is locked: another process holds its write lock; end that one") from cause
         if isinstance(cause, sqlite3.OperationalError | alchemy.TimeoutError):
             raise Retriable(str(cause)) from cause
         raise

@@ -10,7 +10,9 @@
 | `saga.surfaces.describing` | what OpenAPI cannot read off the code |
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from fastapi import APIRouter, FastAPI, Response
@@ -35,6 +37,9 @@ from saga.surfaces.problems import install
 from saga.surfaces.returns_api import AcceptedReturn, Returns
 from saga.surfaces.sagas_api import CancelledSaga, Sagas, StartRequest
 
+READY_S = 3.0
+READY_THREADS = 6
+"""Of two probes at once; one that hangs is ended by the walls of its statements."""
 TOLD = ("definition_missing", "contended")
 
 
@@ -127,7 +132,9 @@ def build_api(
         app.include_router(_order_routes(orders))
         app.include_router(_return_routes(Returns(store, starter, publish, definitions)))
     app.include_router(_saga_routes(Sagas(store, definitions, starter, publish)))
-    app.include_router(_process_routes((ReadyCheck("database", lambda: _database_trouble(store)), *ready_checks)))
+    app.include_router(
+        _process_routes((ReadyCheck("database", lambda: _database_trouble(store, starter)), *ready_checks))
+    )
     return app
 
 
@@ -282,17 +289,21 @@ def _add_cancel(routes: APIRouter, sagas: Sagas) -> None:
     )  # fmt: skip
 
 
-def _database_trouble(store: Store) -> str | None:
-    """Raises what an order would meet at a database that answers and is read-only, or lacks a table or a right on it; a full
-    disk is not seen."""
-    store.hand_back([])  # a transaction that writes, of no row
+def _database_trouble(store: Store, starter: Starter) -> str | None:
+    """Raises what an order would meet, in the thread and on the connections that accept orders: a database that does not
+    answer, is read-only, or lacks a table or a right on it; a full disk is not seen."""
+    starter.probe(READY_S)
     store.rows(ORDERS, RowFilter(order=("accepted_at", "order_id"), equal={}), 1)
     return None
 
 
-def _checked(check: ReadyCheck) -> CheckResult:
+async def _checked(check: ReadyCheck, threads: ThreadPoolExecutor) -> CheckResult:
+    """In a thread that no request can take, for `READY_S` at most: what hangs is not ready."""
     try:
-        trouble = check.find_trouble()
+        looking = asyncio.get_running_loop().run_in_executor(threads, check.find_trouble)
+        trouble = await asyncio.wait_for(looking, READY_S)
+    except TimeoutError:
+        trouble = f"no answer within {READY_S:g} s"
     except (SagaError, OSError) as error:
         trouble = str(error)
     return CheckResult(name=check.name, is_required=check.is_required, is_ok=trouble is None, detail=trouble or "")
@@ -300,19 +311,20 @@ def _checked(check: ReadyCheck) -> CheckResult:
 
 def _process_routes(checks: Sequence[ReadyCheck]) -> APIRouter:
     routes = APIRouter(tags=["process"])
+    threads = ThreadPoolExecutor(READY_THREADS, "saga-ready")
 
-    # A coroutine on purpose: it answers also when every thread of the pool waits for the database.
+    # Coroutines on purpose: they answer also when every thread of the pool waits for the database.
     @routes.get("/healthz")
     async def healthz() -> Health:
         """The process is up; nothing else is asked."""
         return Health(status="ok", version=__version__)
 
     @routes.get("/readyz", responses={503: {"model": Readiness, "description": "A required check failed"}})
-    def readyz(response: Response) -> Readiness:
+    async def readyz(response: Response) -> Readiness:
         """Whether this process can take orders: the database may be written and has its tables. The broker is reported only."""
-        results = [_checked(check) for check in checks]
+        results = await asyncio.gather(*(_checked(check, threads) for check in checks))
         is_ready = all(result.is_ok or not result.is_required for result in results)
         response.status_code = 200 if is_ready else 503
-        return Readiness(is_ready=is_ready, checks=results)
+        return Readiness(is_ready=is_ready, checks=list(results))
 
     return routes

@@ -303,6 +303,7 @@ def _worker(
         broken=broken,
     )
     parts.callback(worker_in_thread(app).stop)
+    parts.callback(attachment.end)  # first: the steps in flight and the lease do not wait for a farewell to the broker
     return attachment.publisher.publish, attachment.wake
 
 
@@ -322,7 +323,7 @@ def _worker_without_broker(
     parts.callback(executor.close)
     worker = Worker(store, definitions, executor, limits=limits_of(settings), broken=broken)
     worker.start()
-    parts.callback(worker.stop)
+    parts.callback(worker.stop, settings.grace_s)
 
     def hint(hints: Sequence[Hint]) -> None:
         worker.wake(list(dict.fromkeys(hint.saga_id for hint in hints)))

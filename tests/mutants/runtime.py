@@ -234,8 +234,8 @@ RUNTIME = [
     Mutant(
         "a-stop-of-the-task-driver-is-no-death",
         TASK,
-        "            thread.join(max(0.0, until - monotonic()))\n        self._cut_off()\n",
-        "            thread.join(max(0.0, until - monotonic()))\n",
+        "        cutting_off.start()\n        cutting_off.join(CUT_OFF_S)\n",
+        "",
         "each deploy during a long rescued step counts as a death, and the order ends as poison",
         (f"{RESCUE}test_a_step_that_hangs_in_a_rescue_ends_no_rescue",),
     ),
@@ -324,8 +324,8 @@ RUNTIME = [
     Mutant(
         "nothing-is-accepted-under-a-changed-version",
         "saga/runtime/starting.py",
-        "        self._check_definition(saga)\n",
-        "",
+        "if stored != waiting.new.fingerprint:",
+        "if stored is None:",
         "an order is accepted that no worker will ever run",
         (
             "tests/integration/runtime/test_starting.py::test_a_definition_that_changed_under_its_version_accepts_nothing[sqlite]",
@@ -426,10 +426,50 @@ RUNTIME = [
         (f"{WORKERS}test_a_worker_that_was_declared_dead_goes_on_under_another_name",),
     ),
     Mutant(
+        "nothing-starts-without-a-known-lease",
+        LEASE,
+        "return monotonic() < self._known_until",
+        "return True",
+        "a process that others closed goes on claiming for as long as the database is silent to it",
+        (
+            "tests/integration/network/test_silent_database.py::test_a_worker_that_cannot_know_that_its_row_is_open_starts_nothing_and_says_so",
+        ),
+    ),
+    Mutant(
+        "giving-the-lease-back-has-a-bound",
+        LEASE,
+        "        closing.join(CLOSE_S)\n",
+        "        closing.join()\n",
+        "SIGTERM waits for a database that does not answer",
+        (
+            "tests/integration/network/test_locked_file.py::test_a_worker_on_a_locked_file_says_what_is_locked_and_ends_in_its_time",
+        ),
+    ),
+    Mutant(
+        "a-told-process-ends",
+        "saga/runtime/ending.py",
+        "        exit_now(CUT_OFF)\n",
+        "        return\n",
+        "a worker whose broker is silent never ends",
+        (
+            "tests/integration/network/test_silent_broker.py::test_a_process_ends_in_its_time_although_the_broker_is_silent[worker-amqp]",
+        ),
+    ),
+    Mutant(
+        "a-stuck-starter-is-replaced",
+        "saga/runtime/starting.py",
+        '            logger.error("starter_stuck", count=len(self._stuck), reason=why)\n            self._begin()\n',
+        '            logger.error("starter_stuck", count=len(self._stuck), reason=why)\n',
+        "every order after the one that hangs waits for it",
+        (
+            "tests/integration/network/test_silent_api.py::test_a_stuck_starter_is_said_and_replaced_and_not_without_end",
+        ),
+    ),
+    Mutant(
         "lost-lease-is-noticed",
         LEASE,
-        "if not self._store.renew_lease(self.worker_id):",
-        "if self._store.renew_lease(self.worker_id) is None:",
+        "if self._store.renew_lease(self.worker_id):",
+        "if self._store.renew_lease(self.worker_id) is not None:",
         "a worker that was declared dead never hears of it",
         (f"{WORKERS}test_a_worker_that_was_declared_dead_goes_on_under_another_name",),
     ),
@@ -468,7 +508,7 @@ RUNTIME = [
     Mutant(
         "committer-waits-for-the-store",
         LOOP,
-        "results = patiently(self._store.append, group)",
+        "results = patiently(self._store.append, group, is_over=self._is_over.is_set)",
         "results = self._store.append(group)",
         "a database that is away for a second costs the answers of that second",
         ("tests/integration/runtime/test_committer.py::test_a_store_that_is_away_is_asked_until_it_answers",),
@@ -601,7 +641,7 @@ RUNTIME = [
     Mutant(
         "draining-takes-nothing",
         WORKER,
-        "is_busy = not self._draining.is_set() and self._sweep()",
+        "is_busy = not self._draining.is_set() and self._lease.is_known and self._sweep()",
         "is_busy = self._sweep()",
         "a worker that stops hides due sagas from the others for seconds",
         (f"{RESCUES}test_a_worker_that_drains_takes_nothing_more_from_the_due_index",),
@@ -739,7 +779,7 @@ RUNTIME = [
     Mutant(
         "the-clock-is-steered-by-the-lease",
         "saga/store/postgres_workers.py",
-        "        self._steer(answer[0], asked)\n        self._contact",
+        "        self._steer(rows[0][0], asked)\n        self._contact",
         "        self._contact",
         "a worker on a machine that was suspended ends the attempts of others an hour early, or its own never",
         (
@@ -799,7 +839,7 @@ RUNTIME = [
     Mutant(
         "a-stopping-process-takes-no-message",
         TASK,
-        "        if self._stopping.is_set():\n            return None\n        self._is_busy",
+        "        if self._stopping.is_set() or not self._lease.is_known:\n            return None\n        self._is_busy",
         "        self._is_busy",
         "a step begins in a process that is about to end",
         (f"{RESCUE}test_once_it_is_to_stop_it_starts_nothing",),

@@ -12,6 +12,8 @@ ACCEPT = "tests/conformance/test_accept.py::"
 DUE = "tests/conformance/test_due.py::"
 WORKERS = "tests/conformance/test_workers.py::"
 PARTS = "tests/unit/store/test_parts.py::"
+DURABLE = "tests/integration/network/test_durable.py::"
+SILENT = "tests/integration/network/test_silent_database.py::"
 
 STORE = [
     # Compare-and-set on (saga, seq)
@@ -44,6 +46,60 @@ STORE = [
         "is_this = standing is not None",
         "two processes are told that they wrote entry 2",
         (f"{APPEND}test_a_taken_number_is_a_conflict_and_changes_nothing[sqlite]",),
+    ),
+    # What was answered is kept, and nobody waits for ever
+    Mutant(
+        "commits-are-durable",
+        "saga/store/durable.py",
+        "ELSE 'on' END",
+        "ELSE current_setting('synchronous_commit') END",
+        "an order that was answered 202 is gone after a crash of a database with synchronous_commit = off",
+        (f"{DURABLE}test_what_was_answered_survives_a_crash_although_the_database_does_not_wait_for_its_disk",),
+    ),
+    Mutant(
+        "a-callers-own-transaction-is-durable",
+        "saga/store/joining.py",
+        '    connection.exec_driver_sql(f"SELECT {DURABLE}")\n',
+        "",
+        "the same for an order that was started in the transaction of its caller",
+        (
+            (
+                f"{DURABLE}test_what_was_answered_survives_a_crash_although_the_database_does_not_wait_for_its_disk"
+                "[accepted_in_own_transaction]"
+            ),
+        ),
+    ),
+    Mutant(
+        "remote-apply-stays",
+        "saga/store/durable.py",
+        "WHEN 'remote_apply' THEN 'remote_apply'",
+        "WHEN 'remote_apply' THEN 'on'",
+        "a database that waits for its replicas waits no more for orders",
+        (f"{DURABLE}test_the_pin_raises_and_never_lowers[remote_apply-remote_apply]",),
+    ),
+    Mutant(
+        "a-server-without-fsync-is-refused",
+        "saga/store/postgres_connections.py",
+        '        self.run(refuse_losing, "opening the store")\n',
+        "",
+        "nobody hears that the server loses what it committed",
+        (f"{DURABLE}test_a_server_that_does_not_write_to_its_disk_is_refused",),
+    ),
+    Mutant(
+        "a-wait-has-a-wall",
+        "saga/store/walls.py",
+        "monotonic() >= ends_at",
+        "False",
+        "a worker whose connections were forgotten waits for them for a quarter of an hour",
+        (f"{SILENT}test_every_call_of_a_store_comes_back[sweep]",),
+    ),
+    Mutant(
+        "the-lease-has-a-wall-of-its-own",
+        "saga/store/postgres_workers.py",
+        "self._session.wall_s = self._ttl_s * RENEWAL_SHARE",
+        "self._session.wall_s = 60.0",
+        "a dead connection of the lock costs the lease",
+        (f"{SILENT}test_a_dead_connection_of_the_lock_alone_costs_neither_the_lease_nor_the_id",),
     ),
     Mutant(
         "append-leaves-no-gap-in-memory",

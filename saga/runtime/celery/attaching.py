@@ -46,7 +46,6 @@ from saga.store.port import Store
 DriverName = Literal["process", "task"]
 SINGLE_PROCESS_POOLS = frozenset({"celery.concurrency.thread", "celery.concurrency.solo"})
 NONE_OF_OURS = "it is not short, or not JSON, or its argument is not a list of 1 to 32 saga ids"
-GRACE_S = 30.0
 STOP_LOOK_S = 0.25
 BEGIN_AGAIN_S = 1.0
 
@@ -82,6 +81,7 @@ class Attachment:
         self._url_of = url_of
         self._limits = limits
         self._pool_size = pool_size
+        self._grace_s = read_settings().grace_s
         self._announcer = Announcer()
         self._broken = broken or self._end_this_process
         self._stopped: threading.Thread | None = None
@@ -141,7 +141,7 @@ class Attachment:
             self._task_worker[1].request_stop()
         # No lock that the thread below a signal may hold: opening a database that does not answer takes long.
         if self.worker is not None and self._stopping.acquire(blocking=False):
-            self._stopped = threading.Thread(target=self.worker.stop, args=(GRACE_S,), name="saga-stop")
+            self._stopped = threading.Thread(target=self.worker.stop, args=(self._grace_s,), name="saga-stop")
             self._stopped.start()
 
     def end_with(self, sender: Any, **_: object) -> None:
@@ -158,7 +158,7 @@ class Attachment:
             self._stopped.join()
             self._announcer.stop()
         if self._task_worker is not None and self._task_worker[0] == os.getpid():
-            self._task_worker[1].stop(GRACE_S)
+            self._task_worker[1].stop(self._grace_s)
             self._announcer.stop()
         self.publisher.close()
         if self._resources is not None:

@@ -1,7 +1,8 @@
 """Worker processes and threads: `saga worker`, and the embedded mode with the memory broker.
 
 Rules of this file: a worker runs sagas whether or not the broker answers, at the start and later. SIGTERM and SIGINT stop
-it at a step boundary: what is in flight ends and is journalled, nothing more is started, the lease is given back.
+it at a step boundary: what is in flight ends and is journalled, nothing more is started, the lease is given back. Ten seconds
+after `SAGA_GRACE_S` it ends in any case (`saga.runtime.ending`).
 """
 
 import threading
@@ -9,9 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from celery import Celery
+from celery.signals import worker_shutting_down
 from celery.worker import WorkController, state
 
 from saga.log import logger
+from saga.runtime.ending import END_S, end_within
+from saga.settings import read_settings
 
 OPTIONS: dict[str, Any] = {
     "pool": "threads",
@@ -23,6 +27,7 @@ CLOSED = 0x2
 """`celery.bootsteps.CLOSE`, the state of a blueprint that is ending; Celery's annotations lack its name."""
 START_S = 10.0
 STOP_S = 5.0
+FAREWELL_S = 5.0
 
 
 def run_worker(
@@ -39,6 +44,13 @@ def run_worker(
     driver that does not fit, `StoreUnavailable` when the database does not answer at the start.
     """
     _be_current(app)
+    asked = threading.Event()
+    end_within(read_settings().grace_s + END_S, asked)  # a broker that is silent would hold Celery's farewell for ever
+
+    def stopping(**_facts: Any) -> None:
+        asked.set()
+
+    worker_shutting_down.connect(stopping, weak=False)
     worker = app.Worker(
         queues=None if queues is None else list(queues),
         hostname=hostname,
@@ -70,7 +82,11 @@ class ThreadWorker:
         self._thread.join(STOP_S)
         if self._thread.is_alive():
             self._leave_connecting()
-        self._controller.stop()
+        farewell = threading.Thread(target=self._controller.stop, name="saga-celery-stop", daemon=True)
+        farewell.start()
+        farewell.join(FAREWELL_S)
+        if farewell.is_alive():
+            logger.warning("worker_thread_left", reason="the broker does not answer the farewell")
 
     def _leave_connecting(self) -> None:
         """A thread that still waits for a broker looks only at Celery's own flag, which is one for the whole process."""

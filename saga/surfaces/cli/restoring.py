@@ -24,6 +24,7 @@ from saga.surfaces.cli.options import (
 from saga.surfaces.embedded import addresses
 from saga.surfaces.ledgers import SERVICES, read_ledgers
 from saga.surfaces.lookup import look_up
+from saga.surfaces.visible import page
 
 SHOWN = 20
 ReasonOption = Annotated[str, typer.Option(help="Why, for whoever reads the journal.")]
@@ -164,6 +165,6 @@ def _put(output: Output, moved: restoring.Moved, verb: str, words: str) -> None:
         lines.append(f"and {len(moved.left) - SHOWN} more; -o json lists all")
     left = [{"entity": it.row.entity, "saga_id": it.row.saga_id, "why": it.why} for it in moved.left]
     value: dict[str, Any] = {verb.replace(" ", "_"): moved.count, "left": left}
-    put_one(output, value, "\n".join(lines))
+    put_one(output, value, page(lines))
     if moved.left:
         raise typer.Exit(FAILED)

@@ -14,8 +14,9 @@ import typer
 
 from saga.errors import StoreUnavailable, UsageError
 from saga.fulfilment.fulfil_order import fulfil_order
+from saga.runtime.ending import END_S, end_within
 from saga.runtime.starting import Starter
-from saga.settings import Settings
+from saga.settings import Settings, read_settings
 from saga.surfaces.cli.options import (
     FAILED,
     DefinitionsArgument,
@@ -47,12 +48,15 @@ def add_to(app: typer.Typer) -> None:
 
 @contextmanager
 def until_stopped() -> Iterator[threading.Event]:
-    """An event that ctrl-C and SIGTERM set; a second signal ends the process at once."""
-    stopped = threading.Event()
+    """An event that ctrl-C and SIGTERM set; a second signal ends the process at once, and ten seconds after the grace of the
+    steps in flight it ends in any case."""
+    stopped, asked = threading.Event(), threading.Event()
     before = {}
+    end_within(read_settings().grace_s + END_S, asked)
 
     def stop(number: int, _frame: object) -> None:
         stopped.set()
+        asked.set()
         signal.signal(number, signal.SIG_DFL)
 
     for number in (signal.SIGINT, signal.SIGTERM):

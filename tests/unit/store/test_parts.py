@@ -72,10 +72,23 @@ def test_repetition_is_bounded() -> None:
         raise Retriable("gone") from ConnectionError("no route")
 
     started_at = monotonic()
-    with pytest.raises(StoreUnavailable, match="append: no route; the call may be repeated"):
-        repeat(attempt, "append")
+    with pytest.raises(StoreUnavailable, match="append: gone; the call may be repeated"):
+        repeat(attempt, "append", 60.0)
     assert len(made) == ATTEMPTS
     assert monotonic() - started_at < 2
+
+
+def test_repetition_ends_when_its_time_is_over() -> None:
+    """Attempts that take long are made twice and no more: the second is the one on a new connection."""
+    made: list[int] = []
+
+    def attempt() -> None:
+        made.append(1)
+        raise Retriable("no answer")
+
+    with pytest.raises(StoreUnavailable):
+        repeat(attempt, "append", 0.0)
+    assert len(made) == 2
 
 
 def test_repetition_ends_with_success() -> None:
@@ -87,9 +100,9 @@ def test_repetition_ends_with_success() -> None:
             raise failure
         return "done"
 
-    assert repeat(attempt, "x") == "done"
+    assert repeat(attempt, "x", 60.0) == "done"
     with pytest.raises(ZeroDivisionError):
-        repeat(lambda: 1 // 0, "x")
+        repeat(lambda: 1 // 0, "x", 60.0)
 
 
 def test_jitter_stays_between_half_and_whole() -> None:

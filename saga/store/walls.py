@@ -1,0 +1,50 @@
+"""A connection to PostgreSQL on which nobody waits for ever.
+
+psycopg waits for an answer as long as the socket stays open, and a socket stays open while its peer is stopped, or while
+something between swallows what is sent. So each wait has a wall here: psycopg looks up every tenth of a second, and a wait that
+got nothing until `wall_s` ends as a lost connection. The outcome of the statement is unknown then, COMMIT's too; everything that
+the store does may be done again. While an answer is still arriving nothing is cut.
+
+Another thread may end the waits of a whole `Generation` of connections at once.
+"""
+
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.abc import PQGen
+
+from saga.clock import monotonic
+
+Result = TypeVar("Result")
+
+
+class Generation:
+    """Connections that are good together: whoever sets `is_over` ends all that wait on one of them."""
+
+    is_over = False
+
+
+class Walled(psycopg.Connection[Any]):
+    """See the top of this file. `wall_s` counts for each wait that begins after it was set."""
+
+    wall_s: float = 10.0
+    generation = Generation()
+
+    def wait(self, gen: PQGen[Result], *arguments: Any, **named: Any) -> Result:
+        """psycopg's own, within the wall. Raises `psycopg.OperationalError`, and the connection is closed then."""
+        return super().wait(self._within(gen, self.wall_s), *arguments, **named)
+
+    def _within(self, gen: PQGen[Result], wall_s: float) -> PQGen[Result]:
+        ends_at = monotonic() + wall_s
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if not ready and (self.generation.is_over or monotonic() >= ends_at):
+                    self.close()
+                    why = "given up" if self.generation.is_over else f"no answer within {wall_s:g} s (SAGA_STATEMENT_S)"
+                    raise psycopg.OperationalError(f"the connection to the database: {why}")
+                wanted = gen.send(ready)
+        except StopIteration as done:
+            answer: Result = done.value
+            return answer
