@@ -20,7 +20,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
-from celery import Celery, Task, bootsteps, signals
+from celery import Celery, bootsteps, signals
 from celery.exceptions import Ignore
 from celery.worker import state
 from kombu.exceptions import KombuError
@@ -30,7 +30,7 @@ from saga.core.definition import Saga
 from saga.errors import SagaError, UsageError
 from saga.log import logger
 from saga.runtime.celery.apps import queue_of_task, queues_of
-from saga.runtime.celery.attempts import Announcer, AttemptFailed, around_attempts, failure_of
+from saga.runtime.celery.attempts import Announcer, AnyTask, AttemptFailed, around_attempts, failure_of
 from saga.runtime.celery.publisher import IDS_PER_MESSAGE, Publisher
 from saga.runtime.engine import Definitions
 from saga.runtime.executor import Executor
@@ -62,7 +62,7 @@ def ids_in(argument: object) -> list[str]:
     return ids if len(ids) == len(argument) else []
 
 
-class NodeTask(Task[Any, Any]):
+class NodeTask(AnyTask):
     """A node of a saga as a Celery task; `attach` makes one of these per node."""
 
     abstract = True
