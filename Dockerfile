@@ -6,11 +6,9 @@ FROM python:3.13-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 
-COPY requirements/run.txt requirements/dev.txt requirements/
-RUN python -m venv /opt/saga && /opt/saga/bin/pip install --require-hashes -r requirements/run.txt
-# What builds the wheel is locked in dev.txt; pip fails when something that it needs is not in this list.
-RUN sed -n -E '/^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/,/^ +# via/p' requirements/dev.txt > build.txt \
-    && pip install --require-hashes -r build.txt
+COPY requirements/run.txt requirements/build.txt requirements/
+RUN python -m venv /opt/saga && /opt/saga/bin/pip install --no-deps --require-hashes -r requirements/run.txt
+RUN pip install --no-deps --require-hashes -r requirements/build.txt
 
 COPY pyproject.toml README.md LICENSE ./
 COPY saga saga

@@ -4,20 +4,27 @@
 #   make test    the suite                                      make coverage    every branch of saga/core
 #   make check   ruff, mypy --strict, import-linter, deptry
 #   make search  the searches 20 to 40 times as long           make mutants  take each protection out, see its test fail
-#   make lock    resolve the dependencies anew                  make wheel       build what would be published
+#   make matrix  the suite's core on the oldest dependencies    make wheel       build what would be published
+#   make lock    resolve the dependencies anew
 #
-# uv installs when it is on PATH and reaches an index; else pip does.
+# What is locked is installed as it stands (requirements/install): by uv, else by pip.
 
 VENV := .venv
 BIN := $(VENV)/bin
+# What saga needs to run, and besides what tests and checks need.
+RUNS := $(VENV)/.runs
 READY := $(VENV)/.ready
+# The oldest releases that pyproject.toml allows, and what of the suite meets them most.
+LOWEST := .venv-lowest
+MATRIX := tests/conformance tests/unit tests/integration/celery
 # One more than there are cores: many tests wait for a lease, a kill or a restart.
 WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
-PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal
-LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+IN_PARALLEL := -n $(WORKERS) --maxprocesses 4 --dist worksteal
+PYTEST := $(BIN)/pytest $(IN_PARALLEL)
+LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
         --custom-compile-command 'make lock' --quiet
 
-.PHONY: help setup demo test check coverage search mutants format lock wheel clean
+.PHONY: help setup demo test check coverage matrix search mutants format lock wheel clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,33 +32,21 @@ help:
 
 setup: $(READY)
 
-# The stamp is as old as the last install of this lock; a changed lock or pyproject installs again.
-$(READY): requirements/dev.txt pyproject.toml
-	@set -eu; \
-	python="$(PYTHON)"; \
-	if [ -z "$$python" ]; then \
-	  for candidate in python3 python3.11 python3.12 python3.13 python3.14; do \
-	    if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; \
-	  done; \
-	fi; \
-	if [ -z "$$python" ]; then \
-	  echo "saga needs Python 3.11 or later and found none on PATH; install one or say: make PYTHON=/path/to/python3.11" >&2; exit 1; \
-	fi; \
-	if [ ! -x $(BIN)/python ]; then \
-	  echo "creating $(VENV) with $$python ($$($$python -V))"; \
-	  $$python -m venv $(VENV) || { rm -rf $(VENV); uv venv --seed --python "$$python" $(VENV); } || { \
-	    rm -rf $(VENV); echo "$$python cannot make a venv; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }; \
-	fi; \
-	install() { \
-	  if command -v uv >/dev/null && uv pip install --quiet --python $(BIN)/python "$$@"; then return; fi; \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check "$$@"; \
-	}; \
-	echo "installing requirements/dev.txt"; \
-	install --require-hashes -r requirements/dev.txt; \
-	install --no-deps --no-build-isolation -e .; \
-	touch $(READY)
+# A stamp is as old as the last installation of its locks; a lock or pyproject that changed is installed again.
+$(RUNS): requirements/install requirements/build.txt requirements/run.txt pyproject.toml
+	@PYTHON="$(PYTHON)" requirements/install $(VENV) requirements/build.txt requirements/run.txt .
+	@touch $@
 
-demo: $(READY)
+$(READY): $(RUNS) requirements/dev.txt
+	@requirements/install $(VENV) requirements/dev.txt
+	@touch $@
+
+$(LOWEST)/.ready: $(RUNS) requirements/lowest.txt
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
+	@PATH="$(abspath $(BIN)):$$PATH" requirements/install $(LOWEST) requirements/lowest.txt .
+	@touch $@
+
+demo: $(RUNS)
 	$(BIN)/saga demo
 
 test: $(READY)
@@ -69,6 +64,10 @@ coverage: $(READY)
 	$(PYTEST) --cov --cov-report= $(wildcard tests/unit tests/property) $(ARGS)
 	$(BIN)/coverage report --include='saga/core/*' --fail-under=100
 
+# Old releases warn of what newer ones of their own dependencies have deprecated, which is nobody's fault here.
+matrix: $(LOWEST)/.ready
+	$(LOWEST)/bin/pytest $(IN_PARALLEL) -W ignore::DeprecationWarning $(or $(ARGS),$(MATRIX))
+
 search: $(READY)
 	SAGA_HYPOTHESIS=deep $(PYTEST) --timeout=0 tests/integration/services/test_contract.py $(ARGS)
 	SAGA_HYPOTHESIS=deep $(PYTEST) --timeout=0 -k "hatever or without_faults or prefix" tests/property tests/unit/surfaces/test_audit_rollbacks.py $(ARGS)
@@ -80,13 +79,16 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: $(READY)
-	PATH="$(BIN):$$PATH" $(LOCK) --extra redis -o requirements/run.txt
-	PATH="$(BIN):$$PATH" $(LOCK) --extra redis --group dev -o requirements/dev.txt
+# One resolution, dev.txt: run.txt and build.txt are parts of it. What is locked stays while it fits; ARGS=--upgrade moves it.
+lock: $(RUNS)
+	$(LOCK) $(ARGS) pyproject.toml --extra redis --group dev -o requirements/dev.txt
+	$(LOCK) $(ARGS) pyproject.toml --extra redis -c requirements/dev.txt -o requirements/run.txt
+	$(LOCK) $(ARGS) --group build -c requirements/dev.txt -o requirements/build.txt
+	$(LOCK) --upgrade --resolution lowest-direct pyproject.toml --extra redis --group build --group test -o requirements/lowest.txt
 	@if grep -nE '(https?|file)://' requirements/*.txt; then echo "an address of an index got into the lock" >&2; exit 1; fi
 
-wheel: $(READY)
+wheel: $(RUNS)
 	$(BIN)/hatchling build -t wheel
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* dist
+	rm -rf $(VENV) $(LOWEST) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* dist

@@ -19,7 +19,7 @@ from tests.conformance.test_rows import row, seen
 def joined(request: pytest.FixtureRequest) -> Iterator[tuple[Engine, Store]]:
     """The caller's own engine with a table of his, and our store on the same database."""
     url = request.getfixturevalue(f"store_{request.param}_url")
-    engine, store = create_engine(url), open_store(url)
+    engine, store = create_engine(url.replace("postgresql://", "postgresql+psycopg://")), open_store(url)
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE IF EXISTS cart"))
         connection.execute(text("CREATE TABLE cart (name TEXT)"))

@@ -31,7 +31,7 @@ def empty_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def empty_engine(empty_url: str) -> Iterator[Engine]:
     """An engine on it."""
-    engine = create_engine(empty_url)
+    engine = create_engine(empty_url.replace("postgresql://", "postgresql+psycopg://"))
     yield engine
     engine.dispose()
 

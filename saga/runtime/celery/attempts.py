@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery, Task, _state, signals, states
 
@@ -27,6 +27,11 @@ EVENT_LIMIT = 10_000
 CURRENT_TASK: Any = vars(_state)["_task_stack"]
 """The stack that `celery.current_task` looks at; Celery has no public way to push to it."""
 SUCCESSES = frozenset({OutcomeCode.SUCCEEDED, OutcomeCode.PENDING})
+
+if TYPE_CHECKING:
+    AnyTask = Task[Any, Any]
+else:
+    AnyTask = Task  # takes types since Celery 5.7; older ones are allowed
 
 
 class AttemptFailed(SagaError):
@@ -64,7 +69,7 @@ class Announcer:
         self._queue.put(None)
         self._thread.join(patience_s)
 
-    def is_wanted(self, task: Task[Any, Any]) -> bool:
+    def is_wanted(self, task: AnyTask) -> bool:
         """Whether anybody asked for task events."""
         dispatcher = self._dispatcher()
         return bool(
@@ -115,7 +120,7 @@ class _Attempt:
 
     def __init__(self, app: Celery, announcer: Announcer, call: Call) -> None:
         saga_id = call.state.saga_id
-        self._task: Task[Any, Any] = app.tasks[task_name(call.saga.name, call.node)]
+        self._task: AnyTask = app.tasks[task_name(call.saga.name, call.node)]
         self._id = f"{saga_id}:{call.node}:{call.epoch}"
         self._saga_id, self._node = saga_id, call.node
         self._args = [[saga_id]]

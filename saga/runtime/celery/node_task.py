@@ -14,12 +14,12 @@ Rules of this file
 from math import ceil
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from celery import Celery, Task
+from celery import Celery
 from celery.exceptions import Ignore
 
 from saga.errors import UsageError
 from saga.log import logger
-from saga.runtime.celery.attempts import AttemptFailed, failure_of
+from saga.runtime.celery.attempts import AnyTask, AttemptFailed, failure_of
 from saga.runtime.work import Hint, ids_in
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ PINNED: dict[str, object] = {
 }
 
 
-class NodeTask(Task[Any, Any]):
+class NodeTask(AnyTask):
     """A node of a saga as a Celery task; `attach` makes one of these per node."""
 
     abstract = True
