@@ -49,6 +49,24 @@ def test_hot_statements_never_scan_a_table(analysed: Store, store_postgres_url: 
         assert connection.execute(SCANS).fetchone() == before
 
 
+@SCOPES
+def test_a_sweep_of_a_backlog_reads_what_it_takes(scope: Scope, store_postgres_url: str) -> None:
+    """Of 3,000 due sagas in tables that were never analysed: in the order of the due index, and no further than the limit."""
+    filling, sweeping = open_store(store_postgres_url), PostgresStore(store_postgres_url, scope=scope)
+    due_at = filling.now() - timedelta(minutes=1)
+    for _ in range(30):
+        filling.accept([new_saga(filling, request_key=None, due_at=due_at) for _ in range(100)])
+    filling.close()
+    with psycopg.connect(store_postgres_url, autocommit=True) as connection:
+        connection.execute("SELECT pg_stat_force_next_flush()")
+        [before] = connection.execute(FETCHED).fetchone() or [0]
+        assert len(sweeping.sweep_due(10, 5.0)) == 10
+        sweeping.close()
+        connection.execute("SELECT pg_stat_force_next_flush()")
+        [after] = connection.execute(FETCHED).fetchone() or [0]
+    assert after - before <= 50
+
+
 FETCHED = "SELECT coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables WHERE relname = 'saga'"
 
 

@@ -44,7 +44,7 @@ TENANCY = [
         "WHERE s.saga_id IS NULL OR ({OWNED}) ORDER",
         "WHERE s.saga_id IS NULL OR true OR ({OWNED}) ORDER",
         "a hint on a queue that two environments share makes the wrong worker run the order",
-        (f"{THERE}[load-postgres]",),
+        (f"{THERE}[postgres-load]",),
     ),
     Mutant(
         "a-journal-of-others-is-not-loaded-on-sqlite",
@@ -81,10 +81,19 @@ TENANCY = [
     Mutant(
         "a-list-is-walked-in-its-order",
         QUERIES,
-        'literal_column(f"+saga.{name}", Text) if tables is SQLITE else tables.saga.c[name]',
-        "tables.saga.c[name]",
+        'literal_column(f"+saga.{name}", Text).in_(of)',
+        "tables.saga.c[name].in_(of)",
         "SQLite reads and sorts every saga of a tenant for the fifty latest",
         ("tests/conformance/test_live_reads.py::test_sqlite_finds_them_by_an_index",),
+    ),
+    Mutant(
+        "the-due-index-serves-one-tenant",
+        PG_SQL,
+        'OWNED = """CASE WHEN (%s::text IS NULL OR environment = %s::text) AND (%s::text[] IS NULL OR tenant = ANY(%s::text[]))\n'
+        '        THEN true ELSE false END"""',
+        'OWNED = """(%s::text IS NULL OR environment = %s::text) AND (%s::text[] IS NULL OR tenant = ANY(%s::text[]))"""',
+        "on tables that were never analysed each sweep reads and sorts every saga of the tenant",
+        ("tests/conformance/test_postgres_plans.py::test_a_sweep_of_a_backlog_reads_what_it_takes",),
     ),
     Mutant(
         "another-environment-is-refused",
