@@ -24,7 +24,9 @@ def cut(request: pytest.FixtureRequest, store: Store) -> Cut:
 
     def in_database(saga_id: str, after_seq: int) -> None:
         kind = request.node.callspec.params["open_another"]
-        engine = create_engine(request.getfixturevalue(f"store_{kind}_url"))
+        engine = create_engine(
+            request.getfixturevalue(f"store_{kind}_url").replace("postgresql://", "postgresql+psycopg://")
+        )
         table = "saga.journal" if kind == "postgres" else "journal"
         with engine.begin() as connection:
             query = text(f"DELETE FROM {table} WHERE saga_id = :id AND seq > :seq")

@@ -166,7 +166,9 @@ def shortened(store: Store, request: pytest.FixtureRequest, saga_id: str) -> Non
         del store._sagas[saga_id].journal[last - 1 :]
         return
     kind = request.node.callspec.params["open_another"]
-    engine = create_engine(request.getfixturevalue(f"store_{kind}_url"))
+    engine = create_engine(
+        request.getfixturevalue(f"store_{kind}_url").replace("postgresql://", "postgresql+psycopg://")
+    )
     table = "saga.journal" if kind == "postgres" else "journal"
     with engine.begin() as connection:
         connection.execute(
