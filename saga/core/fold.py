@@ -266,7 +266,7 @@ def _plan_frozen(state: SagaState, it: t.PlanFrozen) -> SagaState:
     first = {"compensate": EntryState.OPEN, "repeat": EntryState.OPEN, "settle": EntryState.STUCK}
     nodes = dict(state.nodes)
     for name in (f"{entry.step}:{Direction.ACTION}" for entry in it.entries if entry.mode == "repeat"):
-        nodes[name] = replace(nodes[name], phase=NodePhase.BACKOFF, next_at=it.at, spent=False, same_count=0)
+        nodes[name] = replace(state.node(name), phase=NodePhase.BACKOFF, next_at=it.at, spent=False, same_count=0)
     plan = tuple(PlanEntry(entry.step, entry.mode, first[entry.mode]) for entry in it.entries)
     return replace(state, plan=plan, nodes=nodes)
 

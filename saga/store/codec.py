@@ -219,7 +219,7 @@ def _read_node(value: Any) -> Any:
 
 
 def _read_mode(value: Any) -> Any:
-    if value not in ("compensate", "settle"):
+    if value not in ("compensate", "repeat", "settle"):
         raise CodecError("an entry of a plan has no known mode")
     return value
 

@@ -153,6 +153,7 @@ STRANGE: dict[str, Callable[[Any], Any]] = {
     "a missing field": appended(t="attempt_ended", node="a:a"),
     "a plan of no known mode": appended(t="plan_frozen", entries=[{"step": "a", "mode": "perhaps"}]),
     "a plan of unknown steps": appended(t="plan_frozen", entries=[{"step": "nowhere", "mode": "settle"}]),
+    "a repeat of an unknown step": appended(t="plan_frozen", entries=[{"step": "nowhere", "mode": "repeat"}]),
     "a second acceptance": appended(t="saga_accepted", **ACCEPTED),
     "an end of nothing": appended(t="saga_resumed"),
     "huge": appended(t="step_broke", node="a:a", detail="x" * 100_000),

@@ -33,6 +33,8 @@ def by_order(name: str, at: Connector, **options: Any) -> Step:
     def undo(order: Order) -> None:
         """Own work."""
 
+    if at.keys != "serialise":
+        options = {"on_unknown": "halt", **options}
     return Step(name, Kind.COMPENSATABLE, act, compensation=undo, keys=at.keys, **options)
 
 

@@ -89,6 +89,12 @@ def test_what_cannot_be_read_is_named_without_its_value(row: Any, says: str) -> 
     assert "bored" not in str(error.value)
 
 
+def test_every_mode_of_a_plan_comes_back() -> None:
+    """What a rollback may be told to do can be read again: one that is written and not read stops its saga for good."""
+    frozen = t.PlanFrozen(AT, tuple(t.PlannedEntry("a", mode) for mode in ("compensate", "repeat", "settle")))
+    assert decode(encode([frozen])) == (frozen,)
+
+
 def test_a_detail_of_another_type_is_read_as_its_json() -> None:
     """It is a text for people; a journal that holds one from before it was checked goes on."""
     [broke] = decode(json.dumps([{"t": "step_broke", "at": AT.isoformat(), "node": "a:a", "detail": {"a": 1}}]))
