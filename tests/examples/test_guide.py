@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from saga.runtime.celery import attach
+from saga.runtime.lease import LEASE_TTL_S
+from saga.runtime.work import Limits
+from saga.store.connecting import BORROW_TIMEOUT_S
+from saga.store.postgres_workers import RENEWED_S
 from tests.e2e.commands import ROOT
 
 GUIDE = ROOT / "docs" / "guide"
@@ -46,3 +51,42 @@ def test_the_example_prints_what_the_page_shows(
         script.write_text(example["code"], encoding="utf-8")
         runpy.run_path(str(script), run_name="guide_example")
         assert capsys.readouterr().out == example["shown"]
+
+
+@pytest.mark.parametrize("page", [INDEX, *PAGES])
+def test_every_link_of_the_guide_leads_somewhere(page: str) -> None:
+    """A page links to files that exist, and the index to every page."""
+    targets = [found["target"] for found in LINK.finditer(text_of(page))]
+    assert [it for it in targets if not (GUIDE / it).exists()] == []
+    if page == INDEX:
+        assert sorted(targets) == PAGES
+
+
+def test_every_argument_of_attach_has_a_row() -> None:
+    """The table has the arguments of `attach` in their order, and no other."""
+    table = text_of("attaching.md").partition("| argument |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+    assert rows == list(inspect.signature(attach).parameters)
+
+
+def test_the_defaults_of_attach_are_those_of_the_page() -> None:
+    """`limits` and `pool_size` are said as they are."""
+    text = text_of("attaching.md")
+    assert f"`{Limits()}`" in text
+    assert f"| `pool_size` | {inspect.signature(attach).parameters['pool_size'].default} |" in text
+
+
+def test_the_pooler_is_configured_for_what_the_store_does() -> None:
+    """The page has a configuration that PgBouncer's format allows, in the mode and with the times that the store counts on;
+    that the store is right in that mode is held by `tests/conformance/test_postgres_pooler.py`."""
+    text = text_of(POOLER)
+    found = SETTINGS.search(text)
+    assert found is not None
+    settings = ConfigParser()
+    settings.read_string(found["text"])
+    bouncer = settings["pgbouncer"]
+    assert bouncer["pool_mode"] == "transaction"
+    assert float(bouncer["query_wait_timeout"]) < BORROW_TIMEOUT_S
+    assert f":{bouncer['listen_port']}/saga" in text
+    assert f"the lease not renewed for {RENEWED_S:.0f} s | its lease alone: {LEASE_TTL_S:.0f} s" in text
+    assert (ROOT / "tests" / "conformance" / "test_postgres_pooler.py").exists()
