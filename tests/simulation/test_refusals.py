@@ -46,7 +46,9 @@ def test_the_task_driver_halts_it_as_well() -> None:
     worker = TaskWorker(
         store, DEFINITIONS, Executor(str, store.clock), queues=frozenset({"right"}), publish=lambda _hints: None
     )
+    worker.start()
     assert worker.run(saga_id, "fork", "b:a") is None
+    worker.stop()
     halt = state_of(store, DEFINITIONS, saga_id).halt
     assert halt is not None
     assert (halt.reason, halt.node) == (HaltReason.DEFECT, "b:a")

@@ -28,6 +28,11 @@ BAD = {
     "in_flight": ("0", "Input should be greater than or equal to 1"),
     "own_cores": ("secret", "Input should be a valid boolean"),
     "log_level": ("secret", "Input should be 'debug', 'info', 'warning' or 'error'"),
+    "silence_s": ("secret", "Input should be a valid integer"),
+    "statement_s": ("0", "Input should be greater than or equal to 0.5"),
+    "lease_s": ("secret", "Input should be a valid number"),
+    "grace_s": ("-1", "Input should be greater than or equal to 0"),
+    "durable_without_fsync": ("secret", "Input should be a valid boolean"),
     "backlog_bound": ("-1", "Input should be greater than or equal to 1"),
 }
 

@@ -79,7 +79,7 @@ def test_a_home_of_a_release_before_is_mended_and_that_is_said_once(
 ) -> None:
     """In one line; the next start says nothing."""
     settings = Settings(home=tmp_path / "home")
-    schema.upgrade(settings.store_url)
+    schema.upgrade(settings.store_url, settings.environment)
     for path in (settings.mail_folder, settings.home / "services"):
         path.mkdir()
         path.chmod(0o755)
@@ -98,7 +98,7 @@ def test_a_folder_with_other_things_keeps_its_rights(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     (tmp_path / "site").mkdir(mode=0o755)
     settings = Settings(home=tmp_path)
-    schema.upgrade(settings.store_url)
+    schema.upgrade(settings.store_url, settings.environment)
     (tmp_path / "saga.db").chmod(0o644)
     made_home(settings)
     assert [mode(it) for it in (tmp_path, tmp_path / "site", tmp_path / "saga.db")] == [0o755, 0o755, 0o600]
@@ -108,7 +108,7 @@ def test_a_database_elsewhere_is_private_and_its_folder_is_somebodys(tmp_path: P
     """SAGA_DATABASE_URL names a file in a shared folder."""
     tmp_path.chmod(0o755)
     settings = Settings(home=tmp_path / "home", database_url=f"sqlite:///{tmp_path / 'x.db'}")
-    schema.upgrade(settings.store_url)
+    schema.upgrade(settings.store_url, settings.environment)
     assert mode(tmp_path / "x.db") == 0o600
     (tmp_path / "x.db").chmod(0o644)
     opened_store(settings).close()

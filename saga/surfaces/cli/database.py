@@ -17,7 +17,7 @@ db = typer.Typer(help="The schema of the journal's database.", no_args_is_help=T
 
 
 def add_to(app: typer.Typer) -> None:
-    restoring.add_to(db)
+    restoring.add_commands(db)
     app.add_typer(db, name="db")
 
 

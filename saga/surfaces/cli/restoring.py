@@ -31,7 +31,7 @@ ReasonOption = Annotated[str, typer.Option(help="Why, for whoever reads the jour
 ActorOption = Annotated[str, typer.Option(metavar="NAME", help="Who says so; nobody checks it.")]
 
 
-def add_to(db: typer.Typer) -> None:
+def add_commands(db: typer.Typer) -> None:
     db.command("restored")(restored)
     db.command("reconcile")(reconcile)
     db.command("let-go")(let_go_sagas)

@@ -39,7 +39,10 @@ def own() -> None: ...
 
 
 def sagas() -> list[Saga[Any]]:
-    steps = [readonly(look, queue="front"), compensatable(hold, compensation=free, queue="stock", timeout_s=12.5)]
+    steps = [
+        readonly(look, queue="front"),
+        compensatable(hold, compensation=free, keys="serialise", queue="stock", timeout_s=12.5),
+    ]
     return [Saga("asked", version=1, input=Order, entity=lambda order: order.order_id, steps=steps)]
 
 
