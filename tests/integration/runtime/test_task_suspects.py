@@ -96,7 +96,9 @@ class Pool:
 @pytest.fixture
 def pool(request: pytest.FixtureRequest) -> Iterator[Pool]:
     made = Pool(quiet_s=getattr(request, "param", 15.0))
+    made.worker._lease.open()
     yield made
+    made.worker._lease.close()
     for gate in made.gates.values():
         gate.set()
     for thread in made.threads:
