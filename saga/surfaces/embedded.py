@@ -233,7 +233,8 @@ def embedded(
                 api_url = parts.enter_context(_api(settings, store, definitions, starter, publish, port))
         if port is not None:
             parts.enter_context(_written_down(settings, {**urls, **({"api": api_url} if api_url else {})}))
-            parts.enter_context(hearing(settings.home, wake))
+            with on_core(core):
+                parts.enter_context(hearing(settings.home, wake))
         yield Stack(settings, store, definitions, starter, urls, mocked, api_url, publish, writers, ended)
 
 

@@ -47,7 +47,7 @@ class OrderReading(BaseModel):
     saga_id: str
     saga_status: SagaStatus
     run: int
-    currency: str
+    currency: str | None = Field(description="null when the order itself cannot be read")
     lines: list[OrderLineReading]
     goods: int = Field(description="minor units: the lines alone")
     total: int | None = Field(description="minor units, with tax and freight; null until it is priced")
@@ -71,8 +71,8 @@ def read_order(
     unreadable: UnreadableReading | None = None,
 ) -> OrderReading:
     """The order that a saga of `fulfil_order` is about, with what comes back of it."""
-    order = json.loads(state.input.data)
-    lines = [OrderLineReading.model_validate(line) for line in order["lines"]]
+    order = _order(state)
+    lines = [OrderLineReading.model_validate(line) for line in order.get("lines", ())]
     label = _label(state)
     return OrderReading(
         order_id=state.entity,
@@ -80,7 +80,7 @@ def read_order(
         saga_id=state.saga_id,
         saga_status=state.status,
         run=state.run,
-        currency=order["currency"],
+        currency=order.get("currency"),
         lines=lines,
         goods=sum(line.quantity * line.unit_price for line in lines),
         total=_result(state, PRICED).get("total"),
@@ -101,6 +101,12 @@ def order_links(order_id: str, saga_id: str) -> OrderLinks:
     order, saga = f"/v1/orders/{order_id}", f"/v1/sagas/{saga_id}"
     journal, cancel, returns = f"{saga}/journal", f"{order}/cancel", f"{order}/returns"
     return OrderLinks(order=order, saga=saga, journal=journal, cancel=cancel, returns=returns)
+
+
+def _order(state: SagaState) -> dict[str, Any]:
+    """What was ordered; nothing of a journal whose first entry cannot be read."""
+    order = json.loads(state.input.data)
+    return order if isinstance(order, dict) else {}
 
 
 def _label(state: SagaState) -> dict[str, Any]:

@@ -146,7 +146,10 @@ class HttpIntake:
             raise CodecError(f"saga {saga_id}: {object_of(answer).get('detail')}")
         if answer.status_code != 200:
             raise StoreUnavailable(f"{self._url}/v1/sagas/{saga_id} answers {answer.status_code}")
-        return object_of(answer)
+        found = object_of(answer)
+        if found.get("unreadable"):  # shown as far as it goes, and moved by nobody
+            raise CodecError(f"saga {saga_id}: its journal cannot be read to its end: {found['unreadable']}")
+        return found
 
     def ask(self, method: str, path: str, body: str = "", headers: dict[str, str] | None = None) -> requests.Response:
         """The answer; one that says to come back later, or none, is `StoreUnavailable`, unless it is about one saga alone."""

@@ -166,7 +166,7 @@ def _calls(store: Store) -> dict[str, Callable[[], object]]:
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("call", ["append", "counts", "sweep", "dead", "renew", "now"])
+@pytest.mark.parametrize("call", ["hand back", "counts", "sweep", "dead", "renew", "now"])
 def test_every_call_of_a_store_comes_back(far_url: str, proxy: Proxy, call: str) -> None:
     """Whatever is asked while nothing answers, old connection or new one: an error that says what to do, within the bound."""
     store = open_store(far_url)
