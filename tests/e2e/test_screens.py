@@ -39,7 +39,7 @@ def started(tmp_path: Path, *order_ids: str) -> Place:
     """A journal with these sagas, on which nobody works."""
     (tmp_path / "home").mkdir()
     url = f"sqlite:///{tmp_path / 'home' / 'saga.db'}"
-    schema.upgrade(url)
+    schema.upgrade(url, "development")
     store = open_store(url)
     starter = Starter(store, environment="development", tenant="default")
     for order_id in order_ids:
