@@ -16,7 +16,8 @@ RUNS := $(VENV)/.runs
 READY := $(VENV)/.ready
 # The oldest releases that pyproject.toml allows, and what of the suite meets them most.
 LOWEST := .venv-lowest
-MATRIX := tests/conformance tests/unit tests/integration/celery
+MATRIX := tests/conformance tests/migrations tests/unit/surfaces/test_cli_help.py \
+          tests/integration/api/test_accepting.py
 # One more than there are cores: many tests wait for a lease, a kill or a restart.
 WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 IN_PARALLEL := -n $(WORKERS) --maxprocesses 4 --dist worksteal

@@ -31,7 +31,7 @@ SUCCESSES = frozenset({OutcomeCode.SUCCEEDED, OutcomeCode.PENDING})
 if TYPE_CHECKING:
     AnyTask = Task[Any, Any]
 else:
-    AnyTask = Task  # takes types since Celery 5.7; older ones are allowed
+    AnyTask = Task  # takes types since Celery 5.7
 
 
 class AttemptFailed(SagaError):
