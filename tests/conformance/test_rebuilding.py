@@ -12,6 +12,7 @@ from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.models import Order
 from saga.fulfilment.orders_table import ORDERS
 from saga.runtime.starting import Starter
+from saga.store import schema
 from saga.store.opening import open_store
 from saga.store.port import RowFilter, Store
 from saga.surfaces.cli.commands import app
@@ -45,7 +46,9 @@ def test_a_locked_row_is_busy_and_the_others_are_written(
 ) -> None:
     """It is counted and named, in less time than a worker waits for each; the command ends with 1 and says what to type, and
     typed again when the lock is gone it writes the row."""
-    monkeypatch.setenv("SAGA_DATABASE_URL", store_postgres_url)
+    schema.upgrade(store_postgres_url, "test")
+    for name, value in (("DATABASE_URL", store_postgres_url), ("ENVIRONMENT", "test"), ("TENANT", "shop")):
+        monkeypatch.setenv(f"SAGA_{name}", value)
     with psycopg.connect(store_postgres_url) as somebody:
         somebody.execute("SELECT 1 FROM saga.orders WHERE order_id = 'SO-2' FOR UPDATE")
         began = monotonic()

@@ -37,7 +37,7 @@ PLACE = Saga("place", version=1, input=Named, entity=lambda order: order.order_i
 
 def started(tmp_path: Path, *order_ids: str) -> Place:
     """A journal with these sagas, on which nobody works."""
-    (tmp_path / "home").mkdir()
+    (tmp_path / "home").mkdir(mode=0o700)
     url = f"sqlite:///{tmp_path / 'home' / 'saga.db'}"
     schema.upgrade(url, "development")
     store = open_store(url)
