@@ -490,14 +490,6 @@ RUNTIME = [
         (f"{WORKERS}test_a_worker_with_a_dead_thread_gives_its_sagas_up",),
     ),
     Mutant(
-        "broken-worker-claims-nothing",
-        WORKER,
-        "        self._loop.abandon()\n        self._lease.close()\n",
-        "        self._lease.close()\n",
-        "a process without a lease claims what is taken over at once",
-        (f"{WORKERS}test_a_worker_that_gave_its_lease_back_claims_nothing_any_more",),
-    ),
-    Mutant(
         "rollbacks-have-a-slot",
         SLOTS,
         "return self.total - max(1, self.total // 8) if self.total > 1 else 1",

@@ -190,11 +190,11 @@ def test_a_business_no_is_the_one_that_is_enumerated(name: str, status: int, cod
             assert outcome.code is (OutcomeCode.UNKNOWN if status == 409 else OutcomeCode.DEFECT), f"{asked}"
 
 
-def test_a_status_without_a_code_is_a_no_but_for_409() -> None:
-    """402 from a gateway that writes no body is the business no; 409 without a code is one that is being worked on."""
+def test_a_status_without_a_code_is_no_business_no() -> None:
+    """402 from a gateway that writes no body is nobody's "no"; 409 without a code is one that is being worked on."""
     for asked in EVERYTHING.values():
         is_listed = 402 in asked.connector.rejected
-        assert answered(asked, 402).code is (OutcomeCode.REJECTED if is_listed else OutcomeCode.DEFECT), f"{asked}"
+        assert answered(asked, 402).code is (OutcomeCode.UNKNOWN if is_listed else OutcomeCode.DEFECT), f"{asked}"
     assert wrong(OutcomeCode.UNKNOWN, 409) == []
 
 

@@ -55,11 +55,20 @@ class _Noting(MemoryStore):
         return super()._append_together(group)
 
 
+class _RefusingNo(_Noting):
+    """Refuses the data of every business "no"."""
+
+    def _append_together(self, group: Sequence[Append]) -> list[AppendResult]:
+        if any('"code":"rejected"' in item.entry.body for item in group):
+            return [AppendResult.REFUSED for _ in group]
+        return super()._append_together(group)
+
+
 class Bench:
     """One store, one saga of two steps, one worker."""
 
     def __init__(self, row_of: RowOf = plain, *, refuses: str = "") -> None:
-        self.store = _Noting(refuses=refuses)
+        self.store: _Noting = _Noting(refuses=refuses)
         self.projection = Projection(
             table="shop_orders",
             key=("order_id",),
@@ -161,12 +170,13 @@ def test_a_mistake_at_the_accept_refuses_no_order() -> None:
 def test_an_order_that_is_halted_for_its_data_is_told_in_its_row() -> None:
     """The outcome cannot be stored, and becomes a defect; the row goes with that."""
 
-    def says_nul(_order: Order) -> None:
-        raise Rejected("no\0")
+    def says_no(_order: Order) -> None:
+        raise Rejected("no")
 
     bench = Bench()
+    bench.store = _RefusingNo()
     bench.saga = Saga(
-        "shop", version=1, input=Order, entity=lambda it: it.order_id, steps=[readonly(says_nul)],
+        "shop", version=1, input=Order, entity=lambda it: it.order_id, steps=[readonly(says_no)],
         on_change=bench.projection,
     )  # fmt: skip
     bench.definitions = Definitions([bench.saga])

@@ -4,7 +4,6 @@ import sys
 import threading
 from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import datetime
 
 import pytest
@@ -17,14 +16,14 @@ from saga.core.events import CancelAsked
 from saga.core.fold import SagaState
 from saga.core.outcomes import Outcome, OutcomeCode, Payload
 from saga.core.states import HaltReason, SagaStatus
-from saga.core.transitions import AttemptEnded, Transition
+from saga.core.transitions import Transition
 from saga.errors import StoreUnavailable
 from saga.runtime.engine import Definitions, known, tell
 from saga.runtime.executor import Executor
 from saga.runtime.lease import LEASE_TTL_S
 from saga.runtime.loop import Around, plain
 from saga.runtime.starting import answer, new_saga
-from saga.runtime.work import Call, Limits
+from saga.runtime.work import Limits
 from saga.runtime.worker import Worker
 from saga.store.codec import decode
 from saga.store.journal import Journal
@@ -170,34 +169,6 @@ def test_a_worker_with_a_dead_thread_gives_its_sagas_up(benches: list[Bench]) ->
     bench.worker()
     wait_until(lambda: bench.has_ended(saga_id) and bench.has_ended(later), 15)
     assert bench.state(later).node("step:a").owner != broken.worker_id, "claimed without a lease"
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_worker_that_gave_its_lease_back_claims_nothing_any_more(benches: list[Bench]) -> None:
-    """A step thread died of a bug in what stands around attempts; its driver is alive, and what it is told of it leaves."""
-    fails = threading.Event()
-
-    @contextmanager
-    def around(_call: Call) -> Iterator[Callable[[Outcome], None]]:
-        if not fails.is_set():
-            fails.set()
-            raise RuntimeError("a bug around the attempt")
-        yield lambda _outcome: None
-
-    bench = Bench(MemoryStore(), lambda _order: Done())
-    benches.append(bench)
-    told = threading.Event()
-    broken = bench.worker(around=around, broken=told.set)
-    first = bench.begin("SO-1")
-    wait_until(lambda: not bench.store.worker_is_open([broken.worker_id])[broken.worker_id], 15)
-    later = bench.begin("SO-2")
-    broken.wake([later])
-    marker = bench.worker()
-    wait_until(lambda: bench.has_ended(first) and bench.has_ended(later), 15)
-    assert bench.state(later).node("step:a").owner == marker.worker_id
-    ends = [it for it in bench.transitions(first) if isinstance(it, AttemptEnded)]
-    assert ends[0].code is OutcomeCode.NOT_SENT, "the call was never made"
-    assert told.is_set(), "whoever runs the process is told, so that it ends"
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
