@@ -109,7 +109,7 @@ def test_an_order_is_rolled_back_and_waited_for(place: Place) -> None:
         (["SO-1", "--reason", ""], 2, "reason"),
         (["SO-1", "--reason", "a\nb"], 2, "reason"),
         (["SO-1", "--reason", "x", "--actor", "y" * 101], 2, "actor"),
-        (["SO-1", "--reason", "x"], 2, "does not have its definition"),
+        (["SO-1", "--reason", "x"], 2, "which this process does not have"),
     ],
 )
 def test_what_cannot_be_cancelled(place: Place, arguments: list[str], code: int, says: str) -> None:

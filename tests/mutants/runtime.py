@@ -721,8 +721,8 @@ RUNTIME = [
     Mutant(
         "dev-hears-other-processes",
         "saga/surfaces/embedded.py",
-        "            parts.enter_context(hearing(settings.home, wake))\n",
-        "",
+        "parts.enter_context(hearing(settings.home, wake))\n",
+        "pass\n",
         "every saga start on saga dev takes two seconds, until the due index has it",
         ("tests/e2e/test_hearing.py::test_what_another_process_starts_is_heard_at_once",),
     ),
