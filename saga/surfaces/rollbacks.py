@@ -85,6 +85,11 @@ class _Walk:
         elif it.spent or it.phase is NodePhase.FAILED:
             self.stuck.add(step.name)
 
+    def broke(self, it: t.StepBroke) -> None:
+        name, _, direction = it.node.rpartition(":")
+        if direction == Direction.COMPENSATION or name in self.repeats:
+            self.stuck.add(name)
+
     def frozen(self, it: t.PlanFrozen) -> Iterator[str]:
         wanted = []
         for step in reversed(self.definition.order):
@@ -124,8 +129,8 @@ def plan_faults(definition: Saga[Any], journal: Sequence[t.Transition]) -> Itera
                 yield from walk.started(it)
             case t.AttemptEnded():
                 walk.ended(it)
-            case t.StepBroke() if it.node.endswith(f":{Direction.COMPENSATION}"):
-                walk.stuck.add(it.node.rpartition(":")[0])
+            case t.StepBroke():
+                walk.broke(it)
             case t.RollbackRequested():
                 walk.is_turned = True
             case t.PlanFrozen():

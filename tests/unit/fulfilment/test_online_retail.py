@@ -159,6 +159,7 @@ def test_another_layout_is_refused_as_a_whole(tmp_path: Path) -> None:
     assert len(list(read_online_retail(path))) == 1
 
 
+@pytest.mark.timeout(400)
 def test_the_real_file_is_read_to_its_end() -> None:
     """Of the 24,885 invoices 19,088 are orders: the data's page counts one more, A563185, which is an adjustment."""
     if not REAL_FILE.exists():
