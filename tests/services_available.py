@@ -9,6 +9,8 @@ not answer is always a failure: who gives one wants it used.
 
 import getpass
 import os
+import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ MISSING = "peer is missing: "
 """Begins the reason of a skip; the terminal summary looks for it."""
 
 CONNECT_TIMEOUT_S = 3
+POSTGRES_HOMES = ("/usr/lib/postgresql", "/usr/local/pgsql", "/opt/homebrew/opt/postgresql")
 
 # rabbitmqctl, and useradd for a PostgreSQL that root starts, live where the PATH of a plain shell may not look.
 os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
@@ -113,6 +116,17 @@ def postgres_server_url(data_path: Path) -> str:
         POSTGRES.is_missing(f"none on 127.0.0.1:5432 and no wheel with one: {error}")
     # Started once per directory, shared by every process that asks, stopped when the last of them exits.
     return str(get_server(data_path).get_uri())
+
+
+def postgres_program(name: str) -> Path:
+    """A program of PostgreSQL's of the newest release on this machine, such as initdb or pg_dump."""
+    found = [path for home in POSTGRES_HOMES for path in Path(home).glob(f"**/bin/{name}")]
+    if found:
+        return max(found, key=lambda it: [int(number) for number in re.findall(r"\d+", str(it))])
+    on_path = shutil.which(name)
+    if on_path is None:
+        POSTGRES.is_missing(f"no {name} on this machine")
+    return Path(on_path).resolve()
 
 
 def create_database(server_url: str, name: str) -> str:

@@ -17,7 +17,6 @@ import pytest
 from tests import services_available as servers
 from tests.waiting import wait_until
 
-HOMES = ("/usr/lib/postgresql", "/usr/local/pgsql", "/opt/homebrew/opt/postgresql")
 OPTIONS = {
     # What is not written at a commit stays in memory: a crash loses it for certain.
     "wal_writer_delay": "10s",
@@ -85,11 +84,7 @@ class OwnServer:
 @contextmanager
 def own_server() -> Iterator[OwnServer]:
     """A server that runs until the block ends; the test is skipped where there are no programs of PostgreSQL."""
-    found = sorted(path.parent for home in HOMES for path in Path(home).glob("**/bin/initdb"))
-    on_path = shutil.which("initdb")
-    if not found and not on_path:
-        servers.POSTGRES.is_missing("no initdb on this machine, for a server that may be killed")
-    programs = found[-1] if found else Path(str(on_path)).resolve().parent
+    programs = servers.postgres_program("initdb").parent
     user = _unprivileged()
     folder = Path(tempfile.mkdtemp(prefix="saga-pg-"))  # a socket's path must be short
     try:

@@ -1,20 +1,24 @@
 """A journal that is restored to before a cancel: the participants know better, and nobody is charged."""
 
+import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-import psycopg
 import pytest
 import requests
-from psycopg.sql import SQL, Identifier
+from sqlalchemy.engine import make_url
+from typer.testing import CliRunner, Result
 
 from saga.core.fold import SagaState
 from saga.core.outcomes import OutcomeCode
 from saga.core.states import HaltReason, SagaStatus
+from saga.errors import UsageError
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.models import Order
 from saga.runtime.engine import Definitions, fold
@@ -24,19 +28,18 @@ from saga.runtime.worker import Worker
 from saga.store.connecting import sqlite_path
 from saga.store.opening import open_store
 from saga.store.port import Store
-from saga.store.restoring import Settled
 from saga.store.schema import upgrade
-from saga.surfaces.audit import audit
 from saga.surfaces.cancelling import CancelRequest, cancel
-from saga.surfaces.ledgers import read_ledgers
+from saga.surfaces.cli.commands import app
+from saga.surfaces.cli.options import FAILED
 from saga.surfaces.reading import read_cause
-from saga.surfaces.restoring import reconciled, restored
 from services.skeleton.server import NAMES, serve_in_thread
 from tests import services_available as servers
 from tests.waiting import wait_until
 
 DEFINITIONS = Definitions([fulfil_order])
 ORDERS, PIECES, STOCK = 10, 2, 100
+TENANT = "restored"
 TEN = [f"SO-{number}" for number in range(ORDERS)]
 END_S = 60.0
 
@@ -77,45 +80,76 @@ def urls(tmp_path: Path) -> Iterator[dict[str, str]]:
 @pytest.fixture
 def journal_url(dialect: str, request: pytest.FixtureRequest) -> str:
     url: str = request.getfixturevalue("sqlite_url" if dialect == "sqlite" else "empty_postgres_url")
-    upgrade(url)
+    upgrade(url, "test")
     return url
 
 
 @pytest.fixture
 def backup(journal_url: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator["Backup"]:
     if journal_url.startswith("sqlite"):
-        yield Backup(journal_url, f"sqlite:///{tmp_path / 'restored.db'}")
-    else:
-        name = f"{journal_url.rpartition('/')[2]}_r"
-        yield Backup(journal_url, f"{journal_url}_r")
-        servers.drop_database(request.getfixturevalue("postgres_server_url"), name)
+        yield Backup(journal_url, tmp_path / "restored.db")
+        return
+    server_url = request.getfixturevalue("postgres_server_url")
+    made = Backup(journal_url, tmp_path / "journal.dump", server_url)
+    yield made
+    servers.drop_database(server_url, made.name)
 
 
 @dataclass(frozen=True)
 class Backup:
-    """A copy of the journal as it was; nobody may have it open while it is taken."""
+    """The journal as it was: a copy of the SQLite file by SQLite's own backup, or what pg_dump wrote."""
 
     url: str
-    restored_url: str
+    file: Path
+    server_url: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{make_url(self.url).database}_r"
 
     def take(self) -> datetime:
         """The instant that it is of."""
         store = open_store(self.url)
         at = store.now()
         store.close()
-        self._copy()
+        if self.server_url:
+            _run("pg_dump", "--format=custom", f"--file={self.file}", self.url)
+        else:
+            with closing(sqlite3.connect(sqlite_path(self.url))) as source, closing(sqlite3.connect(self.file)) as copy:
+                source.backup(copy)
         return at
 
-    def _copy(self) -> None:
-        if self.url.startswith("sqlite"):
-            source, target = (sqlite3.connect(sqlite_path(url)) for url in (self.url, self.restored_url))
-            source.backup(target)
-            source.close()
-            target.close()
-            return
-        names = [Identifier(url.rpartition("/")[2]) for url in (self.restored_url, self.url)]
-        with psycopg.connect(f"{self.url.rpartition('/')[0]}/postgres", autocommit=True) as connection:
-            connection.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
+    def restore(self) -> str:
+        """The URL of a database that has what the backup has."""
+        if not self.server_url:
+            return f"sqlite:///{self.file}"
+        url = servers.create_database(self.server_url, self.name)
+        _run("pg_restore", f"--dbname={url}", str(self.file))
+        return url
+
+
+def _run(program: str, *words: str) -> None:
+    subprocess.run([servers.postgres_program(program), *words], check=True, timeout=60)
+
+
+@pytest.fixture
+def typed(urls: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """What an operator types, and what it answers; `SAGA_DATABASE_URL` is for the test to set."""
+    monkeypatch.chdir(tmp_path)
+    settings = {
+        "HOME": str(tmp_path / "home"),
+        "ENVIRONMENT": "test",
+        "TENANT": TENANT,
+        "MAILBOX": str(tmp_path / "mails"),
+    }
+    settings |= {f"{name.upper()}_URL": url for name, url in urls.items()}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"SAGA_{name}", value)
+
+    def invoke(*words: str) -> Result:
+        return CliRunner().invoke(app, words)
+
+    return invoke
 
 
 class Run:
@@ -157,7 +191,7 @@ def accepted(journal_url: str, names: Sequence[str] = TEN) -> list[str]:
     ids = []
     for name in names:
         order = Order.model_validate({**body, "order_id": name, "email": "zoe@example.org"})
-        new = new_saga(fulfil_order, order, store, environment="test", tenant="restored")
+        new = new_saga(fulfil_order, order, store, environment="test", tenant=TENANT)
         ids.append(answer(new, store.accept([new])[0]).saga_id)
     store.close()
     return ids
@@ -198,13 +232,13 @@ def test_orders_that_were_cancelled_after_the_backup_are_not_charged(
     journal_url: str,
     backup: Backup,
     tmp_path: Path,
+    typed: Callable[..., Result],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Ten orders are authorised, cancelled and compensated; then the journal is the copy from before. Each order goes
     forward, hears from the first participant that it asks that this was undone, and ends compensated: no capture, every
     authorization void, the shelf as it was, no mail. An order that was accepted after the backup is known to participants
     alone: the audit names it until somebody answers for it, and is then green."""
-    monkeypatch.setenv("SAGA_MAILBOX", str(tmp_path / "mails"))
     rule = {"fault": place.fault, "operation": place.operation, "probability": 1.0}
     faults = f"{urls[place.service]}/v1/faults"
     assert requests.put(faults, json={"seed": 1, "rules": [rule]}, timeout=10).ok
@@ -225,17 +259,35 @@ def test_orders_that_were_cancelled_after_the_backup_are_not_charged(
         assert {it.status for it in run.wait_for_end(lost)} == {SagaStatus.COMPLETED}
     before = {name: rows(urls, name) for name in ("inventory", "payment", "shipping")}
 
-    told = {"actor": "ops", "reason": "the disk died"}
-    with Run(backup.restored_url, urls) as run:
-        assert (moved := restored(run.store, DEFINITIONS, restored_to=backup_at, **told)).left == []
-        assert moved.count == ORDERS
+    restored_url = backup.restore()
+    monkeypatch.setenv("SAGA_DATABASE_URL", restored_url)
+    told = ("--actor", "ops", "--reason", "the disk died")
+    said = value(typed("db", "restored", "--at", backup_at.isoformat(), *told, "-o", "json"))
+    assert said == {"held": ORDERS, "left": []}
+    with Run(restored_url, urls) as run:
         assert {it.halt and it.halt.reason for it in run.states(ids)} == {HaltReason.RESTORED}
-        assert (moved := reconciled(run.store, DEFINITIONS, read_ledgers(urls), **told)).left == []
-        assert moved.count == ORDERS
+        assert value(typed("db", "reconcile", *told, "-o", "json")) == {"let_go": ORDERS, "left": []}
         states = run.wait_for_end(ids)
-        report = audit(run.store, DEFINITIONS, urls, tmp_path / "mails")
-        run.store.settle([Settled("test", "restored", "SO-lost", run.store.now(), **told)])
-        settled = audit(run.store, DEFINITIONS, urls, tmp_path / "mails")
+    report = typed("audit", "-o", "json")
+    refused = typed("db", "settle", "SO-0", *told)
+    assert value(typed("db", "settle", "SO-lost", *told, "-o", "json")) == {"settled": ["SO-lost"]}
+    settled = typed("audit", "-o", "json")
+    assert_each_turned_round(states, place)
+    assert {name: rows(urls, name) for name in before} == before, "the restored journal moved something"
+    assert_nobody_was_charged(urls, before["payment"], tmp_path / "mails")
+    assert_only_the_lost_order_is_named(report)
+    assert isinstance(refused.exception, UsageError)
+    assert "a journal knows this order" in str(refused.exception)
+    assert value(settled)["violations"] == []
+
+
+def assert_only_the_lost_order_is_named(report: Result) -> None:
+    assert report.exit_code == FAILED, report.output
+    assert {it["order_id"] for it in json.loads(report.stdout)["violations"]} == {"SO-lost"}, report.output
+
+
+def assert_each_turned_round(states: list[SagaState], place: Place) -> None:
+    """And says why in words."""
     assert {it.status for it in states} == {SagaStatus.COMPENSATED}
     causes = [it.cause for it in states]
     assert {(it.cause, it.step, it.detail) for it in causes if it} == {("rejected", place.turns_at, place.says)}
@@ -243,7 +295,9 @@ def test_orders_that_were_cancelled_after_the_backup_are_not_charged(
         assert {it.detail for cause in causes if (it := read_cause(cause))} == {
             "this was undone before, nothing is done again (tombstoned)"
         }
-    assert {name: rows(urls, name) for name in before} == before, "the restored journal moved something"
-    assert_nobody_was_charged(urls, before["payment"], tmp_path / "mails")
-    assert {it.order_id for it in report.violations} == {"SO-lost"}, [str(it) for it in report.violations]
-    assert list(settled.violations) == []
+
+
+def value(done: Result) -> Any:
+    """What a command that succeeded printed."""
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)

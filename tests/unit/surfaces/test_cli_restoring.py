@@ -1,0 +1,102 @@
+"""The commands after a restore, over one database: what is held, what may be said of it, and what each refuses."""
+
+import json
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from saga.core.states import HaltReason, SagaStatus
+from saga.errors import UsageError
+from saga.fulfilment.fulfil_order import fulfil_order
+from saga.fulfilment.models import Order
+from saga.runtime.starting import Starter
+from saga.store import schema
+from saga.store.opening import open_store
+from saga.store.port import SagaFilter, SagaRow
+from saga.surfaces.cli.commands import app
+from saga.surfaces.cli.options import FAILED
+from tests.integration.api.serving import order_values
+
+ORDERS = ("SO-1", "SO-2", "SO-3")
+WHY = ("--actor", "zoe", "--reason", "compared by hand")
+
+
+@pytest.fixture
+def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A database with three orders that nobody has begun."""
+    made = f"sqlite:///{tmp_path / 'shop.db'}"
+    monkeypatch.chdir(tmp_path)
+    for name, value in {
+        "HOME": str(tmp_path / "home"),
+        "DATABASE_URL": made,
+        "ENVIRONMENT": "test",
+        "TENANT": "shop",
+    }.items():
+        monkeypatch.setenv(f"SAGA_{name}", value)
+    schema.upgrade(made, "test")
+    with closing(open_store(made)) as store:
+        starter = Starter(store, environment="test", tenant="shop")
+        for order_id in ORDERS:
+            starter.start(fulfil_order, Order.model_validate_json(json.dumps(order_values(order_id=order_id))))
+        starter.stop()
+    return made
+
+
+def typed(*words: str) -> Result:
+    return CliRunner().invoke(app, ("db", *words))
+
+
+def refusal(*words: str) -> str:
+    done = typed(*words)
+    assert isinstance(done.exception, UsageError), done.output
+    return str(done.exception)
+
+
+def rows(url: str) -> dict[str, SagaRow]:
+    with closing(open_store(url)) as store:
+        return {row.entity: row for row in store.find(SagaFilter(), 10)}
+
+
+def held(url: str) -> set[str]:
+    return {it for it, row in rows(url).items() if row.halt_reason is HaltReason.RESTORED}
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+def test_held_orders_go_on_by_name_and_then_all(url: str) -> None:
+    """The page says how many; the second time nothing is held, and exit code 1 says that."""
+    assert "3 held until saga db reconcile" in typed("restored", "--at", now(), *WHY).stdout
+    assert held(url) == set(ORDERS)
+    one = typed("let-go", "SO-1", *WHY)
+    assert (one.exit_code, one.stdout) == (0, "1 let go; they go on where their journals stand\n")
+    assert (held(url), rows(url)["SO-1"].status) == ({"SO-2", "SO-3"}, SagaStatus.RUNNING)
+    again = typed("let-go", "SO-1", *WHY)
+    assert (again.exit_code, "it is running and not held" in again.stdout) == (FAILED, True)
+    assert typed("let-go", "--all", *WHY).exit_code == 0
+    assert held(url) == set()
+
+
+def test_orders_without_any_claim_are_reconciled_without_a_ledger(url: str) -> None:
+    """Nothing of them may have been sent twice: each participant of `fulfil_order` serialises keys."""
+    typed("restored", "--at", now(), *WHY)
+    done = typed("reconcile", "-o", "json")
+    assert (done.exit_code, json.loads(done.stdout)) == (0, {"let_go": 3, "left": []})
+    assert held(url) == set()
+
+
+def test_bad_words_are_refused_by_name(url: str) -> None:
+    """Nothing is held by a command that was refused."""
+    assert "write an instant, as in" in refusal("restored", "--at", "yesterday", *WHY)
+    assert "of which time zone" in refusal("restored", "--at", "2026-11-29T14:00:00", *WHY)
+    assert "is later than now" in refusal("restored", "--at", "2999-01-01T00:00:00Z", *WHY)
+    assert "--reason: say why" in refusal("restored", "--at", now(), "--reason", " ")
+    assert "--reason: say why" in refusal("let-go", "SO-1")
+    assert "name the orders to let go, or say --all" in refusal("let-go", *WHY)
+    assert "name the orders to let go, or say --all" in refusal("let-go", "SO-1", "--all", *WHY)
+    assert "a journal knows this order" in refusal("settle", "SO-1", *WHY)
+    assert held(url) == set()
