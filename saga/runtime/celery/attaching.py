@@ -176,6 +176,8 @@ class Attachment:
         self._announcer.consumer = consumer
 
         def take(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **options: object) -> None:
+            if consumer.hub is None:  # else Celery before 5.7 sends it only when the broker was silent for two seconds
+                ack = message.ack_log_error
             ids = ids_of(message, body)
             if ids and run is not None:
                 anew = made_anew(self._app, task.name, task.node_queue, message, body, ids)
@@ -318,10 +320,15 @@ def attach(
         check_names(app, definitions, attachment)
     app.steps["worker"].add(_bootstep(attachment))
     app.steps["consumer"].add(Readable)
-    signals.worker_process_init.connect(attachment.begin_child, weak=False)
-    signals.worker_process_shutdown.connect(attachment.end, weak=False)
-    signals.worker_shutting_down.connect(attachment.request_stop, weak=False)
-    signals.worker_shutdown.connect(attachment.end_with, weak=False)
+    receivers: dict[Any, Callable[..., None]] = {
+        signals.worker_process_init: attachment.begin_child,
+        signals.worker_process_shutdown: attachment.end,
+        signals.worker_shutting_down: attachment.request_stop,
+        signals.worker_shutdown: attachment.end_with,
+    }
+    for signal, receiver in receivers.items():
+        # With a name: Celery before 5.7 takes one method of two objects for one receiver, and forgets the second.
+        signal.connect(receiver, weak=False, dispatch_uid=f"saga.runtime.celery:{id(attachment)}")
     return attachment
 
 

@@ -113,7 +113,7 @@ class Backup:
         at = store.now()
         store.close()
         if self.server_url:
-            _run("pg_dump", "--format=custom", f"--file={self.file}", self.url)
+            self._run("pg_dump", "--format=custom", f"--file={self.file}", self.url)
         else:
             with closing(sqlite3.connect(sqlite_path(self.url))) as source, closing(sqlite3.connect(self.file)) as copy:
                 source.backup(copy)
@@ -124,12 +124,11 @@ class Backup:
         if not self.server_url:
             return f"sqlite:///{self.file}"
         url = servers.create_database(self.server_url, self.name)
-        _run("pg_restore", f"--dbname={url}", str(self.file))
+        self._run("pg_restore", f"--dbname={url}", str(self.file))
         return url
 
-
-def _run(program: str, *words: str) -> None:
-    subprocess.run([servers.postgres_program(program), *words], check=True, timeout=60)
+    def _run(self, program: str, *words: str) -> None:
+        subprocess.run([servers.postgres_program(program, self.server_url), *words], check=True, timeout=60)
 
 
 @pytest.fixture

