@@ -3,6 +3,8 @@
 What is compared, in turn in every round, each in worker processes of its own started here:
 
 - `process`: `saga worker` on PostgreSQL and RabbitMQ, durable. `unhinted`: the same, and every hint is lost.
+- `serialised` and `ignored`: the same with a pivot at the end, of a participant that serialises keys or ignores them. What the
+  second costs more is the saga row's memory of a claim that must not be made twice.
 - `task`: the task driver under a prefork worker with two children, durable.
 - `chain`: five no-op Celery tasks as a chain, prefork 2, results in Redis, not durable.
 
@@ -33,7 +35,7 @@ import psycopg
 from celery import Celery, chain
 from pydantic import BaseModel
 
-from saga.core.definition import Saga, readonly
+from saga.core.definition import Saga, pivot, readonly
 from saga.runtime.celery import Publisher, attach, make_app, run_worker
 from saga.runtime.starting import Starter, first_hints
 from saga.runtime.work import Limits
@@ -45,7 +47,8 @@ STEPS = 5
 WARM_UP = 100
 CALLERS = 64
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-PEERS = ("process", "unhinted", "task", "chain")
+PEERS = ("process", "unhinted", "serialised", "ignored", "task", "chain")
+USUAL = ("process", "unhinted", "task", "chain")
 END_S = 600.0
 SCOPE = Scope("benchmark", ("benchmark",))
 
@@ -58,9 +61,13 @@ def _no_op(order: Order) -> None:
     """The step: nothing."""
 
 
-def five_steps(queue: str) -> Saga[Any]:
+def five_steps(queue: str, peer: str) -> Saga[Any]:
     steps = [readonly(_no_op, name=f"step_{number}", queue=queue) for number in range(1, STEPS + 1)]
-    return Saga("five_steps", version=1, input=Order, entity=lambda order: order.order_id, steps=steps)
+    if peer == "serialised":
+        steps[-1] = pivot(_no_op, name="pay", queue=queue, keys="serialise")
+    if peer == "ignored":
+        steps[-1] = pivot(_no_op, name="pay", queue=queue, on_unknown="halt")
+    return Saga(f"five_steps_{peer}", version=1, input=Order, entity=lambda order: order.order_id, steps=steps)
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ def be_worker(peer: str, place: Place) -> None:
     if peer == "chain":
         _prefork(chain_app(place)[0])
         return
-    saga = five_steps(place.queue)
+    saga = five_steps(place.queue, peer)
     app = make_app(place.broker_url, [saga])
     driver: Any = "task" if peer == "task" else "process"
     limits = Limits(slots=256, threads=place.threads, held=512)
@@ -120,15 +127,15 @@ class Client:
     stop: Callable[[], None]
 
 
-def saga_client(place: Place, ids_per_message: int, *, is_hinting: bool = True) -> Client:
-    saga = five_steps(place.queue)
+def saga_client(place: Place, peer: str) -> Client:
+    saga, ids_per_message = five_steps(place.queue, peer), 1 if peer == "task" else 32
     store = open_store(place.store_url, SCOPE, pool_size=4)
     starter = Starter(store, environment="benchmark", tenant="benchmark")
     publisher = Publisher(make_app(place.broker_url, [saga]), ids_per_message=ids_per_message)
 
     def start(order_id: str) -> str:
         saga_id = starter.start(saga, Order(order_id=order_id)).saga_id
-        if is_hinting:
+        if peer != "unhinted":
             publisher.publish(first_hints(saga, saga_id))
         return saga_id
 
@@ -172,11 +179,7 @@ def chain_client(place: Place) -> Client:
 
 
 def be_client(peer: str, place: Place, count: int, single: int) -> None:
-    client = (
-        chain_client(place)
-        if peer == "chain"
-        else saga_client(place, 1 if peer == "task" else 32, is_hinting=peer != "unhinted")
-    )
+    client = chain_client(place) if peer == "chain" else saga_client(place, peer)
     mark = f"{os.getpid()}"
     with ThreadPoolExecutor(CALLERS) as callers:
         client.wait(list(callers.map(client.start, (f"w{mark}-{number}" for number in range(WARM_UP)))))
@@ -311,7 +314,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         args += ["--queue", name, "--threads", str(options.threads)]
         for number in range(options.rounds):
             for peer in options.peers:
-                workers = options.workers if peer in ("process", "unhinted") else 1
+                workers = 1 if peer in ("task", "chain") else options.workers
                 measured[peer].append(measure(peer, place, options.sagas, options.single, workers, args))
                 print(f"round {number + 1} {peer}: {medians(measured[peer][-1:])}", file=sys.stderr, flush=True)
         delete_queues(place)
@@ -343,7 +346,7 @@ def parsed() -> argparse.Namespace:
         "--workers", type=int, default=2, help="processes of the process driver; the chain has two children"
     )
     parser.add_argument("--threads", type=int, default=8, help="step threads of the process driver")
-    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(USUAL))
     parser.add_argument("--json", action="store_true", help="only the JSON")
     parser.add_argument("--server-url", default="postgresql://postgres@127.0.0.1:5432/postgres")
     parser.add_argument("--broker-url", default="amqp://guest:guest@127.0.0.1:5672//")

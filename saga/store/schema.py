@@ -11,29 +11,29 @@ Rules of this file:
 - The migrations are found by their place, never by import: `migrations` is a name that a user's project may have too.
 - A database is bound to an environment in the same transaction (`saga.store.binding`).
 - Roles are the operator's business: `grants` writes the SQL that an operator runs.
+- Every command asks for the revision, and few upgrade: Alembic, which takes longer to import than most commands run, is
+  imported by an upgrade that has something to do.
 """
 
 import sqlite3
-from functools import cache
 
 import psycopg
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from psycopg import sql
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from saga.bundled import place_of
 from saga.clock import monotonic, sleep
-from saga.errors import StoreUnavailable, UsageError
+from saga.errors import StoreUnavailable
 from saga.private import make_private_file, make_private_folder
 from saga.store import binding
 from saga.store.connecting import connect_once, sqlite_path
 from saga.store.retrying import jittered
 from saga.store.tables import SCHEMA
 
+REVISIONS = ("0001", "0002", "0003", "0004")
+"""Those of `migrations/versions`, the earliest first; a test compares."""
+VERSIONS = "alembic_version"
 LOCK_TIMEOUT_S = 2.0
 PATIENCE_S = 120.0
 PAUSE_S = 0.5
@@ -55,27 +55,18 @@ ALTER SCHEMA saga OWNER TO {migrator};
 """
 OWNED = (
     "saga", "journal", "request", "worker", "definition", "effect", "orders", "store", "restoration", "settled",
-    "alembic_version",
+    VERSIONS,
 )  # fmt: skip
 
 
 def head() -> str:
     """The revision that this release needs."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
-    if revision is None:
-        raise UsageError("this installation holds no migrations; install ordersaga again")
-    return revision
-
-
-@cache
-def _earlier() -> frozenset[str]:
-    """The revisions of this release but for the last."""
-    return frozenset(one.revision for one in ScriptDirectory.from_config(_config()).walk_revisions()) - {head()}
+    return REVISIONS[-1]
 
 
 def is_behind(revision: str) -> bool:
     """Whether this release knows the revision and needs a later one; one that it does not know is taken for a later release's."""
-    return revision in _earlier()
+    return revision in REVISIONS[:-1]
 
 
 def current(url: str) -> str | None:
@@ -125,15 +116,11 @@ def grants(*, journal: str, reader: str, migrator: str) -> str:
     return sql.Composed([sql.SQL(GRANTS).format(**roles), *tables, view]).as_string()
 
 
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(place_of("migrations")).replace("%", "%%"))
-    return config
-
-
 def _current_on(connection: Connection) -> str | None:
     schema = SCHEMA if connection.dialect.name == "postgresql" else None
-    return MigrationContext.configure(connection, opts={"version_table_schema": schema}).get_current_revision()
+    if not inspect(connection).has_table(VERSIONS, schema):
+        return None
+    return connection.execute(text(f"SELECT version_num FROM {schema + '.' if schema else ''}{VERSIONS}")).scalar()
 
 
 def _upgrade_once(url: str, environment: str | None, *, anew: bool) -> str:
@@ -149,14 +136,22 @@ def _upgrade_once(url: str, environment: str | None, *, anew: bool) -> str:
             if environment is not None and at is not None:
                 binding.refuse(connection, environment, anew=anew)
             if at != head():
-                config = _config()
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
+                _migrate(connection)
             if environment is not None:
                 binding.bind(connection, environment)
     finally:
         engine.dispose()
     return head()
+
+
+def _migrate(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(place_of("migrations")).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
 def _lock_postgres(connection: Connection) -> None:

@@ -14,14 +14,13 @@ from typing import Protocol
 
 from saga.clock import monotonic, sleep
 from saga.core.states import SagaStatus
-from saga.errors import CodecError, IllegalTransition
+from saga.surfaces.partly import UNREADABLE
 from saga.surfaces.submit import Tally
 
 POLL_S = 0.1
 STILL_S = 2.0
 HEAD = 16
 """Sagas that are asked about in one round."""
-UNREADABLE = (CodecError, IllegalTransition)
 
 
 class Ends(Protocol):

@@ -8,9 +8,12 @@ from typing import Any
 import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, inspect, text
 
+from saga.bundled import place_of
 from saga.clock import monotonic
 from saga.errors import StoreUnavailable
 from saga.store import schema
@@ -62,6 +65,14 @@ def test_a_fresh_upgrade_is_the_declared_schema(empty_url: str, empty_engine: En
         place = {"version_table_schema": SCHEMA} if connection.dialect.name == "postgresql" else {}
         context = MigrationContext.configure(connection, opts=options | place)
         assert compare_metadata(context, tables_of(connection.dialect.name).metadata) == []
+
+
+def test_the_revisions_that_are_named_are_those_of_the_folder() -> None:
+    """In their order; a command that upgrades nothing does not read the folder."""
+    config = Config()
+    config.set_main_option("script_location", str(place_of("migrations")))
+    found = [it.revision for it in ScriptDirectory.from_config(config).walk_revisions()]
+    assert list(schema.REVISIONS) == found[::-1]
 
 
 def test_checks_and_partial_indexes_are_the_declared_ones(empty_url: str, empty_engine: Engine) -> None:
