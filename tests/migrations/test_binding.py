@@ -11,7 +11,7 @@ from saga.scope import EVERYBODY, Scope
 from saga.store import schema
 from saga.store.opening import open_store
 from tests.conformance.building import accepted, moved
-from tests.migrations.test_upgrade import empty_engine, empty_url
+from tests.migrations.test_upgrade import alembic_config, empty_engine, empty_url
 
 __all__ = ["empty_engine", "empty_url"]
 
@@ -19,7 +19,7 @@ __all__ = ["empty_engine", "empty_url"]
 @pytest.fixture
 def older(empty_url: str, empty_engine: Engine) -> str:
     """A database of the release before: its sagas are of environments, and nothing says of which the database is."""
-    config = schema._config()
+    config = alembic_config()
     with empty_engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("CREATE SCHEMA saga"))

@@ -39,6 +39,13 @@ def empty_engine(empty_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
+def alembic_config() -> Config:
+    """Where the migrations are, for Alembic itself."""
+    config = Config()
+    config.set_main_option("script_location", str(place_of("migrations")))
+    return config
+
+
 def shape(engine: Engine) -> dict[str, Any]:
     """Columns, keys, checks and indexes of every table, as the database describes them."""
     found, place = inspect(engine), SCHEMA if engine.dialect.name == "postgresql" else None
@@ -69,9 +76,7 @@ def test_a_fresh_upgrade_is_the_declared_schema(empty_url: str, empty_engine: En
 
 def test_the_revisions_that_are_named_are_those_of_the_folder() -> None:
     """In their order; a command that upgrades nothing does not read the folder."""
-    config = Config()
-    config.set_main_option("script_location", str(place_of("migrations")))
-    found = [it.revision for it in ScriptDirectory.from_config(config).walk_revisions()]
+    found = [it.revision for it in ScriptDirectory.from_config(alembic_config()).walk_revisions()]
     assert list(schema.REVISIONS) == found[::-1]
 
 
