@@ -36,6 +36,7 @@ THREADS = 8
 TRIES_MAX = 5
 BUSY_TIMEOUT_S = 10
 LOCK_WAIT_S = 10
+SILENCE_S = 10
 
 AGAIN = frozenset({"40001", "40P01", "23505"})
 """SQLSTATEs after which the same transaction may succeed: serialization, deadlock, unique violation."""
@@ -196,6 +197,11 @@ def _postgres_engine(url: str) -> Engine:
             "options": f"-c lock_timeout={LOCK_WAIT_S}s",
             # Every statement here is one of a few and repeated, so it is prepared at once.
             "prepare_threshold": 2,
+            # A firewall that forgot the connection is noticed within ten seconds, and not after a quarter of an hour.
+            "keepalives_idle": SILENCE_S // 2,
+            "keepalives_interval": SILENCE_S // 4,
+            "keepalives_count": 2,
+            "tcp_user_timeout": SILENCE_S * 1000,
         },
         poolclass=QueuePool,
         pool_size=THREADS,

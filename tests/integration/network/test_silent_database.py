@@ -20,6 +20,7 @@ from saga.runtime.worker import Worker
 from saga.store.opening import open_store
 from saga.store.port import Store
 from saga.store.postgres_connections import PostgresConnections
+from services.skeleton.database import Database
 from tests.chaos.proxy import Proxy
 from tests.waiting import wait_until
 
@@ -182,19 +183,29 @@ def test_the_kernel_and_the_server_have_the_bound_too(far_url: str) -> None:
     """A dead peer is given up by the kernel after SAGA_SILENCE_S, and the server ends what its client waits for no more."""
     connections = PostgresConnections(far_url, 1)
 
-    def options(session: psycopg.Connection[tuple[object, ...]]) -> tuple[int, int, int, int, object]:
-        with socket.socket(fileno=session.fileno()) as mine:
-            try:
-                facts = [
-                    mine.getsockopt(socket.IPPROTO_TCP, name)
-                    for name in (socket.TCP_USER_TIMEOUT, socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL)
-                ]
-                alive = mine.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-            finally:
-                mine.detach()
+    def options(session: psycopg.Connection[tuple[object, ...]]) -> tuple[list[int], object]:
         shown = session.execute("SHOW statement_timeout").fetchone()
         assert shown is not None
-        return facts[0], facts[1], facts[2], alive, shown[0]
+        return kernel_bounds(session.fileno()), shown[0]
 
-    assert connections.run(options, "look") == (2000, 1, 1, 1, "900ms")
+    assert connections.run(options, "look") == ([2000, 1, 1, 1], "900ms")
     connections.close()
+
+
+def kernel_bounds(number: int) -> list[int]:
+    """Of an open socket: how long it waits for a sign of life (ms), from when on and how often it asks (s), and whether it does."""
+    with socket.socket(fileno=number) as mine:
+        try:
+            names = (socket.TCP_USER_TIMEOUT, socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL)
+            facts = [mine.getsockopt(socket.IPPROTO_TCP, name) for name in names]
+            return [*facts, mine.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)]
+        finally:
+            mine.detach()
+
+
+def test_a_service_gives_a_dead_database_up_as_well(far_url: str) -> None:
+    """Its connections have the kernel's bound, of ten seconds."""
+    database = Database(far_url)
+    bounds = database.read(lambda connection: kernel_bounds(connection.connection.driver_connection.fileno()))  # type: ignore[union-attr]
+    assert bounds == [10_000, 5, 2, 1]
+    database.close()
