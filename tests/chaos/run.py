@@ -133,7 +133,7 @@ def _drive(plan: Plan, deployment: Deployment, store: Store, proxy: Proxy | None
     fired = deployment.fired()
     oracle = giving_back.legal_ends(legal_ends(orders, script, script.stock_for(orders)))
     report = audit(store, definitions, deployment.urls, deployment.mailbox, oracle=oracle)
-    sys.stderr.write(render(report) + "\n")
+    print(render(report), file=sys.stderr)
     few = {kind: fired[kind] for kind in TECHNICAL_FAULTS if fired[kind] < plan.fault_floor and plan.technical_share}
     missed = {name: count for name, count in _kinds(deployment).items() if count < plan.kills_each}
     counts = _counts(store, fulfil_order.name)

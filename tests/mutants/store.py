@@ -86,6 +86,14 @@ STORE = [
         (f"{DURABLE}test_a_server_that_does_not_write_to_its_disk_is_refused",),
     ),
     Mutant(
+        "a-young-server-has-no-dead",
+        "saga/store/postgres_workers.py",
+        "        AND clock_timestamp() - pg_postmaster_start_time() >= make_interval(secs => w.lease_ttl_s)\n",
+        "",
+        "a quick restart of the database ends the attempts of a worker that lives",
+        ("tests/integration/network/test_restarted_database.py::test_a_young_server_has_no_dead_workers",),
+    ),
+    Mutant(
         "a-wait-has-a-wall",
         "saga/store/walls.py",
         "monotonic() >= ends_at",

@@ -15,11 +15,14 @@ from saga.runtime.starting import Starter
 from saga.runtime.worker import Worker
 from saga.store.codec import decode
 from saga.store.opening import open_store
+from saga.store.port import WorkerRow
+from saga.store.postgres_workers import RENEWAL_SHARE
 from saga.store.schema import upgrade
 from tests.integration.network.own_server import OwnServer, own_server
 from tests.waiting import wait_until
 
 LEASES = 2
+LONG_S = 6.0
 SAGAS = 12
 
 
@@ -99,3 +102,25 @@ def test_restart_of_the_database_under_two_live_workers(server: OwnServer, short
     assert {it.epoch for it in transitions if isinstance(it, AttemptStarted)} == {1}
     assert not [it for it in transitions if isinstance(it, AttemptEnded) and it.lost]
     assert len({it.owner for it in transitions if isinstance(it, AttemptStarted)}) == len(workers)
+
+
+def test_a_young_server_has_no_dead_workers(server: OwnServer) -> None:
+    """Right after a quick restart no worker holds its lock any more, and one has not renewed for a while. Nobody is dead until
+    the server is as old as a lease, which every worker has had by then to renew it."""
+    upgrade(server.url)
+    ours, other = open_store(server.url), open_store(server.url)
+    for store, worker_id in ((ours, "ours"), (other, "other")):
+        store.register_worker(WorkerRow(worker_id, "host", 1, ("q",), LONG_S))
+    begun_at = ours.now()
+    server.stop()
+    server.start()
+
+    def silent_s() -> float:
+        assert ours.renew_lease("ours")
+        return (ours.now() - begun_at).total_seconds()
+
+    wait_until(lambda: silent_s() > LONG_S * RENEWAL_SHARE, what="the other to be silent for longer than a lock covers")
+    assert (ours.dead_workers(), silent_s() < LONG_S) == ([], True)
+    wait_until(lambda: (ours.renew_lease("ours"), ours.dead_workers())[1] == ["other"], 20, what="the death to be seen")
+    for store in (ours, other):
+        store.close()
