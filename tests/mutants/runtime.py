@@ -441,9 +441,7 @@ RUNTIME = [
         "        closing.join(CLOSE_S)\n",
         "        closing.join()\n",
         "SIGTERM waits for a database that does not answer",
-        (
-            "tests/integration/network/test_locked_file.py::test_a_worker_on_a_locked_file_says_what_is_locked_and_ends_in_its_time",
-        ),
+        ("tests/unit/runtime/test_lease.py::test_a_lease_that_cannot_be_given_back_is_left_to_run_out",),
     ),
     Mutant(
         "a-told-process-ends",
