@@ -15,9 +15,10 @@ The protocol it keeps
 - **A conflict is read, not fought.** The tail is folded in and the same events are decided again. The machine fences: an
   outcome whose epoch is old changes nothing. The outcome of a call that was made is never dropped by a conflict, however
   many there are: each one means that somebody else got further.
-- **A journal that is behind is read anew.** A conflict without a tail means that entries which this process knows to have
-  been durable are gone (a crash without durable commits, a fail-over): what is in memory is dropped, but for outcomes that
-  came meanwhile, and `fell_behind` of `saga.runtime.engine` judges whether the saga may go on.
+- **A journal that is behind is read anew.** A conflict without a tail, or with one that others began at another entry, means
+  that entries which this process knows to have been durable are gone (a crash without durable commits, a fail-over): what is
+  in memory is dropped, but for outcomes that came meanwhile, and `saga.runtime.holding.fell_behind` judges whether the saga
+  may go on.
 - **What cannot be written is said.** An outcome is given up only for a saga that nobody here can decide any more (a newer
   release writes its journal); the log then names the node, the epoch and the code, and its deadline settles it.
 - **Refused data halts its own saga only**: what could not be stored becomes a defect that can be.
@@ -45,7 +46,7 @@ from saga.core.outcomes import Outcome, OutcomeCode
 from saga.core.states import Direction, NodePhase
 from saga.core.transitions import AttemptStarted, SagaHalted, Transition
 from saga.errors import CodecError
-from saga.runtime.engine import append_for, follow
+from saga.runtime.engine import append_for, followed_by
 from saga.runtime.held import FIRST_TRY, Draft, Held, Tries, storable
 from saga.runtime.prepare import BrokenStep, prepare
 from saga.runtime.slots import Slots
@@ -197,14 +198,14 @@ class Driver:
         events, tries = draft.events, draft.tries
         if answer.result is AppendResult.REFUSED:
             tries = replace(tries, refusal_count=tries.refusal_count + 1)
-        elif not answer.tail:
-            work.behind.append(held.loaded)
-            self._unwritten[answer.saga_id] = [it for it in (*draft.events, *held.inbox) if isinstance(it, Ended)]
-            self._forget(answer.saga_id)
-            return
         else:
             held.inbox = [*draft.events, *held.inbox]
-            held.loaded = follow(held.loaded, answer.tail)
+            if (followed := followed_by(held.loaded, answer.tail)) is None:
+                work.behind.append(held.loaded)
+                self._unwritten[answer.saga_id] = [it for it in held.inbox if isinstance(it, Ended)]
+                self._forget(answer.saga_id)
+                return
+            held.loaded = followed
             events, held.inbox = held.inbox or [Woken(now)], []
             # A claim that was refused says nothing about the events that came meanwhile.
             tries = replace(tries, refusal_count=tries.refusal_count if draft.events else 0)

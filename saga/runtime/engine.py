@@ -188,6 +188,14 @@ def follow(loaded: Loaded, tail: Sequence[JournalEntry]) -> Loaded:
     return Loaded(loaded.definition, state, seq, last)
 
 
+def followed_by(loaded: Loaded, tail: Sequence[JournalEntry]) -> Loaded | None:
+    """As `follow`; None when the journal does not go on from what is remembered here."""
+    try:
+        return follow(loaded, tail) if tail else None
+    except JournalDamaged:
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """A decision ready to be appended, and the saga as it will be then."""

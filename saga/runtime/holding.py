@@ -11,7 +11,7 @@ from dataclasses import replace
 from saga.core.events import HoldAsked, LetGo
 from saga.core.machine import decide
 from saga.core.states import HaltReason
-from saga.errors import ConcurrencyError, JournalDamaged, SagaNotFound, UsageError
+from saga.errors import ConcurrencyError, JournalDamaged, SagaError, SagaNotFound, UsageError
 from saga.log import logger
 from saga.runtime.engine import Definitions, Loaded, append_for, fold, known, tell
 from saga.store.journal import Journal, Reached
@@ -47,8 +47,7 @@ def let_go(store: Store, definitions: Definitions, saga_id: str, *, actor: str, 
     held = decide(loaded.definition, loaded.state, asked)
     gone = decide(loaded.definition, held.state, event)
     written = append_for(
-        # The row is halted whatever the fold says, so its columns are written in any case.
-        replace(loaded, row_due_at=None),
+        loaded,
         (*held.transitions, *gone.transitions),
         gone.state,
         at=event.at,
@@ -56,7 +55,8 @@ def let_go(store: Store, definitions: Definitions, saga_id: str, *, actor: str, 
         actor=actor,
         reason=reason,
     )
-    if store.append([written.append])[0] is not AppendResult.APPENDED:
+    answer = replace(written.append, answers_for_damage=True)
+    if store.append([answer])[0] is not AppendResult.APPENDED:
         raise ConcurrencyError(saga_id, loaded.seq + 1)
     return True
 
@@ -73,17 +73,24 @@ def fell_behind(store: Store, memory: Loaded) -> None:
     """The journal of a saga is behind what this process knows to have been durable.
 
     Sends that the journal no longer knows of are made again where that is safe, under the same keys. Where a second send is
-    money the row is told how far the journal had got, so that nobody goes on (`JournalDamaged`).
+    money, or the saga turned round without them, the row is told how far the journal had got, so that nobody goes on
+    (`JournalDamaged`).
     """
     saga_id = memory.state.saga_id
     journal = store.load([saga_id]).get(saga_id, Journal())
-    if journal.lacks is not None:
+    if journal.lacks is not None or (len(journal) >= memory.seq and journal[memory.seq - 1].hash == memory.hash):
+        return  # it is seen to be damaged, or nothing that is known here is gone
+    try:
+        state = fold(journal)[0] if journal else None
+    except SagaError as error:  # a hole, or an entry that this release cannot read: nobody here can say what is gone
+        store.mark_damaged(saga_id, Reached(memory.seq, memory.hash))
+        logger.error("journal_damaged", saga_id=saga_id, error=str(error))
         return
-    state = fold(journal)[0] if journal else None
     for name, node in memory.state.nodes.items():
         step, direction = memory.definition.node(name)
         is_lost = state is None or node.epoch > state.node(name).epoch
-        if is_lost and node.epoch and not step.is_repeatable_in(direction):
+        has_turned = state is not None and state.cause is not None  # its plan knows nothing of that send
+        if is_lost and node.epoch and (has_turned or not step.is_repeatable_in(direction)):
             store.mark_damaged(saga_id, Reached(memory.seq, memory.hash))
             logger.error("journal_damaged", saga_id=saga_id, node=name, reason="a send is gone from the journal")
             return

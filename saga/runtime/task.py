@@ -206,7 +206,7 @@ class TaskWorker:
             log_of(work)
             self._foreign.rests(work.rests)
             for memory in work.behind:
-                patiently(fell_behind, self._store, memory)
+                patiently(fell_behind, self._store, memory, is_over=self._is_over)
             has_written |= any(it.result is AppendResult.APPENDED for it in committed)
             if work.calls:
                 known.update(work.hints)

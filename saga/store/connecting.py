@@ -23,6 +23,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from saga.errors import UsageError
 from saga.settings import read_settings
+from saga.store.journal import entry_hash
 from saga.store.walls import Walled
 
 CONNECT_TIMEOUT_S = 3
@@ -147,3 +148,4 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     # The busy timeout comes with the connection; only then may several processes switch to WAL at once.
     connection.execute("PRAGMA journal_mode=WAL").fetchone()
     connection.execute("PRAGMA synchronous=FULL")
+    connection.create_function("entry_hash", 3, entry_hash, deterministic=True)

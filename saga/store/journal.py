@@ -24,7 +24,12 @@ class JournalEntry:
     @property
     def hash(self) -> bytes:
         """What the next entry carries as `prev_hash`."""
-        return sha256(self.prev_hash + str(self.seq).encode() + b"\n" + self.body.encode()).digest()
+        return entry_hash(self.prev_hash, self.seq, self.body)
+
+
+def entry_hash(prev_hash: bytes, seq: int, body: str) -> bytes:
+    """sha256 over the hash before, the number and the body: an entry stands for everything that came before it."""
+    return sha256(prev_hash + str(seq).encode() + b"\n" + body.encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +41,28 @@ class Reached:
 
 
 class Journal(list[JournalEntry]):
-    """A journal as it is stored, ascending, and how far its saga row says that it had got."""
+    """A journal as it is stored, ascending, and how far its saga row says that it had got. `is_marked`: the row says that the
+    journal is damaged, and nobody has answered for it yet."""
 
-    def __init__(self, entries: Iterable[JournalEntry] = (), reached: Reached | None = None) -> None:
+    def __init__(
+        self, entries: Iterable[JournalEntry] = (), reached: Reached | None = None, *, is_marked: bool = False
+    ) -> None:
         super().__init__(entries)
+        self.is_marked = is_marked
         self.reached = reached
         """None: nothing is remembered (a row of an earlier release, or none)."""
 
     @property
     def lacks(self) -> str | None:
         """What it lacks of what is remembered of it, in words; None when it is whole as far as anybody knows."""
-        if self.reached is None:
-            return None
-        if (count := len(self)) < self.reached.seq:
+        if self.reached is not None and (count := len(self)) < self.reached.seq:
             return f"its saga row remembers entry {self.reached.seq}, and the journal has {count}"
-        if self[self.reached.seq - 1].hash != self.reached.hash:
+        if self.reached is not None and self[self.reached.seq - 1].hash != self.reached.hash:
             return f"entry {self.reached.seq} is not the one that its saga row remembers"
-        return None
+        return "its saga row says that it was damaged" if self.is_marked else None
+
+
+def damage_values(reached: Reached | None) -> tuple[int, bytes | None, int]:
+    """How far a journal had got, as parameters of the statement that marks it; what a row remembers never becomes less."""
+    seq, last = (0, None) if reached is None else (reached.seq, reached.hash)
+    return seq, last, seq

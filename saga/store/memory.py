@@ -116,8 +116,8 @@ class MemoryStore(RestoringInMemory, RowsInMemory):
 
     def load(self, saga_ids: Sequence[str]) -> Mapping[str, Journal]:
         with self._lock:
-            found = [(saga_id, it.journal) for saga_id in saga_ids if (it := self._find(saga_id)) is not None]
-            return {saga_id: Journal(journal, journal.reached) for saga_id, journal in found}
+            found = [(saga_id, it) for saga_id in saga_ids if (it := self._find(saga_id)) is not None]
+            return {saga_id: Journal(it.journal, it.journal.reached, is_marked=is_marked(it)) for saga_id, it in found}
 
     def mark_damaged(self, saga_id: str, reached: Reached | None = None) -> None:
         with self._lock:
@@ -125,7 +125,8 @@ class MemoryStore(RestoringInMemory, RowsInMemory):
             if stored is not None and stored.row.status not in ENDED:
                 why = HaltReason.JOURNAL_DAMAGED
                 stored.row = replace(stored.row, status=SagaStatus.HALTED, halt_reason=why, due_at=None)
-                stored.journal.reached = reached or stored.journal.reached
+                before = stored.journal.reached
+                stored.journal.reached = reached if reached and reached.seq > (before.seq if before else 0) else before
 
     def tail(self, saga_id: str, after_seq: int) -> list[JournalEntry]:
         with self._lock:
@@ -349,6 +350,10 @@ class MemoryStore(RestoringInMemory, RowsInMemory):
             return AppendResult.CONFLICT
         if entry.seq <= len(stored.journal):
             return AppendResult.APPENDED if is_same(stored.journal[entry.seq - 1], entry) else AppendResult.CONFLICT
+        reached = stored.journal.reached
+        is_damaged = is_marked(stored) or (reached is not None and reached.seq >= entry.seq)
+        if stored.journal[-1].hash != entry.prev_hash or (is_damaged and not item.answers_for_damage):
+            return AppendResult.CONFLICT
         stored.journal.append(entry)
         stored.effects.extend(item.effects)
         self._write_row(item.row)
@@ -367,6 +372,11 @@ class MemoryStore(RestoringInMemory, RowsInMemory):
     def _due(self, now: datetime) -> list[tuple[int, datetime, _StoredSaga]]:
         waiting = [(stored.row.due_at, stored) for stored in self._own()]
         return [(-stored.priority, at, stored) for at, stored in waiting if at is not None and at <= now]
+
+
+def is_marked(stored: _StoredSaga) -> bool:
+    """Whether its row says that the journal is damaged."""
+    return stored.row.halt_reason is HaltReason.JOURNAL_DAMAGED
 
 
 def is_same(standing: JournalEntry, offered: JournalEntry) -> bool:

@@ -68,6 +68,8 @@ class Append:
     effects: tuple[EffectRow, ...] = ()
     row: ProjectedRow | None = None
     """Written in the same transaction, to the table that the definition projects to."""
+    answers_for_damage: bool = False
+    """Whether it is the entry with which a person answers for what a damaged journal lacks; no other may follow there."""
 
 
 class AppendResult(Enum):
@@ -75,7 +77,8 @@ class AppendResult(Enum):
 
     APPENDED = "appended"
     CONFLICT = "conflict"
-    """Another entry has that number: read the tail and decide again."""
+    """Another entry has that number, or the entry before it is not the one that this was decided on, or the row says that the
+    journal is damaged or remembers more of it: read the tail and decide again."""
     REFUSED = "refused"
     """The database refuses the data itself; repeating cannot help."""
 

@@ -31,7 +31,7 @@ from saga.store.accepting import (
     request_key_of,
     settle,
 )
-from saga.store.journal import Journal, JournalEntry, Reached
+from saga.store.journal import Journal, JournalEntry, Reached, damage_values
 from saga.store.port import (
     ANYTHING,
     AcceptResult,
@@ -100,8 +100,7 @@ class PostgresStore(Reads):
         return statements.journals(self._rows(statements.LOAD, (wanted, *statements.scope_values(self.scope)), "load"))
 
     def mark_damaged(self, saga_id: str, reached: Reached | None = None) -> None:
-        known = (None, None) if reached is None else (reached.seq, reached.hash)
-        self._rows(statements.DAMAGED, (*known, saga_id), "mark damaged")
+        self._rows(statements.DAMAGED, (*damage_values(reached), saga_id), "mark damaged")
 
     def tail(self, saga_id: str, after_seq: int) -> list[JournalEntry]:
         values = (saga_id, after_seq, saga_id, *statements.scope_values(self.scope))
@@ -158,12 +157,13 @@ class PostgresStore(Reads):
             raise
 
     def _append_on(self, session: Session, ordered: Sequence[Append]) -> list[AppendResult]:
-        values = statements.entry_arrays([(item.saga_id, item.entry) for item in ordered])
+        answered = [item.saga_id for item in ordered if item.answers_for_damage]
+        values = [*statements.entry_arrays([(item.saga_id, item.entry) for item in ordered]), answered]
         statement = statements.APPEND
         if any(item.columns is not None or item.effects or item.row is not None for item in ordered):
             rows = grouped([(item.saga_id, item.row) for item in ordered if item.row is not None])
             statement = statements.append_with(tuple(rows))
-            values += statements.column_arrays(ordered) + statements.effect_arrays(ordered)
+            values += [*statements.column_arrays(ordered), answered, *statements.effect_arrays(ordered)]
             values += [array for some in rows.values() for array in statements.row_arrays(some)]
         pins = ROW_PINS if _has_rows(ordered) else PINS
         inserted = {row[0] for row in self._connections.pinned(session, statement, values, pins)}

@@ -24,9 +24,13 @@ JOURNAL_COLUMNS = "saga_id, seq, at, writer, actor, reason, body, prev_hash, min
 JOURNAL_ARRAYS = """unnest(%s::text[], %s::int[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[],
     %s::bytea[], %s::int[])"""
 
+# The hash as `JournalEntry.hash` makes it. The array names the sagas whose damage is answered for.
 INSERT_ENTRIES = f"""INSERT INTO saga.journal ({JOURNAL_COLUMNS})
 SELECT * FROM {JOURNAL_ARRAYS} AS d ({JOURNAL_COLUMNS})
-WHERE EXISTS (SELECT FROM saga.journal p WHERE p.saga_id = d.saga_id AND p.seq = d.seq - 1)
+WHERE EXISTS (SELECT FROM saga.journal p WHERE p.saga_id = d.saga_id AND p.seq = d.seq - 1
+    AND sha256(p.prev_hash || convert_to(p.seq || E'\n' || p.body, 'UTF8')) = d.prev_hash)
+AND (d.saga_id = ANY(%s) OR NOT EXISTS (SELECT FROM saga.saga s WHERE s.saga_id = d.saga_id
+    AND (s.halt_reason = 'journal_damaged' OR s.journal_seq >= d.seq)))
 ON CONFLICT (saga_id, seq) DO NOTHING RETURNING saga_id, seq"""
 
 APPEND = INSERT_ENTRIES
@@ -36,6 +40,7 @@ WITH_COLUMNS = f"""WITH inserted AS ({INSERT_ENTRIES}), moved AS (
     FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::int[], %s::bytea[])
         AS c (saga_id, status, halt_reason, due_at, ended_at, seq, hash)
     WHERE s.saga_id = c.saga_id AND c.saga_id IN (SELECT saga_id FROM inserted)
+        AND (s.halt_reason IS DISTINCT FROM 'journal_damaged' OR s.saga_id = ANY(%s))
 ), reported AS (
     INSERT INTO saga.effect (saga_id, seq, ordinal, node, kind, unit, quantity, sign, expires_at)
     SELECT e.* FROM unnest(%s::text[], %s::int[], %s::smallint[], %s::text[], %s::text[], %s::text[], %s::bigint[],
@@ -77,7 +82,7 @@ SELECT k.*, 'running' FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]
 OWNED = """CASE WHEN (%s::text IS NULL OR environment = %s::text) AND (%s::text[] IS NULL OR tenant = ANY(%s::text[]))
         THEN true ELSE false END"""
 # One snapshot for the journal and for what its row remembers of it.
-LOAD = f"""SELECT k.saga_id, s.journal_seq, s.journal_hash, j.seq, j.at, j.writer, j.actor, j.reason, j.body, j.prev_hash,
+LOAD = f"""SELECT k.saga_id, s.journal_seq, s.journal_hash, s.halt_reason = 'journal_damaged', j.seq, j.at, j.writer, j.actor, j.reason, j.body, j.prev_hash,
     j.min_reader_version
 FROM unnest(%s::text[]) AS k (saga_id) LEFT JOIN saga.saga s ON s.saga_id = k.saga_id
 LEFT JOIN saga.journal j ON j.saga_id = k.saga_id
@@ -101,7 +106,8 @@ RETURNING s.saga_id, s.definition, s.version, s.due_pushes - 1, s.due_at, due.pr
 
 
 DAMAGED = """UPDATE saga.saga SET status = 'halted', halt_reason = 'journal_damaged', due_at = NULL, due_pushes = 0,
-    journal_seq = coalesce(%s, journal_seq), journal_hash = coalesce(%s, journal_hash)
+    journal_hash = CASE WHEN coalesce(journal_seq, 0) < %s THEN %s ELSE journal_hash END,
+    journal_seq = nullif(greatest(journal_seq, %s), 0)
 WHERE saga_id = %s AND status NOT IN ('completed', 'compensated') RETURNING saga_id"""
 
 REST = """UPDATE saga.saga s SET due_at = r.due_at, due_pushes = 0
@@ -265,12 +271,13 @@ def _literal(parts: Iterable[str]) -> str:
 def journals(rows: Iterable[tuple[Any, ...]]) -> dict[str, Journal]:
     """What `LOAD` answers. A saga without a row and without an entry is in none of it, and still in the answer."""
     found: dict[str, Journal] = {}
-    for saga_id, seq, last, *entry in rows:
+    for saga_id, seq, last, is_marked, *entry in rows:
         journal = found.get(saga_id)
         if journal is None:
-            if seq is None and entry[0] is None:
+            if seq is None and entry[0] is None and not is_marked:
                 continue
-            journal = found[saga_id] = Journal(reached=None if seq is None else Reached(seq, bytes(last)))
+            reached = None if seq is None else Reached(seq, bytes(last))
+            journal = found[saga_id] = Journal(reached=reached, is_marked=bool(is_marked))
         if entry[0] is not None:
             journal.append(journal_entry(tuple(entry)))
     return found

@@ -38,7 +38,7 @@ from saga.store.accepting import (
 )
 from saga.store.connecting import connect_sqlite, sqlite_path
 from saga.store.contact import Contact
-from saga.store.journal import Journal, JournalEntry, Reached
+from saga.store.journal import Journal, JournalEntry, Reached, damage_values
 from saga.store.port import (
     ANYTHING,
     AcceptResult,
@@ -112,15 +112,16 @@ class SqliteStore(Reads):
         wanted = (json.dumps(list(saga_ids)), *self._owned)
         # What is remembered first: a journal only grows, so one that is read later is no shorter for that.
         journals = {
-            row[0]: Journal(reached=Reached(*row[1:])) for row in self._rows(statements.REMEMBERED, wanted, "load")
+            saga_id: Journal(reached=None if seq is None else Reached(seq, last), is_marked=bool(is_marked))
+            for saga_id, seq, last, is_marked in self._rows(statements.REMEMBERED, wanted, "load")
         }
         for row in self._rows(statements.LOAD, wanted, "load"):
             journals.setdefault(row[0], Journal()).append(statements.journal_entry(row[1:]))
         return journals
 
     def mark_damaged(self, saga_id: str, reached: Reached | None = None) -> None:
-        known = (None, None) if reached is None else (reached.seq, reached.hash)
-        self._write(lambda session: session.execute(statements.DAMAGED, (*known, saga_id)), "mark damaged")
+        values = (*damage_values(reached), saga_id)
+        self._write(lambda session: session.execute(statements.DAMAGED, values), "mark damaged")
 
     def tail(self, saga_id: str, after_seq: int) -> list[JournalEntry]:
         values = (saga_id, after_seq, saga_id, *self._owned)
@@ -263,7 +264,8 @@ def _translated(path: Path) -> Iterator[None]:
 
 def _append_one(session: sqlite3.Connection, item: Append) -> AppendResult:
     entry = item.entry
-    values = (*statements.entry_values(item.saga_id, entry), item.saga_id, entry.seq - 1)
+    follows = (item.saga_id, entry.seq - 1, entry.prev_hash, item.answers_for_damage, item.saga_id, entry.seq)
+    values = (*statements.entry_values(item.saga_id, entry), *follows)
     if session.execute(statements.APPEND, values).rowcount != 1:
         standing = session.execute(statements.STANDING, (item.saga_id, entry.seq)).fetchone()
         is_this = standing == (entry.writer, entry.prev_hash, entry.body)

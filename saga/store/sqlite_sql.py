@@ -16,7 +16,8 @@ from saga.store.tables import from_micros, to_micros
 JOURNAL_COLUMNS = "saga_id, seq, at, writer, actor, reason, body, prev_hash, min_reader_version"
 
 APPEND = f"""INSERT INTO journal ({JOURNAL_COLUMNS}) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?
-WHERE EXISTS (SELECT 1 FROM journal WHERE saga_id = ? AND seq = ?)
+WHERE EXISTS (SELECT 1 FROM journal WHERE saga_id = ? AND seq = ? AND entry_hash(prev_hash, seq, body) = ?)
+AND (? OR NOT EXISTS (SELECT 1 FROM saga WHERE saga_id = ? AND (halt_reason = 'journal_damaged' OR journal_seq >= ?)))
 ON CONFLICT (saga_id, seq) DO NOTHING"""
 STANDING = "SELECT writer, prev_hash, body FROM journal WHERE saga_id = ? AND seq = ?"
 MOVE = """UPDATE saga SET status = ?, halt_reason = ?, due_at = ?, ended_at = ?, journal_seq = ?, journal_hash = ?,
@@ -41,10 +42,11 @@ LOAD = f"""SELECT {JOURNAL_COLUMNS} FROM journal WHERE saga_id IN (
     SELECT a.value FROM json_each(?) a
     WHERE NOT EXISTS (SELECT 1 FROM saga s WHERE s.saga_id = a.value AND NOT ({OWNED}))
 ) ORDER BY saga_id, seq"""
-REMEMBERED = f"""SELECT saga_id, journal_seq, journal_hash FROM saga
-WHERE saga_id IN (SELECT value FROM json_each(?)) AND journal_seq IS NOT NULL AND {OWNED}"""
+REMEMBERED = f"""SELECT saga_id, journal_seq, journal_hash, halt_reason = 'journal_damaged' FROM saga
+WHERE saga_id IN (SELECT value FROM json_each(?)) AND (journal_seq IS NOT NULL OR halt_reason = 'journal_damaged') AND {OWNED}"""
 DAMAGED = """UPDATE saga SET status = 'halted', halt_reason = 'journal_damaged', due_at = NULL, due_pushes = 0,
-    journal_seq = coalesce(?, journal_seq), journal_hash = coalesce(?, journal_hash)
+    journal_hash = CASE WHEN coalesce(journal_seq, 0) < ? THEN ? ELSE journal_hash END,
+    journal_seq = nullif(max(coalesce(journal_seq, 0), ?), 0)
 WHERE saga_id = ? AND status NOT IN ('completed', 'compensated')"""
 TAIL = f"""SELECT {JOURNAL_COLUMNS} FROM journal WHERE saga_id = ? AND seq > ?
 AND NOT EXISTS (SELECT 1 FROM saga s WHERE s.saga_id = ? AND NOT ({OWNED})) ORDER BY seq"""

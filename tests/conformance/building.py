@@ -1,6 +1,5 @@
 """Sagas and entries for the store's suite: valid, distinct by seq and writer, and of no meaning to the store."""
 
-import hashlib
 import itertools
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -24,10 +23,25 @@ def new_id(prefix: str = "s") -> str:
     return f"{prefix}-{next(_numbers):08d}"
 
 
-def entry(seq: int, at: datetime, *, writer: str = "w1", note: str = "", reason: str | None = None) -> JournalEntry:
+def entry(
+    seq: int,
+    at: datetime,
+    *,
+    writer: str = "w1",
+    note: str = "",
+    reason: str | None = None,
+    prev_hash: bytes = bytes(32),
+) -> JournalEntry:
     """Entry `seq` by `writer`; another note makes another body."""
     body = f'[{{"t":"noted","note":"{note}"}},{{"t":"second","seq":{seq}}}]'
-    return JournalEntry(seq, at, writer, "tester", reason, body, hashlib.sha256(str(seq).encode()).digest())
+    return JournalEntry(seq, at, writer, "tester", reason, body, prev_hash)
+
+
+def entry_of(store: Store, saga_id: str, seq: int, **fields: object) -> JournalEntry:
+    """The same, behind the entry before it that the store holds now."""
+    before = [it for it in store.load([saga_id]).get(saga_id, []) if it.seq == seq - 1]
+    prev_hash = before[0].hash if before else bytes(32)
+    return entry(seq, store.now(), **{"prev_hash": prev_hash, **fields})  # type: ignore[arg-type]  # the fields of entry, by name
 
 
 def new_saga(store: Store, entity: str | None = None, **fields: object) -> NewSaga:
@@ -58,13 +72,13 @@ def accepted(store: Store, **fields: object) -> NewSaga:
 
 def append_of(store: Store, saga_id: str, seq: int, **fields: object) -> Append:
     """An append of entry `seq` without columns."""
-    return Append(saga_id, entry(seq, store.now(), **fields))  # type: ignore[arg-type]  # the fields of entry, by name
+    return Append(saga_id, entry_of(store, saga_id, seq, **fields))
 
 
 def moved(store: Store, saga_id: str, seq: int, status: SagaStatus, effects: Sequence[EffectRow] = ()) -> Append:
     """An append that ends the saga in `status`."""
     columns = SagaColumns(status, None, None, store.now())
-    return Append(saga_id, entry(seq, store.now()), columns, tuple(effects))
+    return Append(saga_id, entry_of(store, saga_id, seq), columns, tuple(effects))
 
 
 def due_ago(store: Store, seconds: float) -> datetime:

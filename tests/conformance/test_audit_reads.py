@@ -10,7 +10,7 @@ import pytest
 from saga.core.states import SagaStatus
 from saga.store.opening import open_store
 from saga.store.port import Append, EffectRow, RequestRow, Store
-from tests.conformance.building import accepted, entry, moved
+from tests.conformance.building import accepted, entry_of, moved
 
 Execute = Callable[[str], None]
 Damaged = tuple[Store, Execute]
@@ -24,9 +24,9 @@ def effect(number: int) -> EffectRow:
 def test_effects_of_many_sagas(store: Store) -> None:
     """Each saga's effects in the order in which they were journalled; who has none, or is not there, is missing."""
     one, other, none = (accepted(store).saga_id for _ in range(3))
-    store.append([Append(one, entry(2, store.now()), None, (effect(1), effect(2)))])
+    store.append([Append(one, entry_of(store, one, 2), None, (effect(1), effect(2)))])
     store.append([moved(store, other, 2, SagaStatus.COMPLETED, [effect(9)])])
-    store.append([Append(one, entry(3, store.now()), None, (effect(3),))])
+    store.append([Append(one, entry_of(store, one, 3), None, (effect(3),))])
     found = store.effects_of([other, none, one, "nobody"])
     assert found == {one: [effect(1), effect(2), effect(3)], other: [effect(9)]}
     assert {saga_id: store.effects(saga_id) for saga_id in (one, other)} == found

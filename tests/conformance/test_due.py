@@ -6,7 +6,7 @@ from datetime import timedelta
 from saga.core.states import HaltReason, SagaStatus
 from saga.store.port import Append, Rest, SagaColumns, Store, Wanted
 from saga.store.sweeping import pushed_s
-from tests.conformance.building import accepted, due_ago, entry, moved, new_saga
+from tests.conformance.building import accepted, due_ago, entry_of, moved, new_saga
 from tests.conformance.conftest import OpenAnother
 
 
@@ -108,7 +108,7 @@ def test_a_sweeper_may_ask_for_rollbacks_alone(store: Store) -> None:
     running, *others = (accepted(store, due_at=due_ago(store, 10)).saga_id for _ in range(5))
     for saga_id, (status, reason) in zip(others, faces, strict=True):
         columns = SagaColumns(status, reason, due_ago(store, 5))
-        store.append([Append(saga_id, entry(2, store.now()), columns)])
+        store.append([Append(saga_id, entry_of(store, saga_id, 2), columns)])
     turned = store.sweep_due(10, 30.0, Wanted(turned_only=True))
     assert sorted(due.saga_id for due in turned) == sorted(others[:3])
     assert sorted(due.saga_id for due in store.sweep_due(10, 30.0)) == sorted([running, others[3]])
@@ -117,7 +117,7 @@ def test_a_sweeper_may_ask_for_rollbacks_alone(store: Store) -> None:
 def test_what_is_handed_back_is_due_at_once_for_the_others(store: Store) -> None:
     """Whoever took a saga that is not for him neither hides it nor takes it again, and how often it was taken stays."""
     mine, ended = (accepted(store, due_at=due_ago(store, 10)).saga_id for _ in range(2))
-    store.append([Append(ended, entry(2, store.now()), SagaColumns(SagaStatus.COMPLETED, None, None))])
+    store.append([Append(ended, entry_of(store, ended, 2), SagaColumns(SagaStatus.COMPLETED, None, None))])
     assert [due.pushes for due in store.sweep_due(10, 30.0)] == [0]
     assert store.sweep_due(10, 30.0) == []
     store.hand_back([mine, ended, "nobody"])

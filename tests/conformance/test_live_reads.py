@@ -16,12 +16,12 @@ from saga.store.overview import HaltedCount, LiveCount
 from saga.store.port import Append, SagaColumns, SagaFilter, Store
 from saga.store.postgres import PostgresStore
 from saga.store.sqlite import SqliteStore
-from tests.conformance.building import accepted, entry, moved
+from tests.conformance.building import accepted, entry_of, moved
 
 
 def halted(store: Store, saga_id: str, reason: HaltReason, due_in_s: float | None) -> None:
     due_at = None if due_in_s is None else store.now() + timedelta(seconds=due_in_s)
-    [_] = store.append([Append(saga_id, entry(2, store.now()), SagaColumns(SagaStatus.HALTED, reason, due_at))])
+    [_] = store.append([Append(saga_id, entry_of(store, saga_id, 2), SagaColumns(SagaStatus.HALTED, reason, due_at))])
 
 
 def test_live_sagas_are_those_with_a_due_instant(store: Store) -> None:

@@ -9,7 +9,7 @@ import pytest
 from saga.core.states import HaltReason, SagaStatus
 from saga.errors import SagaError
 from saga.store.port import Append, SagaColumns, SagaFilter, Store
-from tests.conformance.building import accepted, entry, moved, new_saga
+from tests.conformance.building import accepted, entry_of, moved, new_saga
 
 
 def found(store: Store, limit: int = 50, **fields: object) -> list[str]:
@@ -40,7 +40,7 @@ def test_filters(store: Store) -> None:
     halted = accepted(store, definition="return_order", entity="so-100").saga_id
     store.append([moved(store, done, 2, SagaStatus.COMPLETED)])
     stuck = SagaColumns(SagaStatus.HALTED, HaltReason.POISON, None)
-    store.append([Append(halted, entry(2, store.now()), stuck)])
+    store.append([Append(halted, entry_of(store, halted, 2), stuck)])
     assert found(store) == [halted, done, running]
     assert found(store, definition="return_order") == [halted]
     assert found(store, statuses=(SagaStatus.RUNNING, SagaStatus.COMPLETED)) == [done, running]

@@ -12,7 +12,7 @@ from saga.errors import UsageError
 from saga.fulfilment.orders_table import ORDERS
 from saga.store.opening import open_store
 from saga.store.port import AcceptStatus, Append, AppendResult, RowFilter, Store
-from tests.conformance.building import accepted, append_of, entry, new_id, new_saga
+from tests.conformance.building import accepted, append_of, entry_of, new_id, new_saga
 
 LATEST = ("accepted_at", "order_id")
 
@@ -33,7 +33,7 @@ def seen(store: Store, order_id: str) -> list[dict[str, Value]]:
 
 
 def append_with_row(store: Store, saga_id: str, seq: int, row: ProjectedRow, note: str = "") -> Append:
-    return Append(saga_id, entry(seq, store.now(), note=note), row=row)
+    return Append(saga_id, entry_of(store, saga_id, seq, note=note), row=row)
 
 
 def test_a_row_is_written_with_its_accept_and_its_appends(store: Store) -> None:
@@ -116,7 +116,7 @@ def test_a_projection_that_does_not_insert_changes_what_is_there(store: Store) -
     order_id, nobody = new_id("o"), new_id("o")
     new = accepted(store, entity=order_id, row=lambda _run: row(store, order_id))
     for seq, (key, status) in enumerate([(order_id, "paid"), (nobody, "paid")], start=2):
-        change = Append(new.saga_id, entry(seq, store.now()), row=ProjectedRow(updating, (key, status)))
+        change = Append(new.saga_id, entry_of(store, new.saga_id, seq), row=ProjectedRow(updating, (key, status)))
         assert store.append([change]) == [AppendResult.APPENDED]
     assert [(it["status"], it["goods"]) for it in seen(store, order_id)] == [("paid", 100)]
     assert seen(store, nobody) == []

@@ -11,7 +11,7 @@ from saga.core.states import HaltReason, SagaStatus
 from saga.fulfilment.orders_table import ORDERS
 from saga.scope import EVERYBODY, Scope
 from saga.store.port import Append, EffectRow, RowFilter, SagaColumns, SagaFilter, Store, WorkerRow
-from tests.conformance.building import accepted, due_ago, entry, new_id, new_saga
+from tests.conformance.building import accepted, due_ago, entry_of, new_id, new_saga
 from tests.conformance.conftest import OpenFor
 from tests.conformance.test_rows import row
 
@@ -32,7 +32,7 @@ def stored(store: Store, environment: str, tenant: str) -> str:
         row=lambda run: row(store, ORDER, saga_id=f"{environment} {tenant}", run=run, **owner),
     )
     columns = SagaColumns(SagaStatus.HALTED, HaltReason.PARTICIPANT_DOWN, due_ago(store, 60))
-    store.append([Append(new.saga_id, entry(2, store.now()), columns, (EFFECT,))])
+    store.append([Append(new.saga_id, entry_of(store, new.saga_id, 2), columns, (EFFECT,))])
     return new.saga_id
 
 
@@ -117,7 +117,7 @@ def test_a_dead_worker_is_closed_for_everybody(store: Store, open_for: OpenFor) 
     new = new_saga(store, entity=new_id(), environment="test", tenant="other")
     store.accept([new])
     store.register_worker(WorkerRow("w-of-both", "host", 1, ("q",)))
-    store.append([Append(new.saga_id, entry(2, store.now(), writer="w-of-both"))])
+    store.append([Append(new.saga_id, entry_of(store, new.saga_id, 2, writer="w-of-both"))])
     assert open_for(SHOP).close_worker("w-of-both") == 1
     found = store.row(new.saga_id)
     assert found is not None

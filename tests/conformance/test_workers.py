@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from saga.core.states import HaltReason, SagaStatus
 from saga.store.port import Append, SagaColumns, Store, WorkerRow
-from tests.conformance.building import accepted, append_of, entry, moved, new_id
+from tests.conformance.building import accepted, append_of, entry_of, moved, new_id
 from tests.conformance.conftest import OpenAnother
 from tests.waiting import wait_until
 
@@ -81,7 +81,7 @@ def test_closing_makes_exactly_its_live_sagas_due(store: Store) -> None:
     store.append([append_of(store, ended, 2, writer=dead.worker_id)])
     store.append([moved(store, ended, 3, SagaStatus.COMPLETED)])
     waits = SagaColumns(SagaStatus.HALTED, HaltReason.DEFECT, None)
-    store.append([Append(halted, entry(2, store.now(), writer=dead.worker_id), waits)])
+    store.append([Append(halted, entry_of(store, halted, 2, writer=dead.worker_id), waits)])
     assert store.close_worker(dead.worker_id) == 1
     assert [due.saga_id for due in store.sweep_due(10, 30.0)] == [held]
 

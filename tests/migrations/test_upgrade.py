@@ -21,7 +21,7 @@ from saga.store.opening import open_store
 from saga.store.port import Append
 from saga.store.tables import SCHEMA, tables_of
 from saga.surfaces.order_rows import rebuild
-from tests.conformance.building import accepted, entry
+from tests.conformance.building import accepted, entry_of
 from tests.waiting import wait_until
 
 
@@ -154,7 +154,7 @@ def test_the_view_shows_a_row_per_transition(empty_url: str, empty_engine: Engin
     schema.upgrade(empty_url)
     store = open_store(empty_url)
     saga_id = accepted(store).saga_id
-    store.append([Append(saga_id, entry(2, store.now(), reason="asked"))])
+    store.append([Append(saga_id, entry_of(store, saga_id, 2, reason="asked"))])
     store.close()
     place = "saga." if empty_engine.dialect.name == "postgresql" else ""
     query = f"SELECT seq, ordinal, kind, actor, reason FROM {place}transition WHERE saga_id = :id ORDER BY 1, 2"

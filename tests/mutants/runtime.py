@@ -94,10 +94,60 @@ RUNTIME = [
         ),
     ),
     Mutant(
+        "a-loop-judges-what-fell-behind",
+        "saga/runtime/loop.py",
+        "                    fell_behind(self._store, self._behind[0])\n",
+        "",
+        "a charge whose claim was lost is made again by the process that made it",
+        (
+            "tests/integration/runtime/test_fell_behind.py::test_a_charge_whose_claim_was_lost_is_not_made_again[process_driver]",
+        ),
+    ),
+    Mutant(
+        "a-body-judges-what-fell-behind",
+        "saga/runtime/task.py",
+        "                patiently(fell_behind, self._store, memory, is_over=self._is_over)\n",
+        "                pass\n",
+        "the same under the task driver",
+        (
+            "tests/integration/runtime/test_fell_behind.py::test_a_charge_whose_claim_was_lost_is_not_made_again[task_driver]",
+        ),
+    ),
+    Mutant(
+        "a-hole-ends-no-loader",
+        "saga/runtime/holding.py",
+        "    except SagaError as error:  # a hole",
+        "    except KeyError as error:  # a hole",
+        "one spoiled journal ends the thread that reads journals, and with it the worker",
+        (
+            "tests/integration/runtime/test_fell_behind.py::test_a_journal_with_a_hole_stops_no_neighbour[process_driver]",
+        ),
+    ),
+    Mutant(
+        "a-plan-that-lacks-a-send-is-not-followed",
+        "saga/runtime/holding.py",
+        "(has_turned or not step",
+        "(not step",
+        "a rollback that began without a lost claim ends compensated and leaves its effect",
+        (
+            "tests/simulation/test_journal_fell_behind.py::test_a_cancel_that_took_the_place_of_a_lost_claim_stops_the_saga",
+        ),
+    ),
+    Mutant(
+        "another-story-is-behind",
+        "saga/runtime/engine.py",
+        "    except JournalDamaged:\n        return None\n",
+        "    except KeyError:\n        return None\n",
+        "an outcome is dropped when others went on from another entry, and nobody judges",
+        (
+            "tests/simulation/test_journal_fell_behind.py::test_a_cancel_that_took_the_place_of_a_lost_claim_stops_the_saga[True]",
+        ),
+    ),
+    Mutant(
         "memory-that-is-ahead-is-dropped",
-        DRIVER,
-        "        elif not answer.tail:\n",
-        "        elif answer.tail is None:\n",
+        ENGINE,
+        "return follow(loaded, tail) if tail else None",
+        "return follow(loaded, tail)",
         "after a fail-over a live worker tries to append for ever",
         (f"{BEHIND}test_a_live_worker_that_is_ahead_drops_its_memory_and_goes_on",),
     ),
@@ -112,7 +162,7 @@ RUNTIME = [
     Mutant(
         "a-lost-send-is-judged",
         HOLDING,
-        "if is_lost and node.epoch and not step.is_repeatable_in(direction):",
+        "if is_lost and node.epoch and (has_turned or not step.is_repeatable_in(direction)):",
         "if False:",
         "row and journal lost a charge alike, and the worker that made it makes it again",
         (f"{BEHIND}test_a_live_worker_that_is_ahead_of_a_charge_halts_the_saga",),

@@ -15,6 +15,7 @@ PARTS = "tests/unit/store/test_parts.py::"
 DURABLE = "tests/integration/network/test_durable.py::"
 SILENT = "tests/integration/network/test_silent_database.py::"
 
+APPENDING = "tests/conformance/test_append.py::"
 STORE = [
     # Compare-and-set on (saga, seq)
     Mutant(
@@ -86,6 +87,46 @@ STORE = [
         (f"{DURABLE}test_a_server_that_does_not_write_to_its_disk_is_refused",),
     ),
     Mutant(
+        "an-entry-follows-its-own-on-postgres",
+        "saga/store/postgres_sql.py",
+        "\n    AND sha256(p.prev_hash || convert_to(p.seq || E'\\n' || p.body, 'UTF8')) = d.prev_hash)",
+        ")",
+        "after a fail-over an order whose cancel was accepted is completed",
+        (f"{APPENDING}test_an_entry_goes_behind_the_very_one_that_it_was_decided_on[postgres]",),
+    ),
+    Mutant(
+        "an-entry-follows-its-own-on-sqlite",
+        "saga/store/sqlite_sql.py",
+        " AND entry_hash(prev_hash, seq, body) = ?)",
+        " AND ? IS NOT NULL)",
+        "the same",
+        (f"{APPENDING}test_an_entry_goes_behind_the_very_one_that_it_was_decided_on[sqlite]",),
+    ),
+    Mutant(
+        "a-mark-stops-everybody-on-postgres",
+        "saga/store/postgres_sql.py",
+        "s.halt_reason = 'journal_damaged' OR s.journal_seq >= d.seq",
+        "s.journal_seq >= d.seq",
+        "whoever read the journal before the mark goes on, and charges again",
+        (f"{APPENDING}test_a_damaged_journal_takes_nothing_but_an_answer_for_it[postgres]",),
+    ),
+    Mutant(
+        "a-mark-stops-everybody-on-sqlite",
+        "saga/store/sqlite_sql.py",
+        "halt_reason = 'journal_damaged' OR journal_seq >= ?)))",
+        "journal_seq >= ?)))",
+        "the same",
+        (f"{APPENDING}test_a_damaged_journal_takes_nothing_but_an_answer_for_it[sqlite]",),
+    ),
+    Mutant(
+        "a-row-never-remembers-less",
+        "saga/store/sqlite_sql.py",
+        "nullif(max(coalesce(journal_seq, 0), ?), 0)",
+        "nullif(max(0, ?), 0)",
+        "a second mark forgets how far the journal had got",
+        (f"{APPENDING}test_a_row_that_remembers_more_takes_nothing[sqlite]",),
+    ),
+    Mutant(
         "a-young-server-has-no-dead",
         "saga/store/postgres_workers.py",
         "        AND clock_timestamp() - pg_postmaster_start_time() >= make_interval(secs => w.lease_ttl_s)\n",
@@ -120,16 +161,17 @@ STORE = [
     Mutant(
         "append-leaves-no-gap-on-postgres",
         PG_SQL,
-        "WHERE EXISTS (SELECT FROM saga.journal p WHERE p.saga_id = d.saga_id AND p.seq = d.seq - 1)\n",
-        "",
+        "WHERE EXISTS (SELECT FROM saga.journal p WHERE p.saga_id = d.saga_id AND p.seq = d.seq - 1\n"
+        "    AND sha256(p.prev_hash || convert_to(p.seq || E'\\n' || p.body, 'UTF8')) = d.prev_hash)\nAND (",
+        "WHERE (",
         "an entry is written behind one that does not exist",
         (f"{APPEND}test_a_gap_is_a_conflict[postgres-3]",),
     ),
     Mutant(
         "append-leaves-no-gap-on-sqlite",
         SQLITE_SQL,
-        "WHERE EXISTS (SELECT 1 FROM journal WHERE saga_id = ? AND seq = ?)",
-        "WHERE ? IS NOT NULL AND ? IS NOT NULL",
+        "WHERE EXISTS (SELECT 1 FROM journal WHERE saga_id = ? AND seq = ? AND entry_hash(prev_hash, seq, body) = ?)",
+        "WHERE ? IS NOT NULL AND ? IS NOT NULL AND ? IS NOT NULL",
         "an entry is written behind one that does not exist",
         (f"{APPEND}test_a_gap_is_a_conflict[sqlite-3]",),
     ),

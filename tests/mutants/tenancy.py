@@ -57,8 +57,8 @@ TENANCY = [
     Mutant(
         "a-journal-of-others-is-not-loaded-in-memory",
         MEMORY,
-        "found = [(saga_id, it.journal) for saga_id in saga_ids if (it := self._find(saga_id)) is not None]",
-        "found = [(saga_id, it.journal) for saga_id in saga_ids if (it := self._sagas.get(saga_id)) is not None]",
+        "found = [(saga_id, it) for saga_id in saga_ids if (it := self._find(saga_id)) is not None]",
+        "found = [(saga_id, it) for saga_id in saga_ids if (it := self._sagas.get(saga_id)) is not None]",
         "a hint on a queue that two environments share makes the wrong worker run the order",
         (f"{APART}test_nothing_is_told_to_a_saga_of_somebody_else",),
     ),

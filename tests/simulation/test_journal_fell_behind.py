@@ -3,12 +3,15 @@
 Where a repeat has one effect the saga goes on under the same keys; where a second send is money nobody goes on.
 """
 
+import pytest
 from pydantic import BaseModel
 
 from saga.core.connector import Call, Connector
 from saga.core.definition import Saga, pivot, readonly
+from saga.core.events import CancelAsked
 from saga.core.states import HaltReason, SagaStatus
-from saga.runtime.engine import Definitions
+from saga.runtime.engine import Definitions, tell
+from saga.runtime.holding import hold, let_go
 from saga.store.memory import MemoryStore
 from tests.simulation.sagas import Order, begin, line
 from tests.simulation.stepping import Process, kinds, state_of
@@ -172,3 +175,58 @@ def test_a_gap_and_a_broken_chain_are_damage_too() -> None:
     other.wake(*ids)
     assert [reason_of(store, it) for it in ids] == [HaltReason.JOURNAL_DAMAGED] * 2
     assert other.calls == []
+
+
+@pytest.mark.parametrize("is_longer", [False, True])
+def test_a_cancel_that_took_the_place_of_a_lost_claim_stops_the_saga(*, is_longer: bool) -> None:
+    """As long as before or longer, and another story: the plan knows nothing of the send that was lost, so nobody goes on by
+    himself."""
+    store = MemoryStore()
+    saga_id = begin(store, line, "SO-1")
+    worker = Process(store, DEFINITIONS, "w1")
+    worker.wake(saga_id)
+    worker.settle()
+    worker.finish(worker.call("a"))
+    worker.settle()
+    crash(store, saga_id, len(store.load([saga_id])[saga_id]) - 1)
+    tell(store, DEFINITIONS, saga_id, CancelAsked(store.clock(), "anna", "no more"), actor="api")
+    if is_longer:
+        assert hold(store, DEFINITIONS, saga_id, actor="ops", reason="restored")
+    worker.finish(worker.call("b"))
+    worker.settle()
+    assert (worker.calls, reason_of(store, saga_id)) == ([], HaltReason.JOURNAL_DAMAGED)
+    assert let_go(store, DEFINITIONS, saga_id, actor="ops", reason="b was undone by hand")
+    worker.wake(saga_id)
+    worker.finish_all()
+    assert state_of(store, DEFINITIONS, saga_id).status is SagaStatus.COMPENSATED
+
+
+def test_whoever_read_a_journal_before_it_was_marked_goes_on_no_more() -> None:
+    """A worker that read it after the loss holds it when another one says that a charge was sent: its next entry is refused."""
+    store = MemoryStore()
+    first, saga_id = charged(store)
+    crash(store, saga_id, 1)
+    second = Process(store, DEFINITIONS, "w2")
+    second.wake(saga_id)
+    second.settle()
+    first.finish(first.call("charge"))
+    first.commit()
+    second.finish(second.call("look"))
+    second.settle()
+    assert (second.calls, reason_of(store, saga_id)) == ([], HaltReason.JOURNAL_DAMAGED)
+
+
+def test_entries_that_were_put_back_are_answered_for() -> None:
+    """The row still says that it was damaged, until somebody lets it go."""
+    store = MemoryStore()
+    worker, saga_id = charged(store)
+    kept = list(store._sagas[saga_id].journal)
+    cut(store, saga_id, len(kept) - 1)
+    other = Process(store, DEFINITIONS, "w2")
+    other.wake(saga_id)
+    store._sagas[saga_id].journal[:] = kept
+    assert let_go(store, DEFINITIONS, saga_id, actor="ops", reason="entries restored")
+    assert reason_of(store, saga_id) is None
+    worker.finish(worker.call("charge"))
+    worker.settle()
+    assert state_of(store, DEFINITIONS, saga_id).status is SagaStatus.COMPLETED
