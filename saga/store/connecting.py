@@ -144,6 +144,15 @@ def _prepare_session(connection: psycopg.Connection[Any], _record: Any) -> None:
     connection.commit()
 
 
+def refuse_spoiled(path: Path, cause: BaseException) -> None:
+    """Raises `UsageError` for a file that is no database, or whose pages do not belong together."""
+    if isinstance(cause, sqlite3.DatabaseError) and any(it in str(cause) for it in ("malformed", "not a database")):
+        raise UsageError(
+            f"{path} cannot be read ({cause}): restore it from a backup, and remove the files {path.name}-wal and "
+            f"{path.name}-shm beside it first; they belong to the file that was there before"
+        ) from cause
+
+
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     # The busy timeout comes with the connection; only then may several processes switch to WAL at once.
     connection.execute("PRAGMA journal_mode=WAL").fetchone()

@@ -27,7 +27,7 @@ from saga.clock import monotonic, sleep
 from saga.errors import StoreUnavailable
 from saga.private import make_private_file, make_private_folder
 from saga.store import binding
-from saga.store.connecting import connect_once, sqlite_path
+from saga.store.connecting import connect_once, refuse_spoiled, sqlite_path
 from saga.store.retrying import jittered
 from saga.store.tables import SCHEMA
 
@@ -76,6 +76,8 @@ def current(url: str) -> str | None:
         with engine.connect() as connection:
             return _current_on(connection)
     except DBAPIError as error:
+        if url.startswith("sqlite") and error.orig is not None:
+            refuse_spoiled(sqlite_path(url), error.orig)
         raise StoreUnavailable(f"no answer from the database: {error.orig}") from error
     finally:
         engine.dispose()

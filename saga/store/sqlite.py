@@ -36,7 +36,7 @@ from saga.store.accepting import (
     request_key_of,
     settle,
 )
-from saga.store.connecting import connect_sqlite, sqlite_path
+from saga.store.connecting import connect_sqlite, refuse_spoiled, sqlite_path
 from saga.store.contact import Contact
 from saga.store.journal import Journal, JournalEntry, Reached, damage_values
 from saga.store.port import (
@@ -259,6 +259,7 @@ def _translated(path: Path) -> Iterator[None]:
             raise Retriable(f"{path} is locked: another process holds its write lock; end that one") from cause
         if isinstance(cause, sqlite3.OperationalError | alchemy.TimeoutError):
             raise Retriable(str(cause)) from cause
+        refuse_spoiled(path, cause)
         raise
 
 

@@ -10,11 +10,13 @@ from saga.surfaces.inputs import SURROGATES
 
 AMBIGUOUS_SHOWN = 5
 PAGE = 200
+PREFIX_MIN = 8
 
 
-def look_up(store: Store, reference: str) -> SagaRow:
+def look_up(store: Store, reference: str, *, is_changed: bool = False) -> SagaRow:
     """The saga meant by `reference`: a whole saga id or entity first (of several runs the last), else a prefix of one. What is
-    of another environment or tenant than the store was opened for is not there.
+    of another environment or tenant than the store was opened for is not there. With `is_changed`, for what is done to a saga,
+    a prefix has `PREFIX_MIN` characters: every saga id of a day begins with the same few, so a slip would mean somebody's order.
 
     Raises `SagaNotFound`, or `UsageError` naming some when a prefix fits several entities, or when several tenants have one.
     """
@@ -24,7 +26,8 @@ def look_up(store: Store, reference: str) -> SagaRow:
         return row
     if exact := store.find(SagaFilter(entity=reference), PAGE):
         return _latest(reference, exact)
-    found = store.find(SagaFilter(id_prefix=reference), PAGE)
+    is_slip = is_changed and len(reference) < PREFIX_MIN
+    found = [] if is_slip else store.find(SagaFilter(id_prefix=reference), PAGE)
     entities = sorted({row.entity for row in found})
     if not found:
         raise SagaNotFound(reference, "" if store.scope == EVERYBODY else str(store.scope))

@@ -73,7 +73,7 @@ def cancel_saga(
     settings = settings_and_log()
     sagas = definitions_named(definition)
     with reading_store(settings) as store, publisher(settings, sagas) as publish:
-        row = look_up(store, ref)
+        row = look_up(store, ref, is_changed=True)
         found = cancel(store, Definitions(sagas), row.saga_id, request, surface="cli")
         publish(found.hints)
         must_run = who_must_run(store, found, definition or ())

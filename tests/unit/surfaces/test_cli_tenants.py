@@ -105,7 +105,8 @@ def test_show_and_journal_of_all_say_whose_it_is(everything: Store) -> None:
 def test_the_status_is_of_the_own_tenant(everything: Store) -> None:
     """Counts, the oldest, and what halted; of all, each name says whose it is, and what is to be typed finds it."""
     for row in everything.live_rows(9):
-        entry = JournalEntry(2, everything.now(), "w", "w", None, "[]", bytes(32))
+        accepted = everything.load([row.saga_id])[row.saga_id][-1]
+        entry = JournalEntry(2, everything.now(), "w", "w", None, "[]", accepted.hash)
         columns = SagaColumns(SagaStatus.HALTED, HaltReason.DEFECT, None)
         everything.append([Append(row.saga_id, entry, columns)])
     own = value("status")

@@ -62,6 +62,16 @@ def test_of_several_places_the_own_one_is_meant(store: MemoryStore) -> None:
         look_up(of(store, *HERE), "SO-")
 
 
+def test_a_slip_cancels_nobodys_order(store: MemoryStore) -> None:
+    """What is changed is named by its order id, or by eight characters of its saga id."""
+    mine = look_up(of(store, *HERE), "SO-12")
+    for slip in (mine.saga_id[0], mine.saga_id[:7], "SO-"):
+        with pytest.raises(SagaNotFound):
+            look_up(of(store, *HERE), slip, is_changed=True)
+    assert look_up(of(store, *HERE), "SO-12", is_changed=True) == mine
+    assert look_up(of(store, *HERE), mine.saga_id[:-1], is_changed=True) == mine
+
+
 def test_what_is_only_elsewhere_is_not_there(store: MemoryStore) -> None:
     """Nothing says that another tenant or environment has it: not its order id, not its saga id, not a prefix of one."""
     theirs = look_up(of(store, *ELSEWHERE[0]), "SO-34").saga_id
