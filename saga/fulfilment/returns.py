@@ -160,6 +160,11 @@ class TooManyReturns(UsageError):
     """The order had as many returns as an order may have, those that were rolled back among them."""
 
 
+class ReturnWaits(UsageError):
+    """An earlier return of the order waits for a person. Whether its pieces were paid is not known, so no more are: after a backup
+    was restored its number may be that of a return that was paid and is lost."""
+
+
 class NotStorable(UsageError):
     """The database cannot hold the return."""
 

@@ -223,7 +223,7 @@ def _return_routes(returns: Returns) -> APIRouter:
         responses=answer(202, "Durable", **describing.RETURNING)
         | problems(
             "key_missing", "key_malformed", *BODY, "not_found", "cancel_instead", "not_completed", "rolled_back", "invalid",
-            "too_many_returns", "worth_nothing", "exceeds_sold", "key_reused", *JOURNAL, *ALWAYS, *TOLD,
+            "return_waits", "too_many_returns", "worth_nothing", "exceeds_sold", "key_reused", *JOURNAL, *ALWAYS, *TOLD,
         ),
         openapi_extra=request_of(
             describing.RETURN_KEY,

@@ -40,6 +40,7 @@ _DETAILS = {
     "waits_for_person": "SO-10412 waits for a person (defect): nothing is undone now, the cancel is kept, and no command of this release moves it",
     "cancel_instead": "SO-10412 is processing and can be cancelled; nothing was stored",
     "not_completed": "SO-10412 is paid and goes forward only; ask again once it has completed",
+    "return_waits": "R1.SO-10412 waits for a person (defect), so no more of SO-10412 comes back: see  saga show R1.SO-10412",
     "too_many_returns": "SO-10412 has had 200 returns; an order has at most 200",
     "rolled_back": "SO-10412 is cancelled: nothing is held, charged or sent",
     "worth_nothing": "lines: what comes back cost nothing",

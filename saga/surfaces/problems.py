@@ -53,6 +53,7 @@ CODES: dict[str, tuple[int, str]] = {
     "waits_for_person": (409, "The saga waits for a person: the cancel is kept, and nothing follows"),
     "cancel_instead": (409, "The order has not come to its point of no return: it can be cancelled"),
     "not_completed": (409, "The order has not completed yet"),
+    "return_waits": (409, "An earlier return of the order waits for a person"),
     "too_many_returns": (409, "The order has had as many returns as an order may have"),
     "rolled_back": (409, "The order is rolled back: nothing of it can come back"),
     "changed": (412, "The order is no longer as the caller has seen it"),

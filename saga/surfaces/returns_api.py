@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from saga.errors import DefinitionError
 from saga.fulfilment.return_order import return_order
-from saga.fulfilment.returns import MoreThanLeft, NotCompleted, NotStorable, TooManyReturns, WorthNothing
+from saga.fulfilment.returns import MoreThanLeft, NotCompleted, NotStorable, ReturnWaits, TooManyReturns, WorthNothing
 from saga.fulfilment.view import order_view
 from saga.runtime.engine import Definitions
 from saga.runtime.starting import Starter
@@ -66,6 +66,8 @@ class Returns:
             raise Refusal("worth_nothing", str(error), [FieldError(field="lines", rule=str(error))]) from None
         except TooManyReturns as error:
             raise Refusal("too_many_returns", str(error)) from None
+        except ReturnWaits as error:
+            raise Refusal("return_waits", str(error)) from None
         except NotStorable as error:
             raise Refusal("invalid", str(error)) from error
         self.publish(taken.hints)

@@ -37,6 +37,7 @@ from saga.fulfilment.returns import (
     NotCompleted,
     NotStorable,
     ReturnOrder,
+    ReturnWaits,
     TooManyReturns,
     WorthNothing,
     payload_of,
@@ -201,8 +202,8 @@ def take_back(
 ) -> TakenBack:
     """Start the return of pieces of an order; durable on return. `definition` is the `return_order` to run.
 
-    Raises `SagaNotFound`, `NotCompleted`, `MoreThanLeft`, `WorthNothing`, `TooManyReturns`, `NotStorable` or `KeyReused`
-    (nothing stored), `ConcurrencyError` after a crowd on one order, `CodecError` or `IllegalTransition` for a journal that
+    Raises `SagaNotFound`, `NotCompleted`, `MoreThanLeft`, `WorthNothing`, `TooManyReturns`, `ReturnWaits`, `NotStorable` or
+    `KeyReused` (nothing stored), `ConcurrencyError` after a crowd on one order, `CodecError` or `IllegalTransition` for a journal that
     cannot be read, or what `Starter.start` raises.
     """
     asked = f"{order_id}\n{request.model_dump_json()}"
@@ -220,7 +221,7 @@ def take_back(
         return answer
     try:
         return _started(store, starter, definition, order_id, request, key, asked)
-    except (NotCompleted, MoreThanLeft, WorthNothing, TooManyReturns):
+    except (NotCompleted, MoreThanLeft, WorthNothing, TooManyReturns, ReturnWaits):
         # An equal request may have been accepted since, and have taken what this one was refused.
         if (answer := kept()) is not None:
             return answer
@@ -247,6 +248,7 @@ def _started(
         earlier = _of_order(store, order_id, numbered)
         for one in earlier:
             _check_readable(one.state.saga_id, one.is_readable)
+            _check_free(order_id, one)
         counted = [one.wanted for one in earlier if one.is_counted]
         return_id = return_id_of(order_id, len(numbered) + 1)
         wanted = return_of(order, return_id, request.pieces, reason=request.reason, returned=counted)
@@ -259,6 +261,14 @@ def _started(
         hints = () if started.is_replayed else tuple(first_hints(definition, started.saga_id))
         return TakenBack(_returned(store, started.saga_id), started.is_replayed, hints)
     raise ConcurrencyError(order.saga_id, 0)
+
+
+def _check_free(order_id: str, earlier: Returned) -> None:
+    halt, return_id = earlier.state.halt, earlier.wanted.return_id
+    if halt is not None and not halt.heals_itself:
+        raise ReturnWaits(
+            f"{return_id} waits for a person ({halt.reason}), so no more of {order_id} comes back: see  saga show {return_id}"
+        )
 
 
 def _check_readable(saga_id: str, is_readable_here: bool) -> None:

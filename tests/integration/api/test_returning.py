@@ -115,6 +115,17 @@ def test_a_return_that_was_rolled_back_gives_its_pieces_free(shop: Shop) -> None
     assert statuses == ["compensated", "running"]
 
 
+def test_nothing_more_comes_back_while_a_return_waits_for_a_person(shop: Shop) -> None:
+    """After a restore its number may be that of a return that was paid and is lost: the bank says that the key is another body's.
+    The pieces that are left are not refunded beside it."""
+    completed(shop)
+    defect = Outcome(OutcomeCode.DEFECT, "HTTP 422 key_reused")
+    shop.move(shop.give_back({SKU: 2}, key="r-1").json()["saga_id"], {"refund_payment:a": defect})
+    found = problem(shop.give_back(key="r-2"), 409, "return_waits")
+    assert found["detail"].endswith("so no more of SO-1 comes back: see  saga show R1.SO-1")
+    assert returns(shop.store) == ["R1.SO-1"]
+
+
 def test_the_dearest_pieces_come_back_first_and_once(small_shop: Shop) -> None:
     """Of a SKU at two prices two returns refund both, and not the dearer one twice."""
     lines = [{"sku": "mug", "quantity": 1, "unit_price": price} for price in (300, 500)]
