@@ -14,6 +14,7 @@ type parameters are invariant on purpose: `compensatable(reserve_inventory, comp
 checker because no one result type fits both.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, Self, TypeVar, get_args
@@ -32,8 +33,9 @@ from saga.core.options import (
     perhaps,
 )
 from saga.errors import DefinitionError
-from saga.words import one_line
+from saga.words import one_line, shown
 
+PATH = re.compile(r"/(?!/)[^\s\\]*")
 Keys = Literal["serialise", "replay", "ignored"]
 
 
@@ -130,6 +132,13 @@ class Connector:
         return (codes,) if isinstance(codes, str) else codes
 
 
+def _hold_path(connector: Connector, path: object) -> None:
+    """A path is put behind the address of the participant as it stands."""
+    if not isinstance(path, str) or PATH.fullmatch(path) is None:
+        msg = f'connector {connector.name}: path {shown(path)}; it begins with one / and has no blank, as in post("/charges", ...)'
+        raise DefinitionError(msg)
+
+
 @dataclass(frozen=True)
 class Operation(Generic[Req, Res]):
     """One thing a participant can be asked; calling it with a request gives the `Call` that a step returns."""
@@ -140,6 +149,9 @@ class Operation(Generic[Req, Res]):
     request: type[Req]
     result: type[Res]
     has_effect: bool = True
+
+    def __post_init__(self) -> None:
+        _hold_path(self.connector, self.path)
 
     def __call__(self, request: Req) -> "Call[Res]":
         return Call(self, request)
@@ -160,6 +172,7 @@ class Undo(Generic[Res]):
     of: Operation[Any, Res]
 
     def __post_init__(self) -> None:
+        _hold_path(self.connector, self.path)
         if self.connector.name != self.of.connector.name:
             msg = f"undo {self.path} of {self.connector.name} cannot undo {self.of}: the same participant must do both"
             raise DefinitionError(msg)

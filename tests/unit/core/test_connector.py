@@ -70,6 +70,17 @@ def test_an_undo_belongs_to_the_participant_of_its_action() -> None:
         provider.undo("/v1/x/undo", of=operation)
 
 
+@pytest.mark.parametrize("path", ["x", "http://bank/x", "//bank/x", "/a b", "", 7])
+def test_a_path_begins_with_one_slash(path: Any) -> None:
+    """It is put behind an address as it stands: `bank` and `x` would be another host."""
+    asked = Connector("bank", keys="serialise")
+    charge = asked.post("/charges", Order, Done)
+    with pytest.raises(DefinitionError, match=r"connector bank: path .*; it begins with one /"):
+        asked.post(path, Order, Done)
+    with pytest.raises(DefinitionError, match="it begins with one /"):
+        asked.undo(path, of=charge)
+
+
 def test_an_undo_by_key_needs_a_barrier() -> None:
     """Where keys do not serialise, the compensation must be a function with the action's result; the error says so."""
     operation = provider.post("/v1/x", Order, Done)
