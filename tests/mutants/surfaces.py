@@ -26,7 +26,61 @@ PRIVATE = "tests/unit/test_private.py::"
 CLI_HELP = "tests/unit/surfaces/test_cli_help.py::"
 OWN_CORES = "tests/integration/runtime/test_own_cores.py::"
 
+RECONCILING = "tests/conformance/test_reconciling.py::"
+RESTORING = "saga/surfaces/restoring.py"
+
 SURFACES = [
+    Mutant(
+        "reconcile-takes-every-undo-for-one-by-key",
+        RESTORING,
+        "return not is_one_way and not isinstance(step.compensation, Undo)",
+        "return False",
+        "an order that was refunded after the backup goes forward over its refund and is shipped for nothing",
+        (
+            f"{RECONCILING}test_an_order_that_was_refunded_after_the_backup_is_not_shipped[memory]",
+            f"{RECONCILING}test_a_refund_that_is_no_undo_by_key_is_looked_up[memory-accepted]",
+        ),
+    ),
+    Mutant(
+        "reconcile-looks-into-the-ledger-alone",
+        RESTORING,
+        "if key in ledgers.by_key or key in ledgers.barrier:",
+        "if key in ledgers.by_key:",
+        "what a participant knows under a key without having moved anything counts as never sent",
+        (f"{RECONCILING}test_a_refund_that_is_no_undo_by_key_is_looked_up[memory-accepted]",),
+    ),
+    Mutant(
+        "reconcile-asks-for-what-is-done",
+        RESTORING,
+        "if is_missing or state.node(node).phase is NodePhase.DONE:",
+        "if is_missing:",
+        "a saga is held for a charge whose outcome stands in its own journal",
+        (f"{RECONCILING}test_what_the_journal_has_as_done_is_not_asked_for[memory]",),
+    ),
+    Mutant(
+        "reconcile-holds-what-cannot-go-forward",
+        RESTORING,
+        "is_one_way = state.cause is not None or is_past_return(definition, state)",
+        "is_one_way = False",
+        "every order that was paid or is rolling back waits for a person after a restore",
+        (f"{RECONCILING}test_an_order_that_cannot_go_over_its_refund_is_let_go[memory-past-return]",),
+    ),
+    Mutant(
+        "reconcile-answers-for-a-damaged-journal",
+        RESTORING,
+        "        if journal.lacks is not None:\n",
+        "        if journal.lacks is not None and not journal:\n",
+        "a journal without its last entries goes on, and no person has answered for it",
+        (f"{RECONCILING}test_a_held_journal_that_lost_entries_since_is_not_let_go",),
+    ),
+    Mutant(
+        "let-go-stops-at-the-first-that-it-cannot-load",
+        RESTORING,
+        "        except DefinitionError:\n            answer =",
+        "        except DefinitionError:\n            raise\n            answer =",
+        "one saga of another definition keeps every order behind it held, and nobody hears which were moved",
+        ("tests/unit/surfaces/test_cli_restoring.py::test_one_saga_that_cannot_be_let_go_holds_up_nobody",),
+    ),
     Mutant(
         "api-hands-the-key-on",
         "saga/surfaces/orders_api.py",

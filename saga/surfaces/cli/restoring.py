@@ -7,7 +7,6 @@ import typer
 
 from saga.errors import UsageError
 from saga.runtime.engine import Definitions
-from saga.runtime.holding import let_go
 from saga.store.port import SagaFilter
 from saga.store.restoring import Settled
 from saga.surfaces import restoring
@@ -93,9 +92,10 @@ def let_go_sagas(
     definition: DefinitionOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Let held sagas go on as their journals stand, and answer for what the journals lack. Exit code 1: one was not held.
+    """Let held sagas go on as their journals stand, and answer for what the journals lack.
 
-    For sagas that are held after a restore, and for those whose journal is damaged.
+    For sagas that are held after a restore, and for those whose journal is damaged. Exit code 1: one was not held, or cannot be
+    let go; it is named, and the others go on.
 
     \b
     Examples
@@ -106,13 +106,10 @@ def let_go_sagas(
     if bool(refs) == everything:
         raise UsageError("name the orders to let go, or say --all")
     sagas, why = Definitions(definitions_named(definition)), _said(reason)
-    moved = restoring.Moved()
     with reading_store(settings, all_tenants=everything) as store:
-        for row in restoring.held(store) if everything else [look_up(store, ref) for ref in refs or ()]:
-            if let_go(store, sagas, row.saga_id, actor=actor, reason=why):
-                moved.count += 1
-            else:
-                moved.left.append(restoring.Left(row, f"it is {row.status} and not held"))
+        # Each is looked up before the first is moved: a name that is mistyped moves nothing.
+        rows = restoring.held(store) if everything else [look_up(store, ref) for ref in refs or ()]
+        moved = restoring.released(store, sagas, rows, actor=actor, reason=why)
     _put(output, moved, "let go", "let go; they go on where their journals stand")
 
 
