@@ -150,7 +150,7 @@ class _Sheet:
             return
         self._count(seen.row)
         self.notes["sagas moved while they were read, their rows are not compared"] += seen.is_moving
-        for why in seen.faults:
+        for why in seen.told:
             self._fault(Invariant.JOURNAL, seen.state.entity, row.saga_id, why)
         if seen.state.definition == fulfil_order.name and not seen.is_moving:
             self.orders_of_page.append(seen.state)
