@@ -223,7 +223,9 @@ def test_a_damaged_journal_says_what_its_row_says(store: MemoryStore, is_marked:
         not is_marked,
     )
     assert "✗ its saga row remembers entry 2, and the journal has 1" in page.splitlines()
-    assert 'go on      saga db let-go B1 --reason "…"  lets it go on, once it is known what was done' in page.splitlines()
+    assert (
+        'go on      saga db let-go B1 --reason "…"  lets it go on, once it is known what was done' in page.splitlines()
+    )
     assert "saga audit" not in page, "there is no other fault"
     assert released(store, DEFINITIONS, [row], **BY).count == 1
     assert "RUNNING" in advised(store, row).splitlines()[0]
