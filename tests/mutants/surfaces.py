@@ -28,6 +28,8 @@ OWN_CORES = "tests/integration/runtime/test_own_cores.py::"
 
 RECONCILING = "tests/conformance/test_reconciling.py::"
 RESTORING = "saga/surfaces/restoring.py"
+AUDIT_LOST = "saga/surfaces/audit_lost.py"
+LOST = "tests/integration/audit/test_audit_lost.py::"
 
 SURFACES = [
     Mutant(
@@ -72,6 +74,38 @@ SURFACES = [
         "        if journal.lacks is not None and not journal:\n",
         "a journal without its last entries goes on, and no person has answered for it",
         (f"{RECONCILING}test_a_held_journal_that_lost_entries_since_is_not_let_go",),
+    ),
+    Mutant(
+        "one-restore-blinds-the-audit",
+        AUDIT_LOST,
+        "return any(it.restored_to - CLOCK_SKEW <= at <= it.told_at + CLOCK_SKEW for it in self.restorations)",
+        "return bool(self.restorations)",
+        "once a backup was restored, effects that no journal knows are never told again",
+        (f"{LOST}test_one_restore_does_not_blind_the_audit_for_ever",),
+    ),
+    Mutant(
+        "an-answer-is-for-every-tenant",
+        AUDIT_LOST,
+        "if it.entity not in known.entities and len(tenants) == 1:",
+        "if True:",
+        "what one tenant answers for excuses another tenant's order of the same id, and a known order for ever",
+        (f"{LOST}test_an_answer_is_for_one_tenant", f"{LOST}test_an_answer_does_not_excuse_a_known_order"),
+    ),
+    Mutant(
+        "an-answer-covers-what-comes-later",
+        AUDIT_LOST,
+        "(it.key in self.keys and self.lost.has(it.at))",
+        "it.key in self.keys",
+        "a later run whose journal is lost in another way is excused by an old answer",
+        (f"{LOST}test_an_answer_covers_nothing_behind_the_lost_part",),
+    ),
+    Mutant(
+        "settle-takes-every-known-order",
+        AUDIT_LOST,
+        "return any(lost.has(it.at) for key in keys",
+        "return True or any(lost.has(it.at) for key in keys",
+        "an order that the journal knows is written down as answered for, and nothing of it is",
+        (f"{LOST}test_a_known_order_is_settled_when_participants_have_a_later_run",),
     ),
     Mutant(
         "let-go-stops-at-the-first-that-it-cannot-load",

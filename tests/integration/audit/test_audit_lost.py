@@ -3,16 +3,20 @@
 import sqlite3
 from contextlib import closing
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from saga.core.keys import logical_key, wire_key
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.runtime.starting import answer, new_saga
 from saga.store.port import SagaFilter
 from saga.store.restoring import Restoration, Settled
+from saga.store.schema import upgrade
 from saga.surfaces.audit import AuditReport, render
 from saga.surfaces.audit_lost import LostPart, has_lost_run
+from saga.surfaces.cli.commands import app
 from saga.surfaces.ledgers import read_ledgers
 from saga.surfaces.order_rows import rebuild
 from tests.integration.audit.books import serving
@@ -151,3 +155,23 @@ def test_a_known_order_is_settled_when_participants_have_a_later_run(world: Worl
     key = wire_key("test", "audit", logical_key("fulfil_order", DECLINED, 2, "reserve_inventory:c"))
     world.books.keep("inventory", "POST /v1/reservations/undo", key, "", "undo", "null")
     assert has(DECLINED), "a barrier row of it is enough"
+
+
+def test_a_lost_run_is_settled_as_it_is_typed(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A known order of which participants have no later run is refused, with the books that were looked into."""
+    lost(world, HOUR)
+    forget(world, TWICE, run=2)
+    upgrade(f"sqlite:///{world.database}", "test")
+    given = {"HOME": tmp_path / "home", "DATABASE_URL": f"sqlite:///{world.database}", "TENANT": "audit"}
+    with serving(world.books) as urls:
+        addresses = {f"{name.upper()}_URL": url for name, url in urls.items()}
+        for name, value in {**given, **addresses, "ENVIRONMENT": "test"}.items():
+            monkeypatch.setenv(f"SAGA_{name}", str(value))
+        done, refused = (
+            CliRunner().invoke(app, ["db", "settle", order_id, "--reason", "by hand"]) for order_id in (TWICE, DONE)
+        )
+    assert (done.exit_code, done.stdout) == (0, f"1 settled: {TWICE}\n"), done.exception
+    assert f"{DONE}: a journal knows this order, and nothing of a later run is known (the books of inventory," in str(
+        refused.exception
+    )
+    assert [it.entity for it in world.store.settled()] == [TWICE]
