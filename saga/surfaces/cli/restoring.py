@@ -50,7 +50,8 @@ def restored(
 ) -> None:
     """Say that the database was restored from a backup: every saga that had not ended is held, and nothing of it is sent.
 
-    Stop workers and API first. Go on with `saga db reconcile`. Exit code 1: some could not be held. May be repeated.
+    Stop workers and API first. Go on with `saga db reconcile`. Exit code 1: some could not be held. May be repeated until orders
+    are sent again: it would hold those too.
 
     \b
     Example
@@ -69,10 +70,11 @@ def reconcile(
     definition: DefinitionOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Compare restored sagas with the participants' ledgers and let those go that have no second effect.
+    """Compare restored sagas with the participants' ledgers and let those go that can go on without harm.
 
     At a participant that serialises keys whatever was done in the lost part is answered and not done again; elsewhere its books
-    must show that it was not done. Exit code 1: some stay held, each with what has to be found out; then `saga db let-go`.
+    must show that it was not done. They must show the same of a compensation that is no undo by key: an order that was refunded
+    would go forward again. Exit code 1: some stay held, each with what has to be found out; then `saga db let-go`.
 
     \b
     Example
