@@ -108,6 +108,22 @@ SURFACES = [
         (f"{LOST}test_a_known_order_is_settled_when_participants_have_a_later_run",),
     ),
     Mutant(
+        "a-held-saga-is-moved-by-no-command",
+        "saga/surfaces/cancelling.py",
+        "    if state.is_held:\n        return let_go_words(state)\n",
+        "",
+        "whoever reads what is held since a restore is told that nothing moves it",
+        (f"{ADVICE}test_what_show_advises_does_what_it_says[before-restored]",),
+    ),
+    Mutant(
+        "a-damaged-saga-is-shown-running",
+        "saga/surfaces/showing.py",
+        "    state = _as_its_row_says(seen, unreadable)\n",
+        "    state = seen.state\n",
+        "the page of a saga that is halted since its journal is damaged says that it runs",
+        (f"{ADVICE}test_a_damaged_journal_says_what_its_row_says[marked]",),
+    ),
+    Mutant(
         "let-go-stops-at-the-first-that-it-cannot-load",
         RESTORING,
         "        except DefinitionError:\n            answer =",
@@ -392,7 +408,7 @@ SURFACES = [
     Mutant(
         "audit-reads-what-moved-again",
         AUDIT_ROWS,
-        "for _ in range(LOOKS if seen.faults else 0):",
+        "for _ in range(0 if seen.fits else LOOKS):",
         "for _ in range(0):",
         "a worker that appends while the audit reads hides, or is called, a fault",
         (f"{ROWS_TOLD}test_a_row_that_was_read_too_early_is_read_again",),
@@ -416,8 +432,8 @@ SURFACES = [
     Mutant(
         "audit-moving-is-not-judged",
         AUDIT_ROWS,
-        "if not seen.faults or not store.tail(row.saga_id, entries[-1].seq):",
-        "if not seen.faults or entries:",
+        "if seen.fits or not store.tail(row.saga_id, entries[-1].seq):",
+        "if seen.fits or entries:",
         "what a worker appends between two reads is called a fault",
         (f"{ROWS_TOLD}test_a_saga_that_moves_while_it_is_read",),
     ),
