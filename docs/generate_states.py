@@ -97,8 +97,8 @@ REASONS: dict[HaltReason, str] = {
     HaltReason.PIVOT_UNRESOLVED: "not known whether the pivot was applied, and asking again is not safe",
     HaltReason.POISON: "a node was open in three processes that died with nothing else open",
     HaltReason.RETRIABLE_REJECTED: "a step that must in the end succeed was rejected",
-    HaltReason.JOURNAL_DAMAGED: "the journal is shorter than its saga row remembers: nothing of it is sent until somebody lets it go",
-    HaltReason.RESTORED: "a backup was restored, and what happened after it is not in the journal: the same",
+    HaltReason.JOURNAL_DAMAGED: "the journal is shorter than its saga row remembers: nothing of it is sent until it is let go",
+    HaltReason.RESTORED: "a backup was restored, and what happened after it is not in the journal: nothing of it is sent until it is compared or let go",
 }
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)

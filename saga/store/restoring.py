@@ -26,10 +26,6 @@ class Restoration:
     actor: str
     reason: str
 
-    def lost(self, at: datetime) -> bool:
-        """Whether something of that instant is of the part that the journal lacks."""
-        return self.restored_to <= at <= self.told_at
-
 
 @dataclass(frozen=True, slots=True)
 class Settled:

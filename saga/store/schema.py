@@ -42,9 +42,9 @@ UPGRADE_LOCK = 0x5A6A_0001
 GRANTS = """
 -- Writes the journal and can never change it; every other right is what the engine needs to move a saga.
 GRANT USAGE ON SCHEMA saga TO {journal};
-GRANT SELECT, INSERT ON saga.journal, saga.effect, saga.request, saga.definition, saga.restoration TO {journal};
+GRANT SELECT, INSERT ON saga.journal, saga.effect, saga.request, saga.definition, saga.restoration, saga.settled TO {journal};
 GRANT SELECT ON saga.store TO {journal};
-GRANT SELECT, INSERT, UPDATE ON saga.saga, saga.worker, saga.orders, saga.settled TO {journal};
+GRANT SELECT, INSERT, UPDATE ON saga.saga, saga.worker, saga.orders TO {journal};
 GRANT DELETE ON saga.orders TO {journal}; -- its rows are made from the journal: a rebuild drops those of nobody
 GRANT SELECT ON saga.transition, saga.alembic_version TO {journal};
 -- Reads everything: dashboards, audits.

@@ -42,7 +42,7 @@ from saga.store.port import (
 )
 from saga.surfaces import audit_rows, once, order_rows
 from saga.surfaces import invariants as rules
-from saga.surfaces.audit_lost import LostPart, lost_part
+from saga.surfaces.audit_lost import Answered, KnownRuns, LostPart, answered, lost_part, lost_runs
 from saga.surfaces.audit_mails import Mails, mail_faults, read_mails
 from saga.surfaces.audit_report import AuditReport, Check, Waiting, render
 from saga.surfaces.audit_returns import ReturnRecord, order_id_of, return_record
@@ -95,6 +95,7 @@ def audit(
         sheet.take_order_rows(store)
     sheet.take_lost(store)
     sheet.take_stray_rows(store)
+    sheet.take_off_answered()
     sheet.join_returns()
     sheet.judge_orders()
     sheet.judge_strangers()
@@ -118,11 +119,13 @@ class _Sheet:
     ledgers: Ledgers
     began_at: datetime
     lost: LostPart
+    answered: Answered = field(init=False)
     statuses: Counter[SagaStatus] = field(default_factory=Counter)
     waiting: list[Waiting] = field(default_factory=list)
     records: dict[str, OrderRecord] = field(default_factory=dict)
     returns: list[ReturnRecord] = field(default_factory=list)
     known_keys: set[str] = field(default_factory=set)
+    known: KnownRuns = field(default_factory=KnownRuns)
     violations: list[Violation] = field(default_factory=list)
     checked: Counter[Invariant] = field(default_factory=Counter)
     skipped: dict[Invariant, str] = field(default_factory=dict)
@@ -150,7 +153,7 @@ class _Sheet:
             return
         self._count(seen.row)
         self.notes["sagas moved while they were read, their rows are not compared"] += seen.is_moving
-        for why in seen.faults:
+        for why in seen.told:
             self._fault(Invariant.JOURNAL, seen.state.entity, row.saga_id, why)
         if seen.state.definition == fulfil_order.name and not seen.is_moving:
             self.orders_of_page.append(seen.state)
@@ -188,7 +191,20 @@ class _Sheet:
                 self.checked[Invariant.JOURNAL] += 1
                 self._fault(Invariant.JOURNAL, "", request.saga_id, audit_rows.request_fault(request))
 
+    def take_off_answered(self) -> None:
+        """What somebody answers for after a restore is taken off the ledgers; of the rest is said what one can answer for."""
+        self.answered = answered(self.lost, self.definitions, self.known)
+        self.ledgers = self.answered.taken_off(self.ledgers)
+        self.notes["orders, runs or returns that no journal knows, somebody answered for them"] += len(
+            self.lost.settled
+        )
+        found = lost_runs(self.lost, self.definitions, self.known, self.ledgers, self.records, self.known_keys)
+        for entity, count in found:
+            then = f'send it again, or type  saga db settle {entity} --reason "…"'
+            self.notes[f"rows are of a run of {entity} that no journal knows: {then}"] += count
+
     def _count(self, row: SagaRow) -> None:
+        self.known.add(row)
         self.statuses[row.status] += 1
         if row.status not in ENDED:
             reason = row.halt_reason.value if row.halt_reason else ""
@@ -294,8 +310,8 @@ class _Sheet:
         if not self.ledgers.services & set(WITH_BARRIER):
             self.skipped[Invariant.ONCE] = "no barrier: no address of a participant is given"
         unreadable = {it.order_id for it in self.records.values() if it.ending is Ending.UNREADABLE}
-        order_ids, excused = set(self.records), unreadable | self.lost.settled
-        self.violations += once.stranger_faults(self.ledgers, self.known_keys, order_ids, excused, self.lost.has)
+        order_ids = set(self.records)
+        self.violations += once.stranger_faults(self.ledgers, self.known_keys, order_ids, unreadable, self.lost.has)
 
     def judge_mails(self, mails: Mails | None) -> None:
         """I6: a confirmation for every completed order and return, and for no other."""
@@ -304,8 +320,8 @@ class _Sheet:
             return
         readable = [it for it in self.records.values() if it.ending is not Ending.UNREADABLE]
         self.checked[Invariant.TOLD] += len(readable) + len(self.returns)
-        self.notes["orders that no journal knows, somebody answered for them"] += len(self.lost.settled)
-        self.violations += mail_faults(mails, self.records, self.returns, self.lost.settled)
+        mails = self.answered.taken_off_mails(mails)
+        self.violations += mail_faults(mails, self.records, self.returns)
 
     def judge_ends(self, oracle: Oracle | None) -> None:
         """I7: every order of the script ended where it must; an order that is missing did not."""

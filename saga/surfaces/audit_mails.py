@@ -1,6 +1,6 @@
 """What customers were told: the mails of a mailbox, by the order or the return that they are about (invariant I6)."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.parser import BytesHeaderParser
 from email.policy import default as mail_policy
@@ -39,7 +39,7 @@ def read_mails(mailbox: Path) -> Mails:
 
 
 def mail_faults(
-    mails: Mails, records: Mapping[str, OrderRecord], returns: Sequence[ReturnRecord], settled: Collection[str] = ()
+    mails: Mails, records: Mapping[str, OrderRecord], returns: Sequence[ReturnRecord]
 ) -> Iterator[Violation]:
     """A confirmation for every completed order and every completed return, and for nothing else."""
     for name in mails.nameless:
@@ -51,7 +51,7 @@ def mail_faults(
         if not one.is_in_flight and (why := told_fault(one, mails.returns.get(one.return_id, []))):
             yield Violation(Invariant.TOLD, one.order_id, one.saga_id, why)
     for order_id, names in sorted(mails.orders.items()):
-        if order_id not in records and order_id not in settled:
+        if order_id not in records:
             yield Violation(Invariant.TOLD, order_id, "", f"mail {names[0]} confirms an order that no saga knows")
     known = {one.return_id for one in returns}
     for return_id, names in sorted(mails.returns.items()):

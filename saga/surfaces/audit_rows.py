@@ -20,7 +20,7 @@ from saga.core import transitions as t
 from saga.core.definition import Saga
 from saga.core.fold import SagaState
 from saga.core.machine import due_at
-from saga.core.states import ENDED
+from saga.core.states import ENDED, HaltReason
 from saga.errors import CodecError
 from saga.runtime.engine import Definitions, fold
 from saga.store.codec import decode
@@ -31,6 +31,7 @@ from saga.store.port import (
     SagaRow,
     Store,
 )
+from saga.surfaces.cancelling import let_go_command
 
 LOOKS = 3
 PAGE_LOST = 1_000
@@ -50,6 +51,19 @@ class Seen:
     faults: tuple[str, ...]
     is_moving: bool = False
     """Something was appended during each look, so row and effects cannot be compared."""
+    lacks: str = ""
+    """What the journal lacks of what its row remembers; empty when it is whole as far as anybody knows."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether there is nothing to tell."""
+        return not self.told
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Everything that does not fit; behind what the journal lacks stands what to type."""
+        then = f"; restore the entries, or find out what was done and type  {let_go_command(self.row.saga_id)}"
+        return (*self.faults, self.lacks + then) if self.lacks else self.faults
 
 
 def settled(
@@ -60,12 +74,12 @@ def settled(
     Raises `IllegalTransition` or `CodecError` for a journal that cannot be folded.
     """
     seen = _seen(definitions, row, entries, effects)
-    for _ in range(LOOKS if seen.faults else 0):
+    for _ in range(0 if seen.fits else LOOKS):
         entries = store.load([row.saga_id]).get(row.saga_id, entries)
         seen = _seen(definitions, store.row(row.saga_id) or row, entries, store.effects(row.saga_id))
-        if not seen.faults or not store.tail(row.saga_id, entries[-1].seq):
+        if seen.fits or not store.tail(row.saga_id, entries[-1].seq):
             return seen
-    is_moving = bool(seen.faults)
+    is_moving = not seen.fits
     return Seen(seen.row, seen.entries, seen.effects, seen.state, seen.journal, (), is_moving)
 
 
@@ -73,10 +87,12 @@ def _seen(definitions: Definitions, row: SagaRow, entries: list[JournalEntry], e
     state = fold(entries)[0]
     journal = [it for entry in entries for it in decode(entry.body)]
     definition = known(definitions, state)
-    faults = [*copy_faults(row, state), *column_faults(row, state, definition), *effect_faults(effects, journal)]
-    if isinstance(entries, Journal) and entries.lacks is not None:
-        faults.append(f"{entries.lacks}: saga db let-go {row.saga_id}")
-    return Seen(row, entries, effects, state, journal, tuple(faults))
+    lacks = (entries.lacks or "") if isinstance(entries, Journal) else ""
+    # A row that is marked as damaged is halted whatever is left of its journal: that is no second fault.
+    is_marked = bool(lacks) and row.halt_reason is HaltReason.JOURNAL_DAMAGED
+    columns = () if is_marked else column_faults(row, state, definition)
+    faults = (*copy_faults(row, state), *columns, *effect_faults(effects, journal))
+    return Seen(row, entries, effects, state, journal, faults, lacks=lacks)
 
 
 def known(definitions: Definitions, state: SagaState) -> Saga[Any] | None:

@@ -7,12 +7,12 @@ A cancel is an event that the machine decides (DESIGN section 5); what became of
 | accepted | the saga is being rolled back, for this cancel or for what came before it; the plan says what will be undone |
 | pending | it is written down and nothing follows yet: the point of no return is in flight |
 | done | everything is rolled back |
-| held | the saga waits for a person, also in its rollback: nothing follows, and no command of this release moves it |
+| held | the saga waits for a person, also in its rollback: nothing follows. One that is held since a restore or whose journal is damaged goes on with `saga db let-go`; no command of this release moves any other |
 | refused | the point of no return has succeeded, or the saga has completed: forward only |
 
 A second cancel is the same cancel: it writes nothing, and the first one's actor and reason stand. Nothing is written for a
 saga that has ended, is rolling back already or is past the point of no return. That of a held saga is written: when it goes on
-after all (a late answer today), it goes backward and not on to the point of no return. So it is kept, and still an answer that
+after all (a late answer, or `saga db let-go`), it goes backward and not on to the point of no return. So it is kept, and still an answer that
 nothing follows: a script that took it for done would be wrong.
 """
 
@@ -36,6 +36,7 @@ from saga.fulfilment.texts import Printable, Seen, text
 from saga.runtime.engine import Definitions, Loaded, append_for, fold, load, tell
 from saga.runtime.work import Hint, task_name
 from saga.store.port import AppendResult, Store
+from saga.surfaces.render import typed
 
 REASON_MAX, ACTOR_MAX = 500, 100
 BY_ANSWER = frozenset({HaltReason.UNRESOLVED_EFFECT, HaltReason.PIVOT_UNRESOLVED, HaltReason.POISON})
@@ -133,6 +134,8 @@ def waits_for_person(state: SagaState) -> bool:
 
 def what_moves(state: SagaState) -> str:
     """What moves a saga that waits for a person, as far as this release goes."""
+    if state.is_held:
+        return let_go_words(state)
     halt = state.halt
     node = state.node(halt.node) if halt is not None and halt.node is not None else None
     may_be_answered = node is not None and node.phase is NodePhase.FAILED and node.code is OutcomeCode.UNKNOWN
@@ -145,6 +148,16 @@ def what_moves(state: SagaState) -> str:
     ):
         return "no command of this release moves it"
     return f"no command of this release moves it; a late answer to {halt.node.partition(':')[0]} does, if one comes"
+
+
+def let_go_command(reference: str) -> str:
+    """What to type to answer for what the journal of a held saga lacks."""
+    return f'saga db let-go {reference} --reason "…"'
+
+
+def let_go_words(state: SagaState) -> str:
+    """What moves a saga that is held, since its journal may not be whole."""
+    return f"{let_go_command(typed(state.entity, state.saga_id))}  lets it go on, once it is known what was done"
 
 
 def held_words(state: SagaState) -> str:

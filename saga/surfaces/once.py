@@ -105,8 +105,9 @@ def stranger_faults(
     ledgers: Ledgers, known_keys: set[str], order_ids: set[str], excused: set[str], is_lost: Lost
 ) -> Iterator[Violation]:
     """Effects and barrier rows under keys that no journal knows, by order. Those of an order whose journal cannot be read
-    are its journal's affair, and those of one that somebody answered for are his (`excused`). What an unknown order moved is
-    explained by nothing; a known one's is I1's and I2's, also where its key is of the part that a restored journal lacks. There an undo that found nothing names no order."""
+    are its journal's affair (`excused`). What an unknown order moved is explained by nothing; a known one's is I1's and I2's, also
+    where its key is of the part that a restored journal lacks. In that part a barrier row may name no order (an undo that found
+    nothing to undo leaves one): it is not told."""
     strange: dict[str, list[Movement]] = {}
     rows: dict[str, list[str]] = {}
     for key, movements in ledgers.by_key.items():

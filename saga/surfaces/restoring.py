@@ -3,27 +3,32 @@
 Protocol (docs/restore.md)
 --------------------------
 1. Workers and API are stopped, the backup is restored, `restored` writes down to which instant and holds what had not ended.
-2. `reconciled` lets go what can go on without a second effect: whatever was done in the part that is lost meets its own key at a
-   participant that serialises keys, and an order that was undone there meets a tombstone. Where a second send would be a second
-   effect, the participant's own books say whether there was a first; without books a person finds out.
-3. What is left is let go by name (`saga.runtime.holding.let_go`), with actor and reason.
-4. Orders that were accepted in the lost part are known to participants alone. Whoever has them sends them again: they have the
-   same keys, so what was done is answered and not done again. For those that nobody has, somebody answers (`settle`).
+2. `reconciled` lets go what can go on without harm: whatever was done in the part that is lost meets its own key at a participant
+   that serialises keys, and what was undone by key meets a tombstone. Two things meet nothing, so the participant's own books say
+   whether they were done, and without books a person finds out: a send at a participant that ignores keys would be done twice, and
+   a compensation that is no undo by key leaves the key of its action open, so an order that was refunded would go forward again.
+3. What is left is let go by name (`released`), with actor and reason.
+4. Orders that were accepted in the lost part are known to participants alone, and no step here sees them. Whoever has one sends it
+   again if each step with an effect serialises keys: the keys are the same, so what was done is answered and not done again. At a
+   participant that ignores keys it would be done twice: its books are looked into first. For the others somebody answers (`settle`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from saga.core.connector import Undo
 from saga.core.definition import Kind, Saga, Step
 from saga.core.fold import SagaState
 from saga.core.keys import logical_key, wire_key
+from saga.core.plan import is_past_return
 from saga.core.states import Direction, HaltReason, NodePhase, SagaStatus
 from saga.errors import DefinitionError, SagaError, UsageError
 from saga.ids import uuid7
 from saga.runtime.engine import Definitions, fold
 from saga.runtime.holding import hold, let_go
+from saga.store.journal import Journal
 from saga.store.port import SagaFilter, SagaRow, Store
 from saga.store.restoring import Restoration
 from saga.surfaces.ledgers import Ledgers
@@ -55,35 +60,51 @@ def restored(store: Store, definitions: Definitions, *, restored_to: datetime, a
         raise UsageError(f"--at {restored_to.isoformat()} is later than now, {now.isoformat(timespec='seconds')}")
     store.restored(Restoration(uuid7(), restored_to, now, actor, reason))
     detail = f"restored to {restored_to.isoformat()}; {actor}: {reason}"
-    moved = Moved()
-    for row in pages(store, SagaFilter(statuses=LIVE)):
-        try:
-            moved.count += hold(store, definitions, row.saga_id, actor=actor, reason=detail)
-        except DefinitionError:
-            why = f"the definition {row.definition} v{row.version} is not at hand; name it with -d MODULE:NAME"
-            moved.left.append(Left(row, why))
-        except SagaError as error:
-            moved.left.append(Left(row, str(error)))
-    return moved
+    rows = pages(store, SagaFilter(statuses=LIVE))
+    return _each(rows, lambda row: hold(store, definitions, row.saga_id, actor=actor, reason=detail))
 
 
 def reconciled(store: Store, definitions: Definitions, ledgers: Ledgers, *, actor: str, reason: str) -> Moved:
     """Let every restored saga go that the participants' ledgers show to be safe; each that stays says what has to be found out."""
+
+    def compare(row: SagaRow) -> bool | str:
+        journal = store.load([row.saga_id]).get(row.saga_id, Journal())
+        if journal.lacks is not None:
+            return f"{journal.lacks}: restore the entries, or find out what was done"
+        definition = definitions.get(row.definition, row.version)
+        if definition is None:
+            raise DefinitionError(f"{row.definition} v{row.version}")
+        why = "; ".join(doubts(definition, fold(journal)[0], ledgers))
+        return why or let_go(store, definitions, row.saga_id, actor=actor, reason=reason)
+
+    return _each(held(store), compare)
+
+
+def released(store: Store, definitions: Definitions, rows: Iterable[SagaRow], *, actor: str, reason: str) -> Moved:
+    """Let these sagas go on as their journals stand; whoever says so answers for what the journals lack."""
+
+    def let(row: SagaRow) -> bool | str:
+        is_gone = let_go(store, definitions, row.saga_id, actor=actor, reason=reason)
+        return is_gone or f"it is {row.status} and not held"
+
+    return _each(rows, let)
+
+
+def _each(rows: Iterable[SagaRow], move: Callable[[SagaRow], bool | str]) -> Moved:
+    """One saga after another. `move` says whether it moved the saga, or why it could not: one that it cannot move or read is
+    named, and holds up nobody behind it."""
     moved = Moved()
-    for row in held(store):
+    for row in rows:
         try:
-            state = fold(store.load([row.saga_id])[row.saga_id])[0]
-            definition = definitions.get(row.definition, row.version)
-            if definition is None:
-                why = [f"the definition {row.definition} v{row.version} is not at hand; name it with -d MODULE:NAME"]
-            else:
-                why = list(doubts(definition, state, ledgers))
-            if not why:
-                moved.count += let_go(store, definitions, row.saga_id, actor=actor, reason=reason)
+            answer = move(row)
+        except DefinitionError:
+            answer = f"the definition {row.definition} v{row.version} is not at hand; name it with -d MODULE:NAME"
         except SagaError as error:
-            why = [str(error)]
-        if why:
-            moved.left.append(Left(row, "; ".join(why)))
+            answer = str(error)
+        if isinstance(answer, str):
+            moved.left.append(Left(row, answer))
+        else:
+            moved.count += answer
     return moved
 
 
@@ -93,25 +114,39 @@ def held(store: Store) -> list[SagaRow]:
 
 
 def doubts(definition: Saga[Any], state: SagaState, ledgers: Ledgers) -> Iterator[str]:
-    """What may have been sent in the lost part and would be a second effect if it were sent again."""
+    """What may have been done in the lost part and would be done again, or gone on over, if the saga went on; of what the journal
+    has as done there is none."""
     for step in definition.order:
         for direction in Direction:
-            if direction is Direction.COMPENSATION and step.kind is not Kind.COMPENSATABLE:
-                continue
             node = f"{step.name}:{direction}"
-            if not step.is_repeatable_in(direction) and state.node(node).phase is not NodePhase.DONE:
-                yield from _doubt(definition, state, step, direction, ledgers)
+            is_missing = direction is Direction.COMPENSATION and step.kind is not Kind.COMPENSATABLE
+            if is_missing or state.node(node).phase is NodePhase.DONE:
+                continue
+            if not step.is_repeatable_in(direction):
+                yield from _doubt(definition, state, step, direction, ledgers, "")
+            elif direction is Direction.COMPENSATION and _may_be_gone_over(definition, state, step):
+                then = f'it was rolled back, so type  saga cancel {state.saga_id} --reason "…"  before you let it go'
+                yield from _doubt(definition, state, step, direction, ledgers, then)
+
+
+def _may_be_gone_over(definition: Saga[Any], state: SagaState, step: Step) -> bool:
+    """Whether the saga may go forward over a compensation that was done. An undo by key closes the key of its action; any other
+    leaves it open, and the action is answered as if nothing had been undone. A saga that had turned round does not go forward,
+    and one that is past the point of no return was never rolled back."""
+    is_one_way = state.cause is not None or is_past_return(definition, state)
+    return not is_one_way and not isinstance(step.compensation, Undo)
 
 
 def _doubt(
-    definition: Saga[Any], state: SagaState, step: Step, direction: Direction, ledgers: Ledgers
+    definition: Saga[Any], state: SagaState, step: Step, direction: Direction, ledgers: Ledgers, then: str
 ) -> Iterator[str]:
+    """`then` is what to do if it was sent."""
     connector, node = step.connector_in(direction), f"{step.name}:{direction}"
     if connector is None or not ledgers.has(connector.name):
         who = connector.name if connector else "the step's own function"
-        yield f"{node} may have been sent, and {who} has no ledger to look at"
+        yield f"{node} may have been sent, and {who} has no ledger to look at{then and f'; if it was, {then}'}"
         return
     logical = logical_key(definition.name, state.entity, state.run, node)
     key = state.node(node).wire_key or wire_key(state.environment, state.tenant, logical, connector.key_max)
     if key in ledgers.by_key or key in ledgers.barrier:
-        yield f"{node} was sent: {connector.name} has key {key} in its books"
+        yield f"{node} was sent: {connector.name} has key {key} in its books{then and f'; {then}'}"

@@ -53,13 +53,14 @@ def _head(shown: Shown, *, with_tenant: bool) -> Page:
         f"accepted {saga.accepted_at:%Y-%m-%d} {clock_time(saga.accepted_at)}   ended {clock_time(saga.ended_at)}{took}",
     ]
     lines += [f"✗ {fault}: saga audit" for fault in shown.faults]
+    lines += [f"✗ {shown.lacks}"] if shown.lacks else []
     return page([*lines, *_waits(shown), *saga.warnings])
 
 
 def _agreement(shown: Shown) -> str:
     if shown.is_moving:
         return "moving while it was read"
-    return "fold ≠ state" if shown.faults else "fold = state"
+    return "fold ≠ state" if shown.faults or shown.lacks else "fold = state"
 
 
 def _why(shown: Shown) -> str:

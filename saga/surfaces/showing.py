@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from saga.core.definition import Saga
-from saga.core.fold import SagaState
+from saga.core.fold import SagaState, evolve
 from saga.core.plan import may_be_past_return
-from saga.core.states import ENDED
+from saga.core.states import ENDED, HaltReason
+from saga.core.transitions import SagaHalted
 from saga.errors import SagaNotFound
 from saga.fulfilment.view import OrderView
 from saga.runtime.engine import Definitions
@@ -21,9 +22,9 @@ from saga.store.port import SagaRow, Store
 from saga.surfaces import audit_rows
 from saga.surfaces.attempts import AttemptReading, read_attempts
 from saga.surfaces.belongings import Kin, Told, kin, told, view_of
-from saga.surfaces.cancelling import waits_for_person, what_moves
+from saga.surfaces.cancelling import let_go_words, waits_for_person, what_moves
 from saga.surfaces.effects import EffectReading, read_effects
-from saga.surfaces.partly import UNREADABLE, read_partly
+from saga.surfaces.partly import UNREADABLE, UnreadableReading, read_partly
 from saga.surfaces.reading import SagaReading, read_saga
 
 
@@ -42,6 +43,8 @@ class Shown:
     """So many returns before those that are among `kin`."""
     faults: tuple[str, ...]
     """What its row and its effect rows say otherwise than the journal."""
+    lacks: str
+    """What the journal lacks of what its row remembers; empty when it is whole as far as anybody knows."""
     is_moving: bool
     """Something was appended during each look, so they could not be compared."""
     can_cancel: bool | None
@@ -59,7 +62,7 @@ class Shown:
         value["told"] = self.told.model_dump(mode="json") if self.told else None
         value["belongs"] = [one.model_dump(mode="json") for one in self.kin]
         value["returns_before"] = self.returns_before
-        value["row_faults"] = None if self.is_moving else list(self.faults)
+        value["row_faults"] = None if self.is_moving else [*self.faults, *([self.lacks] if self.lacks else [])]
         value["can_cancel"] = self.can_cancel
         if with_attempts:
             value["attempts"] = [one.model_dump(mode="json") for one in self.attempts]
@@ -80,7 +83,8 @@ def look_at(store: Store, row: SagaRow, sagas: list[Saga[Any]], mail_folder: Pat
         unreadable = part.unreadable
         why = () if unreadable is None else (f"entry {unreadable.seq} cannot be read: {unreadable.why}",)
         seen = audit_rows.Seen(row, entries, effects, part.state, part.journal, why)
-    state, definition = seen.state, audit_rows.known(definitions, seen.state)
+    state = _as_its_row_says(seen, unreadable)
+    definition = audit_rows.known(definitions, state)
     kindred, returns_before = kin(store, seen.row, state)
     return Shown(
         saga=read_saga(state, seen.entries[-1].seq, definition, unreadable),
@@ -92,11 +96,29 @@ def look_at(store: Store, row: SagaRow, sagas: list[Saga[Any]], mail_folder: Pat
         kin=kindred,
         returns_before=returns_before,
         faults=seen.faults,
+        lacks=seen.lacks,
         is_moving=seen.is_moving,
         can_cancel=_can_cancel(definition, state),
-        moved_by=what_moves(state) if waits_for_person(state) else "",
+        moved_by=_moved_by(seen, state, unreadable),
         at=store.now(),
     )
+
+
+def _as_its_row_says(seen: audit_rows.Seen, unreadable: UnreadableReading | None) -> SagaState:
+    """The saga; halted, when its row was marked since its journal is damaged: the journal itself cannot say so."""
+    state, row = seen.state, seen.row
+    if row.halt_reason is not HaltReason.JOURNAL_DAMAGED or state.is_held or state.status in ENDED:
+        return state
+    why = seen.lacks or (unreadable.why if unreadable else "")
+    return evolve(state, SagaHalted(seen.entries[-1].at, HaltReason.JOURNAL_DAMAGED, None, why))
+
+
+def _moved_by(seen: audit_rows.Seen, state: SagaState, unreadable: UnreadableReading | None) -> str:
+    if unreadable is not None and state.is_held:
+        return "no command of this release moves it; its entries from a backup do"
+    if seen.lacks:
+        return let_go_words(state)
+    return what_moves(state) if waits_for_person(state) else ""
 
 
 def _can_cancel(definition: Saga[Any] | None, state: SagaState) -> bool | None:

@@ -19,6 +19,7 @@ from saga.errors import StoreUnavailable
 from saga.store import schema
 from saga.store.opening import open_store
 from saga.store.port import Append
+from saga.store.restoring import Restoration, Settled
 from saga.store.tables import SCHEMA, tables_of
 from saga.surfaces.order_rows import rebuild
 from tests.conformance.building import accepted, entry_of
@@ -226,3 +227,21 @@ def test_the_journal_role_makes_the_orders_table_again(empty_postgres_url: str, 
         connection.execute(f'SET ROLE "{roles["journal"]}"')
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("DELETE FROM saga.saga")
+
+
+def test_the_journal_role_settles_and_never_rewrites_who_did(empty_postgres_url: str, unique: str) -> None:
+    """What was said first stands, for the database as well."""
+    with granted(empty_postgres_url, unique) as (connection, roles):
+        joint = "&" if "?" in empty_postgres_url else "?"
+        store = open_store(f"{empty_postgres_url}{joint}options=-crole%3D{roles['journal']}")
+        try:
+            for actor in ("zoe", "eve"):
+                store.settle([Settled("test", "shop", "SO-1", store.now(), actor, "refunded")])
+            store.restored(Restoration("r-1", store.now(), store.now(), "zoe", "disk"))
+            assert ([it.actor for it in store.settled()], len(store.restorations())) == (["zoe"], 1)
+        finally:
+            store.close()
+        connection.execute(f'SET ROLE "{roles["journal"]}"')
+        for forbidden in ("UPDATE saga.settled SET actor = 'eve'", "DELETE FROM saga.settled"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(forbidden)

@@ -26,7 +26,111 @@ PRIVATE = "tests/unit/test_private.py::"
 CLI_HELP = "tests/unit/surfaces/test_cli_help.py::"
 OWN_CORES = "tests/integration/runtime/test_own_cores.py::"
 
+RECONCILING = "tests/conformance/test_reconciling.py::"
+RESTORING = "saga/surfaces/restoring.py"
+AUDIT_LOST = "saga/surfaces/audit_lost.py"
+LOST = "tests/integration/audit/test_audit_lost.py::"
+
 SURFACES = [
+    Mutant(
+        "reconcile-takes-every-undo-for-one-by-key",
+        RESTORING,
+        "return not is_one_way and not isinstance(step.compensation, Undo)",
+        "return False",
+        "an order that was refunded after the backup goes forward over its refund and is shipped for nothing",
+        (
+            f"{RECONCILING}test_an_order_that_was_refunded_after_the_backup_is_not_shipped[memory]",
+            f"{RECONCILING}test_a_refund_that_is_no_undo_by_key_is_looked_up[memory-accepted]",
+        ),
+    ),
+    Mutant(
+        "reconcile-looks-into-the-ledger-alone",
+        RESTORING,
+        "if key in ledgers.by_key or key in ledgers.barrier:",
+        "if key in ledgers.by_key:",
+        "what a participant knows under a key without having moved anything counts as never sent",
+        (f"{RECONCILING}test_a_refund_that_is_no_undo_by_key_is_looked_up[memory-accepted]",),
+    ),
+    Mutant(
+        "reconcile-asks-for-what-is-done",
+        RESTORING,
+        "if is_missing or state.node(node).phase is NodePhase.DONE:",
+        "if is_missing:",
+        "a saga is held for a charge whose outcome stands in its own journal",
+        (f"{RECONCILING}test_what_the_journal_has_as_done_is_not_asked_for[memory]",),
+    ),
+    Mutant(
+        "reconcile-holds-what-cannot-go-forward",
+        RESTORING,
+        "is_one_way = state.cause is not None or is_past_return(definition, state)",
+        "is_one_way = False",
+        "every order that was paid or is rolling back waits for a person after a restore",
+        (f"{RECONCILING}test_an_order_that_cannot_go_over_its_refund_is_let_go[memory-past-return]",),
+    ),
+    Mutant(
+        "reconcile-answers-for-a-damaged-journal",
+        RESTORING,
+        "        if journal.lacks is not None:\n",
+        "        if journal.lacks is not None and not journal:\n",
+        "a journal without its last entries goes on, and no person has answered for it",
+        (f"{RECONCILING}test_a_held_journal_that_lost_entries_since_is_not_let_go",),
+    ),
+    Mutant(
+        "one-restore-blinds-the-audit",
+        AUDIT_LOST,
+        "return any(it.restored_to - CLOCK_SKEW <= at <= it.told_at + CLOCK_SKEW for it in self.restorations)",
+        "return bool(self.restorations)",
+        "once a backup was restored, effects that no journal knows are never told again",
+        (f"{LOST}test_one_restore_does_not_blind_the_audit_for_ever",),
+    ),
+    Mutant(
+        "an-answer-is-for-every-tenant",
+        AUDIT_LOST,
+        "if it.entity not in known.entities and len(tenants) == 1:",
+        "if True:",
+        "what one tenant answers for excuses another tenant's order of the same id, and a known order for ever",
+        (f"{LOST}test_an_answer_is_for_one_tenant", f"{LOST}test_an_answer_does_not_excuse_a_known_order"),
+    ),
+    Mutant(
+        "an-answer-covers-what-comes-later",
+        AUDIT_LOST,
+        "(it.key in self.keys and self.lost.has(it.at))",
+        "it.key in self.keys",
+        "a later run whose journal is lost in another way is excused by an old answer",
+        (f"{LOST}test_an_answer_covers_nothing_behind_the_lost_part",),
+    ),
+    Mutant(
+        "settle-takes-every-known-order",
+        AUDIT_LOST,
+        "return any(lost.has(it.at) for key in keys",
+        "return True or any(lost.has(it.at) for key in keys",
+        "an order that the journal knows is written down as answered for, and nothing of it is",
+        (f"{LOST}test_a_known_order_is_settled_when_participants_have_a_later_run",),
+    ),
+    Mutant(
+        "a-held-saga-is-moved-by-no-command",
+        "saga/surfaces/cancelling.py",
+        "    if state.is_held:\n        return let_go_words(state)\n",
+        "",
+        "whoever reads what is held since a restore is told that nothing moves it",
+        (f"{ADVICE}test_what_show_advises_does_what_it_says[before-restored]",),
+    ),
+    Mutant(
+        "a-damaged-saga-is-shown-running",
+        "saga/surfaces/showing.py",
+        "    state = _as_its_row_says(seen, unreadable)\n",
+        "    state = seen.state\n",
+        "the page of a saga that is halted since its journal is damaged says that it runs",
+        (f"{ADVICE}test_a_damaged_journal_says_what_its_row_says[marked]",),
+    ),
+    Mutant(
+        "let-go-stops-at-the-first-that-it-cannot-load",
+        RESTORING,
+        "        except DefinitionError:\n            answer =",
+        "        except DefinitionError:\n            raise\n            answer =",
+        "one saga of another definition keeps every order behind it held, and nobody hears which were moved",
+        ("tests/unit/surfaces/test_cli_restoring.py::test_one_saga_that_cannot_be_let_go_holds_up_nobody",),
+    ),
     Mutant(
         "api-hands-the-key-on",
         "saga/surfaces/orders_api.py",
@@ -320,7 +424,7 @@ SURFACES = [
     Mutant(
         "audit-reads-what-moved-again",
         AUDIT_ROWS,
-        "for _ in range(LOOKS if seen.faults else 0):",
+        "for _ in range(0 if seen.fits else LOOKS):",
         "for _ in range(0):",
         "a worker that appends while the audit reads hides, or is called, a fault",
         (f"{ROWS_TOLD}test_a_row_that_was_read_too_early_is_read_again",),
@@ -344,8 +448,8 @@ SURFACES = [
     Mutant(
         "audit-moving-is-not-judged",
         AUDIT_ROWS,
-        "if not seen.faults or not store.tail(row.saga_id, entries[-1].seq):",
-        "if not seen.faults or entries:",
+        "if seen.fits or not store.tail(row.saga_id, entries[-1].seq):",
+        "if seen.fits or entries:",
         "what a worker appends between two reads is called a fault",
         (f"{ROWS_TOLD}test_a_saga_that_moves_while_it_is_read",),
     ),

@@ -6,11 +6,14 @@ from typing import Annotated, Any
 import typer
 
 from saga.errors import UsageError
+from saga.fulfilment.fulfil_order import fulfil_order
+from saga.fulfilment.return_order import return_order
 from saga.runtime.engine import Definitions
-from saga.runtime.holding import let_go
+from saga.settings import Settings
 from saga.store.port import SagaFilter
 from saga.store.restoring import Settled
 from saga.surfaces import restoring
+from saga.surfaces.audit_lost import has_lost_run
 from saga.surfaces.cli.looking import reading_store
 from saga.surfaces.cli.options import (
     FAILED,
@@ -22,8 +25,8 @@ from saga.surfaces.cli.options import (
     settings_and_log,
 )
 from saga.surfaces.embedded import addresses
-from saga.surfaces.ledgers import SERVICES, read_ledgers
-from saga.surfaces.lookup import look_up
+from saga.surfaces.ledgers import SERVICES, Ledgers, read_ledgers
+from saga.surfaces.lookup import look_up, pages
 from saga.surfaces.visible import page
 
 SHOWN = 20
@@ -47,7 +50,8 @@ def restored(
 ) -> None:
     """Say that the database was restored from a backup: every saga that had not ended is held, and nothing of it is sent.
 
-    Stop workers and API first. Go on with `saga db reconcile`. Exit code 1: some could not be held. May be repeated.
+    Stop workers and API first. Go on with `saga db reconcile`. Exit code 1: some could not be held. May be repeated until orders
+    are sent again: it would hold those too.
 
     \b
     Example
@@ -66,20 +70,20 @@ def reconcile(
     definition: DefinitionOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Compare restored sagas with the participants' ledgers and let those go that have no second effect.
+    """Compare restored sagas with the participants' ledgers and let those go that can go on without harm.
 
     At a participant that serialises keys whatever was done in the lost part is answered and not done again; elsewhere its books
-    must show that it was not done. Exit code 1: some stay held, each with what has to be found out; then `saga db let-go`.
+    must show that it was not done. They must show the same of a compensation that is no undo by key: an order that was refunded
+    would go forward again. Exit code 1: some stay held, each with what has to be found out; then `saga db let-go`.
 
     \b
     Example
       saga db reconcile
     """
     settings = settings_and_log()
-    urls = {name: url.rstrip("/") for name, url in addresses(settings).items() if name in SERVICES}
     sagas = Definitions(definitions_named(definition))
     with reading_store(settings, all_tenants=True) as store:
-        moved = restoring.reconciled(store, sagas, read_ledgers(urls), actor=actor, reason=_said(reason))
+        moved = restoring.reconciled(store, sagas, _ledgers(settings), actor=actor, reason=_said(reason))
     _put(output, moved, "let go", "let go; they go on where the backup left them")
 
 
@@ -93,9 +97,10 @@ def let_go_sagas(
     definition: DefinitionOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Let held sagas go on as their journals stand, and answer for what the journals lack. Exit code 1: one was not held.
+    """Let held sagas go on as their journals stand, and answer for what the journals lack.
 
-    For sagas that are held after a restore, and for those whose journal is damaged.
+    For sagas that are held after a restore, and for those whose journal is damaged. Exit code 1: one was not held, or cannot be
+    let go; it is named, and the others go on.
 
     \b
     Examples
@@ -106,26 +111,28 @@ def let_go_sagas(
     if bool(refs) == everything:
         raise UsageError("name the orders to let go, or say --all")
     sagas, why = Definitions(definitions_named(definition)), _said(reason)
-    moved = restoring.Moved()
     with reading_store(settings, all_tenants=everything) as store:
-        for row in restoring.held(store) if everything else [look_up(store, ref) for ref in refs or ()]:
-            if let_go(store, sagas, row.saga_id, actor=actor, reason=why):
-                moved.count += 1
-            else:
-                moved.left.append(restoring.Left(row, f"it is {row.status} and not held"))
+        # Each is looked up before the first is moved: a name that is mistyped moves nothing.
+        rows = restoring.held(store) if everything else [look_up(store, ref) for ref in refs or ()]
+        moved = restoring.released(store, sagas, rows, actor=actor, reason=why)
     _put(output, moved, "let go", "let go; they go on where their journals stand")
 
 
 def settle(
-    orders: Annotated[list[str], typer.Argument(metavar="ORDER...", help="Orders that no journal knows any more.")],
+    orders: Annotated[
+        list[str], typer.Argument(metavar="ORDER...", help="Orders or returns that no journal knows any more.")
+    ],
     reason: ReasonOption,
     actor: ActorOption = "cli",
+    definition: DefinitionOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Answer for orders that participants have something of and that no journal knows: they were accepted after the backup.
+    """Answer for orders and returns that participants have something of and that no journal knows: accepted after the backup.
 
-    Send an order again rather than settle it, if anybody has it: it has the same keys, so nothing is done twice. The audit names
-    the orders that are left; one that is settled is no violation any more. Exit code 2: a journal knows the order.
+    Send one again rather than settle it, if anybody has it and each of its participants serialises keys: the keys are the same, so
+    nothing is done twice. One that ignores keys does it twice: look into its books first. The audit names what is left; what is
+    settled is no violation any more, in the lost part. An order that a journal knows is taken when participants have a later run
+    of it. Exit code 2: they have none.
 
     \b
     Example
@@ -133,13 +140,29 @@ def settle(
     """
     settings = settings_and_log()
     why = _said(reason)
+    others = [saga for saga in definitions_named(definition) if saga not in (fulfil_order, return_order)]
+    sagas = Definitions([fulfil_order, return_order, *others])
     with reading_store(settings) as store:
+        ledgers = Ledgers()
         for order in orders:
-            if store.find(SagaFilter(environment=settings.environment, tenant=settings.tenant, entity=order), 1):
-                raise UsageError(f"{order}: a journal knows this order; see saga show {order}")
+            ours = SagaFilter(environment=settings.environment, tenant=settings.tenant, entity=order)
+            rows = list(pages(store, ours))
+            if rows and not ledgers.services:
+                ledgers = _ledgers(settings)
+            if rows and not has_lost_run(store, sagas, ledgers, rows, order):
+                where = (
+                    f"the books of {', '.join(sorted(ledgers.services))}" if ledgers.services else "no ledger was read"
+                )
+                raise UsageError(
+                    f"{order}: a journal knows this order, and nothing of a later run is known ({where}); see saga show {order}"
+                )
         now = store.now()
         store.settle([Settled(settings.environment, settings.tenant, order, now, actor, why) for order in orders])
     put_one(output, {"settled": orders}, f"{len(orders)} settled: {', '.join(orders[:SHOWN])}")
+
+
+def _ledgers(settings: Settings) -> Ledgers:
+    return read_ledgers({name: url.rstrip("/") for name, url in addresses(settings).items() if name in SERVICES})
 
 
 def _instant(text: str) -> datetime:

@@ -36,7 +36,7 @@ LINES_SHOWN = 3
 LINE = re.compile(r"(?P<sku>[^=]+)=(?P<quantity>[0-9]{1,7})")
 INSTEAD = {
     Standing.CANCELLABLE: "has not come to its point of no return; type  saga cancel {order} --reason ...",
-    Standing.HELD: "waits for a person, and no command of this release moves it; what it is, says  saga show {order}",
+    Standing.HELD: "waits for a person; what moves it, if anything does, says  saga show {order}",
     Standing.ON_ITS_WAY: "goes forward only; type this again once it has completed",
     Standing.ROLLED_BACK: "is rolled back, so nothing of it can come back",
 }

@@ -1,9 +1,12 @@
 """Returns in the audit: real books of an order that came back in two parts and of a return that was refused, each falsified once."""
 
 import copy
+import shutil
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,10 @@ from saga.fulfilment.return_order import return_order
 from saga.runtime.engine import Definitions
 from saga.settings import Settings
 from saga.store.opening import open_store
-from saga.store.port import Store
+from saga.store.port import SagaFilter, Store
+from saga.store.restoring import Restoration, Settled
 from saga.surfaces.audit import audit
-from saga.surfaces.audit_report import AuditReport
+from saga.surfaces.audit_report import AuditReport, render
 from saga.surfaces.audit_returns import ReturnRecord
 from saga.surfaces.embedded import embedded
 from saga.surfaces.invariants import Ending, OrderRecord, money_faults, order_stock_faults
@@ -227,3 +231,23 @@ def test_a_refund_is_what_the_return_says() -> None:
         "completed, return R1 refunded £3.01 and must have refunded £3.00",
         "completed, return R2 refunded £2.99 and must have refunded £3.00",
     ]
+
+
+def test_a_lost_return_is_told_until_somebody_answers(finished: Case, tmp_path: Path) -> None:
+    """The order is known and the return is not: its money, pieces and mail are too many, the page says what to type, and the answer
+    takes that return off, and not the other one."""
+    home = tmp_path / "copy"
+    shutil.copytree(finished.home, home)
+    with closing(open_store(Settings(home=home).store_url)) as store:
+        [row] = store.find(SagaFilter(entity=f"R2.{ORDER}"), 9)
+        with closing(sqlite3.connect(Settings(home=home).store_url.removeprefix("sqlite:///"))) as session, session:
+            for table in ("journal", "effect", "request", "saga"):
+                session.execute(f"DELETE FROM {table} WHERE saga_id = ?", (row.saga_id,))
+        now = store.now()
+        store.restored(Restoration("r", now - timedelta(hours=1), now, "ops", "disk"))
+        report = audited(store, finished)
+        assert {it.invariant.value for it in report.violations} >= {"I1", "I2", "I6"}
+        assert f'type  saga db settle {row.entity} --reason "…"' in render(report)
+        store.settle([Settled(row.environment, row.tenant, row.entity, now, "zoe", "by hand")])
+        assert audited(store, finished).violations == ()
+        assert audited(store, finished, a_penny_more).violations != ()

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from saga.core.definition import Saga, readonly
 from saga.runtime.engine import Definitions, fold
 from saga.runtime.starting import answer, new_saga
-from saga.store.journal import JournalEntry
+from saga.store.journal import JournalEntry, Reached
 from saga.store.sqlite import SqliteStore
 from saga.surfaces.audit import AuditReport, audit, render
 from saga.surfaces.audit_rows import lost_requests, lost_sagas, settled
@@ -288,3 +288,13 @@ def test_a_journal_that_is_shorter_than_its_row_remembers(world: World) -> None:
     report = world.audit()
     told = [it.detail for it in report.violations if it.saga_id == saga_id]
     assert any(f"remembers entry {len(entries)}, and the journal has {len(entries) - 1}" in it for it in told), told
+    assert any(it.endswith(f'saga db let-go {saga_id} --reason "…"') for it in told), told
+
+
+def test_a_journal_that_is_marked_as_damaged_is_one_fault(world: World) -> None:
+    """Its row is halted, which what is left of the journal cannot say; that is told once, with what to type."""
+    saga_id = world.saga_id(ACCEPTED)
+    reached = Reached(2, bytes(32))
+    world.store.mark_damaged(saga_id, reached)
+    words = ("remembers entry 2, and the journal has 1", f'saga db let-go {saga_id} --reason "…"')
+    tells(world.audit(), saga_id, ACCEPTED, *words)

@@ -14,7 +14,7 @@ from saga.core import transitions as t
 from saga.core.connector import Connector
 from saga.core.definition import Saga, compensatable, pivot, retriable
 from saga.core.outcomes import OutcomeCode, Payload
-from saga.core.states import ENDED, SELF_HEALING, Effect, HaltReason, NodePhase, SagaStatus
+from saga.core.states import ENDED, HELD, SELF_HEALING, Effect, HaltReason, NodePhase, SagaStatus
 from saga.runtime.engine import Definitions
 from saga.runtime.starting import Starter
 from saga.store.codec import encode
@@ -22,6 +22,7 @@ from saga.store.journal import JournalEntry
 from saga.store.memory import MemoryStore
 from saga.store.port import Append, AppendResult, SagaColumns, SagaFilter, SagaRow, WorkerRow
 from saga.surfaces.cancelling import Cancelled, CancelRequest, CancelStanding, cancel, held_words, who_must_run
+from saga.surfaces.restoring import released
 from saga.surfaces.saga_page import saga_page
 from saga.surfaces.showing import look_at
 from saga.surfaces.taking_back import Standing, standing_of
@@ -88,6 +89,7 @@ PLACE: Saga[Any] = Saga(
 DEFINITIONS = Definitions([PLACE])
 NODES = {"before": "book:a", "at": "pay:a", "past": "send:a", "back": "hold:c"}
 CODES = {HaltReason.DEFECT: OutcomeCode.DEFECT, HaltReason.RETRIABLE_REJECTED: OutcomeCode.REJECTED}
+BY = {"actor": "ops", "reason": "looked into the books"}
 CASES = list(product(NODES, [None, *HaltReason]))
 
 
@@ -157,16 +159,25 @@ def advised(store: MemoryStore, row: SagaRow) -> str:
 
 @pytest.mark.parametrize(("place", "reason"), CASES)
 def test_what_show_advises_does_what_it_says(store: MemoryStore, place: str, reason: HaltReason | None) -> None:
-    """Where the page says `roll back  saga cancel B1`, that rolls it back. Where it says that no command moves it, neither a
-    cancel nor a worker does. Where it says that it is tried again by itself, a worker brings it to its end."""
+    """Where the page says `roll back  saga cancel B1`, that rolls it back. Where it says `saga db let-go B1`, a cancel and a worker
+    do nothing, that lets it go, and nothing else does. Where it says that no command moves it, no cancel, worker or let-go does.
+    Where it says that it is tried again by itself, a worker brings it to its end."""
     row = stands(store, place, reason)
     page = advised(store, row)
     if 'roll back  saga cancel B1 --reason "…"' in page:
         assert cancelled(store, row.saga_id).standing in (CancelStanding.ACCEPTED, CancelStanding.DONE)
         assert run_all(store, row.saga_id) is SagaStatus.COMPENSATED
+    elif 'go on      saga db let-go B1 --reason "…"' in page:
+        assert reason in HELD
+        cancelled(store, row.saga_id)
+        assert run_all(store, row.saga_id) is SagaStatus.HALTED
+        assert released(store, DEFINITIONS, [row], **BY).count == 1
+        assert not state_of(store, DEFINITIONS, row.saga_id).is_held
+        assert "db let-go" not in advised(store, store.find(SagaFilter(), 1)[0])
     elif "no command of this release moves it" in page:
         cancelled(store, row.saga_id)
         assert run_all(store, row.saga_id) is SagaStatus.HALTED
+        assert released(store, DEFINITIONS, [row], **BY).count == 0
     else:
         assert reason is None or "tried again by itself" in page
         assert run_all(store, row.saga_id) in ENDED
@@ -190,10 +201,45 @@ def test_what_a_cancel_says_is_what_becomes_of_it(store: MemoryStore, place: str
         case CancelStanding.HELD:
             assert (is_held, end) == (True, SagaStatus.HALTED)
             assert held_words(found.state).count("waits for a person") == 1
+            assert ("saga db let-go B1" in held_words(found.state)) is (reason in HELD)
     assert (found.standing is CancelStanding.HELD) is (is_held and place != "past")
     is_written = "cancel_requested" in kinds(store, row.saga_id)
     assert is_written is (place in ("before", "at"))
     assert cancelled(store, row.saga_id).state.cancel == (found.state.cancel if place != "back" else None)
+
+
+@pytest.mark.parametrize("is_marked", [False, True], ids=["nobody looked yet", "marked"])
+def test_a_damaged_journal_says_what_its_row_says(store: MemoryStore, is_marked: bool) -> None:
+    """Once it was looked at the row is halted, which the journal cannot say: so does the page. What is missing and what to type
+    stand on a line each, and that lets it go."""
+    row = stands(store, "before", None)
+    del store._sagas[row.saga_id].journal[-1:]
+    if is_marked:
+        store.mark_damaged(row.saga_id)
+    page = advised(store, row)
+    head = page.splitlines()[0]
+    assert ("HALTED   journal_damaged: its saga row remembers entry 2" in head, "RUNNING" in head) == (
+        is_marked,
+        not is_marked,
+    )
+    assert "✗ its saga row remembers entry 2, and the journal has 1" in page.splitlines()
+    assert (
+        'go on      saga db let-go B1 --reason "…"  lets it go on, once it is known what was done' in page.splitlines()
+    )
+    assert "saga audit" not in page, "there is no other fault"
+    assert released(store, DEFINITIONS, [row], **BY).count == 1
+    assert "RUNNING" in advised(store, row).splitlines()[0]
+
+
+def test_a_gap_in_a_journal_is_not_let_go(store: MemoryStore) -> None:
+    """Nobody can go on behind it, and the page does not say that somebody could."""
+    row = stands(store, "before", None)
+    del store._sagas[row.saga_id].journal[0]
+    store.mark_damaged(row.saga_id)
+    page = advised(store, store.find(SagaFilter(), 1)[0])
+    assert "HALTED   journal_damaged" in page.splitlines()[0]
+    assert "go on      no command of this release moves it; its entries from a backup do" in page.splitlines()
+    assert released(store, DEFINITIONS, [row], **BY).count == 0
 
 
 def test_a_late_answer_moves_a_held_saga_backward(store: MemoryStore) -> None:

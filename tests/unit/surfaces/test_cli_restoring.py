@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from saga.core.states import HaltReason, SagaStatus
-from saga.errors import UsageError
+from saga.errors import SagaNotFound, UsageError
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.models import Order
 from saga.runtime.starting import Starter
@@ -19,6 +19,8 @@ from saga.store.port import SagaFilter, SagaRow
 from saga.surfaces.cli.commands import app
 from saga.surfaces.cli.options import FAILED
 from tests.integration.api.serving import order_values
+from tests.simulation.sagas import Order as Thing
+from tests.simulation.sagas import line
 
 ORDERS = ("SO-1", "SO-2", "SO-3")
 WHY = ("--actor", "zoe", "--reason", "compared by hand")
@@ -79,6 +81,28 @@ def test_held_orders_go_on_by_name_and_then_all(url: str) -> None:
     assert (again.exit_code, "it is running and not held" in again.stdout) == (FAILED, True)
     assert typed("let-go", "--all", *WHY).exit_code == 0
     assert held(url) == set()
+
+
+def test_one_saga_that_cannot_be_let_go_holds_up_nobody(url: str) -> None:
+    """Of a definition that is not named here, between two orders: it is named with what to type, the others go on and are counted;
+    by name and with --all. A name that is mistyped moves nothing."""
+    with closing(open_store(url)) as store:
+        starter = Starter(store, environment="test", tenant="shop")
+        starter.start(line, Thing(order_id="OTHER"))
+        starter.start(fulfil_order, Order.model_validate_json(json.dumps(order_values(order_id="SO-4"))))
+        starter.stop()
+    both = ("-d", "tests.simulation.sagas:line", "-d", "saga.fulfilment.fulfil_order:fulfil_order")
+    typed("restored", "--at", now(), *WHY, *both)
+    assert held(url) == {*ORDERS, "SO-4", "OTHER"}
+    with pytest.raises(SagaNotFound):
+        raise typed("let-go", "SO-4", "SO-mistyped", *WHY).exception or AssertionError
+    named = typed("let-go", "OTHER", "SO-4", *WHY)
+    assert (named.exit_code, held(url)) == (FAILED, {*ORDERS, "OTHER"})
+    rest = typed("let-go", "--all", *WHY, "-o", "json")
+    assert (rest.exit_code, held(url)) == (FAILED, {"OTHER"})
+    said = json.loads(rest.stdout)
+    assert (said["let_go"], [it["entity"] for it in said["left"]]) == (3, ["OTHER"])
+    assert said["left"][0]["why"] == "the definition line v1 is not at hand; name it with -d MODULE:NAME"
 
 
 def test_orders_without_any_claim_are_reconciled_without_a_ledger(url: str) -> None:

@@ -1,0 +1,245 @@
+"""What `reconciled` asks before it lets a restored saga go: compensations that close no key, what is done, and what the journal lacks.
+
+A shop whose bank serialises keys and is asked for a refund by a function of the charge, as the README recommends it: an undo by key
+would leave a tombstone, a refund leaves nothing at the key of the charge."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from saga.core.connector import Call, Connector
+from saga.core.definition import Saga, compensatable, pivot, retriable
+from saga.core.events import CancelAsked
+from saga.core.keys import logical_key, wire_key
+from saga.core.outcomes import Outcome, OutcomeCode, Payload
+from saga.core.states import SagaStatus
+from saga.runtime.engine import Definitions, tell
+from saga.runtime.holding import let_go
+from saga.runtime.starting import answer, new_saga
+from saga.runtime.work import Call as Sent
+from saga.store.memory import MemoryStore
+from saga.store.port import Store
+from saga.surfaces.cancelling import CancelRequest, CancelStanding, cancel
+from saga.surfaces.ledgers import BarrierRow, Ledgers, Movement
+from saga.surfaces.restoring import Moved, held, reconciled, restored
+from tests.simulation.stepping import DONE, Process, state_of
+
+BY = {"actor": "ops", "reason": "the disk died"}
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+class Order(BaseModel):
+    order_id: str
+
+
+class Charged(BaseModel):
+    ref: str
+
+
+class Refunded(BaseModel):
+    ref: str
+
+
+class Sealed(BaseModel):
+    ref: str
+
+
+class Packed(BaseModel):
+    ref: str
+
+
+bank = Connector("payment", keys="serialise", remembers_rejections=True, rejected={402: "declined"})
+club = Connector("club", keys="ignored", rejected={402: "declined"})
+carrier = Connector("carrier", keys="serialise", remembers_rejections=True, rejected={409: "full"})
+at_bank, back_at_bank = bank.post("/charges", Order, Charged), bank.post("/refunds", Charged, Refunded)
+at_club, back_at_club = club.post("/charges", Order, Charged), club.post("/refunds", Charged, Refunded)
+do_ship, do_pack = carrier.post("/ships", Order, Sealed), carrier.post("/packs", Order, Packed)
+unpack = carrier.undo("/packs/undo", of=do_pack)
+
+
+def charge(order: Order) -> Call[Charged]:
+    return at_bank(order)
+
+
+def refund(charged: Charged) -> Call[Refunded]:
+    return back_at_bank(charged)
+
+
+def charge_at_club(order: Order) -> Call[Charged]:
+    return at_club(order)
+
+
+def refund_at_club(charged: Charged) -> Call[Refunded]:
+    return back_at_club(charged)
+
+
+def ship(order: Order) -> Call[Sealed]:
+    return do_ship(order)
+
+
+def write(order: Order) -> None:
+    """A letter."""
+
+
+def shop(*steps: Any) -> Saga[Any]:
+    return Saga("shop", version=1, input=Order, entity=lambda order: order.order_id, steps=list(steps))
+
+
+CHARGED = compensatable(charge, compensation=refund)
+PLAIN = shop(CHARGED, pivot(ship), retriable(write, keys="serialise"))
+BY_KEY = shop(compensatable(do_pack, name="pack", compensation=unpack), pivot(ship))
+IGNORED = shop(
+    compensatable(do_pack, name="pack", compensation=unpack),
+    compensatable(charge_at_club, name="charge", compensation=refund_at_club, on_unknown="halt"),
+    pivot(ship),
+)
+
+
+@dataclass
+class Bank:
+    """Keeps its answer under each key, and what was charged less what was given back."""
+
+    kept: dict[str, Outcome] = field(default_factory=dict)
+    balance: int = 0
+
+    def answer(self, call: Sent) -> Outcome:
+        if call.wire_key not in self.kept:
+            self.balance += {"charge:a": 1, "charge:c": -1}.get(call.node, 0)
+            self.kept[call.wire_key] = Outcome(OutcomeCode.SUCCEEDED, result=Payload('{"ref":"r"}'), effects=())
+        return self.kept[call.wire_key]
+
+
+class Played:
+    """One order in one store, moved by hand."""
+
+    def __init__(self, store: Store, definition: Saga[Any], worker: str = "w1") -> None:
+        self.store, self.definitions = store, Definitions([definition])
+        new = new_saga(definition, Order(order_id="SO-1"), store, environment="test", tenant="shop")
+        self.saga_id = answer(new, store.accept([new])[0]).saga_id
+        self.process = Process(store, self.definitions, worker)
+        self.wake()
+
+    def wake(self) -> None:
+        self.process.wake(self.saga_id)
+        self.process.settle()
+
+    def finish(self, *steps: str, outcome: Outcome = DONE) -> "Played":
+        for step in steps:
+            self.process.finish(self.process.call(step), outcome)
+            self.process.settle()
+        return self
+
+    def cancelled(self) -> "Played":
+        """While the carrier has no room."""
+        self.finish("ship", outcome=Outcome(OutcomeCode.THROTTLED, "HTTP 429"))
+        asked = CancelAsked(self.store.clock(), "anna", "customer called")
+        tell(self.store, self.definitions, self.saga_id, asked, actor="api")
+        self.wake()
+        return self
+
+    def restored(self) -> "Played":
+        """The database is as it was at this instant."""
+        at = self.store.now() - timedelta(seconds=1)
+        assert restored(self.store, self.definitions, restored_to=at, **BY).count == 1
+        return self
+
+    def reconciled(self, books: Ledgers | None = None) -> Moved:
+        return reconciled(self.store, self.definitions, books or Ledgers(), **BY)
+
+
+def key_of(node: str) -> str:
+    return wire_key("test", "shop", logical_key("shop", "SO-1", 1, node))
+
+
+def in_ledger(node: str, service: str = "payment") -> Ledgers:
+    books = Ledgers(frozenset({service}))
+    books.add(Movement(service, 1, NOON, "POST /refunds", key_of(node), "SO-1", "EUR", "merchant", "customer:SO-1", 5))
+    return books
+
+
+def in_barrier(node: str) -> Ledgers:
+    """The participant knows the key, and moved nothing under it."""
+    books = Ledgers(frozenset({"payment"}))
+    row = BarrierRow("payment", 1, NOON, "POST /refunds", key_of(node), "SO-1", "action", "applied")
+    books.barrier[row.key] = [row]
+    return books
+
+
+@pytest.mark.parametrize("done", [(), ("charge",)], ids=["accepted", "charged"])
+def test_a_refund_that_is_no_undo_by_key_is_looked_up(store: Store, done: tuple[str, ...]) -> None:
+    """No books, or its key in ledger or barrier: held, and what to type. Books without its key: it was not made, let go."""
+    order = Played(store, PLAIN).finish(*done).restored()
+    for books, words in (
+        (Ledgers(), "charge:c may have been sent, and payment has no ledger to look at; if it was, it was rolled back"),
+        (in_ledger("charge:c"), f"charge:c was sent: payment has key {key_of('charge:c')} in its books"),
+        (in_barrier("charge:c"), f"charge:c was sent: payment has key {key_of('charge:c')} in its books"),
+    ):
+        moved = order.reconciled(books)
+        assert (moved.count, len(moved.left)) == (0, 1)
+        assert words in moved.left[0].why
+        assert f"type  saga cancel {order.saga_id}" in moved.left[0].why
+    assert order.reconciled(in_ledger("charge:a")).count == 1
+
+
+def test_an_undo_by_key_is_not_looked_up(store: Store) -> None:
+    """It left a tombstone at the key of its action, so the order rolls back by itself."""
+    assert Played(store, BY_KEY).finish("pack").restored().reconciled().count == 1
+
+
+@pytest.mark.parametrize("done", [("charge", "ship"), ("charge",)], ids=["past-return", "turned-round"])
+def test_an_order_that_cannot_go_over_its_refund_is_let_go(store: Store, done: tuple[str, ...]) -> None:
+    """Past the point of no return it was never rolled back; in its rollback it goes on there, and the refund is answered."""
+    order = Played(store, PLAIN).finish(*done)
+    if len(done) == 1:
+        order.cancelled()
+    assert order.restored().reconciled().count == 1
+
+
+def test_what_the_journal_has_as_done_is_not_asked_for(store: Store) -> None:
+    """A charge and its refund where keys are ignored, each with its outcome in the journal, while the rollback goes on."""
+    order = Played(store, IGNORED).finish("pack", "charge").cancelled()
+    order.finish("charge:c")
+    assert state_of(store, order.definitions, order.saga_id).status is SagaStatus.COMPENSATING
+    assert order.restored().reconciled().count == 1
+
+
+def test_a_refund_where_keys_are_ignored_is_not_advised_to_be_made_again(store: Store) -> None:
+    """A cancel would send it a second time."""
+    [left] = Played(store, IGNORED).finish("pack", "charge").restored().reconciled(in_ledger("charge:c", "club")).left
+    assert (f"key {key_of('charge:c')} in its books" in left.why, "saga cancel" in left.why) == (True, False)
+
+
+def test_an_order_that_was_refunded_after_the_backup_is_not_shipped(store: Store) -> None:
+    """Charged, cancelled, refunded, and the journal is of before all that. It stays held; cancelled and let go, as it says, it is
+    answered what was done, and ends compensated with nothing charged and nothing shipped."""
+    money, before = Bank(), Played(MemoryStore(), PLAIN)
+    before.finish("charge", outcome=money.answer(before.process.call("charge"))).cancelled()
+    before.finish("charge:c", outcome=money.answer(before.process.call("charge:c")))
+    assert state_of(before.store, before.definitions, before.saga_id).status is SagaStatus.COMPENSATED
+    order = Played(store, PLAIN, "w0").restored()
+    store.close_worker("w0")
+    assert order.reconciled(in_ledger("charge:c")).count == 0
+    asked = CancelRequest(reason="was refunded")
+    assert cancel(store, order.definitions, order.saga_id, asked, surface="cli").standing is CancelStanding.HELD
+    assert let_go(store, order.definitions, order.saga_id, **BY)
+    order.process = Process(store, order.definitions, "w2")
+    order.wake()
+    while order.process.calls:
+        order.finish((call := order.process.calls[0]).node, outcome=money.answer(call))
+    assert state_of(store, order.definitions, order.saga_id).status is SagaStatus.COMPENSATED
+    assert (money.balance, key_of("ship:a") in money.kept) == (0, False)
+
+
+def test_a_held_journal_that_lost_entries_since_is_not_let_go() -> None:
+    """A comparison with ledgers does not answer for what the journal lacks; only a person does."""
+    store = MemoryStore()
+    order = Played(store, BY_KEY).restored()
+    del store._sagas[order.saga_id].journal[-1:]
+    [left] = order.reconciled().left
+    assert "its saga row remembers entry 3, and the journal has 2" in left.why
+    del store._sagas[order.saga_id].journal[:]
+    assert order.reconciled().count == 0
+    assert [row.saga_id for row in held(store)] == [order.saga_id]
