@@ -5,7 +5,8 @@ So the audit must know of that part, or it would be red for ever; and an order t
 so only a person can say that it is settled.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from datetime import datetime
 from typing import Protocol
@@ -13,6 +14,7 @@ from typing import Protocol
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from saga.store.durable import DURABLE
 from saga.store.tables import SQLITE, Tables
 
 
@@ -81,8 +83,23 @@ class RestoringInMemory:
         return [self._settled[key] for key in sorted(self._settled)]
 
 
+@contextmanager
+def _durable(connection: Connection, tables: Tables) -> Iterator[None]:
+    """A transaction whose commit is kept, whatever the database says about commits."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if tables is SQLITE else "BEGIN")
+    try:
+        if tables is not SQLITE:
+            connection.exec_driver_sql(f"SELECT {DURABLE}")
+        yield
+    except BaseException:
+        connection.exec_driver_sql("ROLLBACK")
+        raise
+    connection.exec_driver_sql("COMMIT")
+
+
 def write_restoration(connection: Connection, tables: Tables, restoration: Restoration) -> None:
-    connection.execute(tables.restoration.insert().values(astuple(restoration)))
+    with _durable(connection, tables):
+        connection.execute(tables.restoration.insert().values(astuple(restoration)))
 
 
 def read_restorations(connection: Connection, tables: Tables) -> list[Restoration]:
@@ -93,8 +110,9 @@ def read_restorations(connection: Connection, tables: Tables) -> list[Restoratio
 
 def write_settled(connection: Connection, tables: Tables, settled: Sequence[Settled]) -> None:
     insert = sqlite.insert(tables.settled) if tables is SQLITE else postgresql.insert(tables.settled)
-    for it in settled:
-        connection.execute(insert.values(astuple(it)).on_conflict_do_nothing())
+    with _durable(connection, tables):
+        for it in settled:
+            connection.execute(insert.values(astuple(it)).on_conflict_do_nothing())
 
 
 def read_settled(connection: Connection, tables: Tables) -> list[Settled]:

@@ -54,13 +54,25 @@ class Moved:
 
 
 def restored(store: Store, definitions: Definitions, *, restored_to: datetime, actor: str, reason: str) -> Moved:
-    """Write down that a backup was restored, and hold every saga that had not ended. May be repeated."""
+    """Write down that a backup was restored, and hold every saga of it that had not ended. May be repeated for the same instant:
+    what was accepted since is no part of the backup, and stays free.
+
+    Raises `UsageError`, and writes nothing, for an instant that cannot be that of the backup.
+    """
     now = store.now()
     if restored_to > now:
         raise UsageError(f"--at {restored_to.isoformat()} is later than now, {now.isoformat(timespec='seconds')}")
+    newest = store.find(SagaFilter(), 1)
+    is_told = any(it.restored_to == restored_to for it in store.restorations())
+    if not is_told and newest and newest[0].accepted_at > restored_to:
+        raise UsageError(
+            f"--at {restored_to.isoformat()}: the database holds {newest[0].entity}, accepted at "
+            f"{newest[0].accepted_at.isoformat(timespec='milliseconds')}. Either the backup is of later, or this is not what it held: "
+            "a SQLite file is restored without the -wal and -shm files of the one before, and workers and API are stopped first"
+        )
     store.restored(Restoration(uuid7(), restored_to, now, actor, reason))
     detail = f"restored to {restored_to.isoformat()}; {actor}: {reason}"
-    rows = pages(store, SagaFilter(statuses=LIVE))
+    rows = (row for row in pages(store, SagaFilter(statuses=LIVE)) if row.accepted_at <= restored_to)
     return _each(rows, lambda row: hold(store, definitions, row.saga_id, actor=actor, reason=detail))
 
 

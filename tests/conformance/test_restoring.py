@@ -62,10 +62,6 @@ def row_of(store: Store, saga_id: str) -> SagaRow:
     return row
 
 
-def an_hour_ago(store: Store) -> datetime:
-    return store.now() - timedelta(hours=1)
-
-
 def ledgers(*keys: str) -> Ledgers:
     """The bank's books, with something under these keys."""
     books = Ledgers(frozenset({"payment"}))
@@ -92,9 +88,9 @@ def test_restorations_and_settled_entities_are_kept(store: Store) -> None:
 def test_everything_that_had_not_ended_is_held_and_goes_on_when_it_is_let_go(store: Store) -> None:
     """Actor and reason stand in the journal; nobody is due while it is held; a second time changes nothing."""
     ids = [begun(store, f"SO-{number}") for number in range(3)]
-    moved = restored(store, DEFINITIONS, restored_to=an_hour_ago(store), **BY)
+    moved = restored(store, DEFINITIONS, restored_to=store.now(), **BY)
     assert (moved.count, moved.left) == (3, [])
-    assert restored(store, DEFINITIONS, restored_to=an_hour_ago(store), **BY).count == 0
+    assert restored(store, DEFINITIONS, restored_to=store.now(), **BY).count == 0
     rows = held(store)
     assert sorted(row.saga_id for row in rows) == sorted(ids)
     assert {(row.status, row.halt_reason, row.due_at) for row in rows} == {
@@ -114,10 +110,25 @@ def test_everything_that_had_not_ended_is_held_and_goes_on_when_it_is_let_go(sto
     assert len(worker.appends) == 1
 
 
+def test_what_is_younger_than_the_backup_is_no_part_of_it(store: Store) -> None:
+    """A first time with such a saga is refused: the backup was not restored, or the instant is wrong. Told once more for the same
+    instant, what was accepted meanwhile stays free."""
+    begun(store, "SO-1")
+    at = store.now()
+    begun(store, "SO-2")
+    with pytest.raises(UsageError, match=r"the database holds SO-2, accepted at .* without the -wal and -shm files"):
+        restored(store, DEFINITIONS, restored_to=at, **BY)
+    assert (store.restorations(), held(store)) == ([], [])
+    later = store.now()
+    assert restored(store, DEFINITIONS, restored_to=later, **BY).count == 2
+    begun(store, "SO-3")
+    assert restored(store, DEFINITIONS, restored_to=later, **BY).count == 0
+
+
 def test_what_cannot_be_held_is_named(store: Store) -> None:
     """A definition that is not at hand; an instant that has not come yet."""
     begun(store, "SO-1")
-    moved = restored(store, Definitions([]), restored_to=an_hour_ago(store), **BY)
+    moved = restored(store, Definitions([]), restored_to=store.now(), **BY)
     assert (moved.count, [it.row.entity for it in moved.left]) == (0, ["SO-1"])
     assert "-d MODULE:NAME" in moved.left[0].why
     with pytest.raises(UsageError, match="later than now"):
@@ -133,7 +144,7 @@ def test_a_charge_that_may_have_been_sent_is_looked_up_in_the_books(store: Store
     worker.finish(worker.call("look"))
     worker.settle()
     key = worker.call("charge").wire_key
-    restored(store, DEFINITIONS, restored_to=an_hour_ago(store), **BY)
+    restored(store, DEFINITIONS, restored_to=store.now(), **BY)
     for books, words in ((Ledgers(), "payment has no ledger"), (ledgers(key), f"payment has key {key}")):
         moved = reconciled(store, DEFINITIONS, books, **BY)
         assert (moved.count, len(moved.left)) == (0, 1)
@@ -146,7 +157,7 @@ def test_a_charge_that_may_have_been_sent_is_looked_up_in_the_books(store: Store
 def test_the_key_of_a_charge_that_the_backup_does_not_know_is_derived(store: Store) -> None:
     """The backup is of before its claim; the books are asked for the key that it would have."""
     saga_id = begun(store, "SO-1")
-    restored(store, DEFINITIONS, restored_to=an_hour_ago(store), **BY)
+    restored(store, DEFINITIONS, restored_to=store.now(), **BY)
     probe = MemoryStore()
     twin = begun(probe, "SO-1")
     worker = Process(probe, DEFINITIONS, "w1")

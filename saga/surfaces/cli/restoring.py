@@ -50,8 +50,8 @@ def restored(
 ) -> None:
     """Say that the database was restored from a backup: every saga that had not ended is held, and nothing of it is sent.
 
-    Stop workers and API first. Go on with `saga db reconcile`. Exit code 1: some could not be held. May be repeated until orders
-    are sent again: it would hold those too.
+    Stop workers and API first. Go on with `saga db reconcile`. Exit code 1: some could not be held. May be repeated with
+    the same --at. Exit code 2, and nothing is held: the database has orders that are younger than --at.
 
     \b
     Example
