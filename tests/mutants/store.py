@@ -110,6 +110,22 @@ STORE = [
         (f"{SILENT}test_a_dead_connection_of_the_lock_alone_costs_neither_the_lease_nor_the_id",),
     ),
     Mutant(
+        "a-lost-lease-ends-the-waits",
+        PG_WORKERS,
+        "                self._connections.give_up()\n",
+        "                pass\n",
+        "a process that nobody hears waits for what its old connections never bring, although new ones would",
+        (f"{SILENT}test_a_lost_lease_ends_what_the_old_connections_wait_for",),
+    ),
+    Mutant(
+        "all-waits-are-ended",
+        "saga/store/postgres_connections.py",
+        "        self._generation = object()\n",
+        "        self._waits, self._generation = Waits(), object()\n",
+        "the first renewal that fails leaves the others waiting on connections that nobody ends any more",
+        (f"{SILENT}test_a_lost_lease_ends_what_the_old_connections_wait_for",),
+    ),
+    Mutant(
         "append-leaves-no-gap-in-memory",
         MEMORY,
         "if stored is None or entry.seq > len(stored.journal) + 1:",

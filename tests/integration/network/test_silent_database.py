@@ -4,6 +4,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -18,14 +19,17 @@ from saga.runtime.executor import Executor
 from saga.runtime.starting import Starter
 from saga.runtime.worker import Worker
 from saga.store.opening import open_store
-from saga.store.port import Store
-from saga.store.postgres_connections import PostgresConnections
+from saga.store.port import Store, WorkerRow
+from saga.store.postgres_connections import PostgresConnections, Session
+from saga.store.postgres_workers import PostgresWorkers
 from services.skeleton.database import Database
 from tests.chaos.proxy import Proxy
+from tests.integration.network.conftest import BOUNDS
 from tests.waiting import wait_until
 
 BOUND_S = 12.0
 """Of a worker with the bounds of these tests, on a machine with other work; the walls themselves are a second each."""
+LEASE_S = float(BOUNDS["SAGA_LEASE_S"])
 LOCK = b"saga worker"
 
 
@@ -140,6 +144,45 @@ def test_a_dead_connection_of_the_lock_alone_costs_neither_the_lease_nor_the_id(
     saga_id = bench.start("SO-1")
     wait_until(lambda: bench.has_ended(saga_id), BOUND_S)
     assert bench.worker.worker_id == before
+
+
+@pytest.mark.timeout(60)
+def test_a_lost_lease_ends_what_the_old_connections_wait_for(
+    far_url: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A statement may take a minute here, and two threads wait for answers that never come. Once a lease has passed without a
+    renewal both waits are ended, and both have their answers on new connections as soon as there are any."""
+    monkeypatch.setenv("SAGA_STATEMENT_S", "60")
+    connections = PostgresConnections(far_url, 2)
+    workers = PostgresWorkers(connections, lambda _now, _asked: None)
+    workers.register(WorkerRow("ours", "host", 1, (), LEASE_S))
+    two = threading.Barrier(2)
+
+    def together(session: Session) -> None:
+        two.wait(20)
+        session.execute("SELECT 1")
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda _number: connections.run(together, "make two connections"), range(2)))
+        assert proxy.swallow(new=True) >= 2 + 1  # theirs and that of the lock
+        waiting = [threads.submit(connections.run, _one, "wait") for _ in range(2)]
+        ends_at = monotonic() + LEASE_S
+        try:
+            while monotonic() < ends_at:
+                with pytest.raises(StoreUnavailable):
+                    workers.renew("ours")
+            proxy.heal()
+            assert [it.result(BOUND_S) for it in waiting] == [1, 1]
+            assert workers.renew("ours")
+        finally:
+            proxy.cut()  # a thread that waits yet does so no longer
+    workers.close()
+    connections.close()
+
+
+def _one(session: Session) -> object:
+    row = session.execute("SELECT 1").fetchone()
+    return row and row[0]
 
 
 @pytest.mark.timeout(60)
