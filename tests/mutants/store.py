@@ -13,6 +13,7 @@ DUE = "tests/conformance/test_due.py::"
 WORKERS = "tests/conformance/test_workers.py::"
 PARTS = "tests/unit/store/test_parts.py::"
 DURABLE = "tests/integration/network/test_durable.py::"
+JOINING = "tests/conformance/test_joining.py::"
 SILENT = "tests/integration/network/test_silent_database.py::"
 
 STORE = [
@@ -68,6 +69,20 @@ STORE = [
                 "[accepted_in_own_transaction]"
             ),
         ),
+    ),
+    *(
+        Mutant(
+            f"a-callers-own-transaction-remembers-the-{what}",
+            "saga/store/joining.py",
+            f", {old}",
+            f", {new}",
+            "an order that was started in the transaction of its caller, and whose journal is gone or another, goes on unnoticed",
+            (f"{JOINING}test_a_journal_that_is_gone_or_another_is_noticed_at_load",),
+        )
+        for what, old, new in (
+            ("number", "journal_seq=entry.seq, journal_hash=entry.hash", "journal_hash=entry.hash"),
+            ("hash", "journal_hash=entry.hash", "journal_hash=entry.prev_hash"),
+        )
     ),
     Mutant(
         "remote-apply-stays",
