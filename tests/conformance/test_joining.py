@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from saga.core.states import HaltReason, SagaStatus
 from saga.runtime.engine import Definitions
 from saga.runtime.loop import messages_for
-from saga.store.journal import Reached
 from saga.store.joining import accept_on
+from saga.store.journal import Reached
 from saga.store.opening import open_store
 from saga.store.port import AcceptStatus, Store
 from tests.conformance.building import entry, moved, new_id, new_saga
