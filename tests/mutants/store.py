@@ -114,7 +114,7 @@ STORE = [
         "monotonic() >= ends_at",
         "False",
         "a worker whose connections were forgotten waits for them for a quarter of an hour",
-        (f"{SILENT}test_every_call_of_a_store_comes_back[sweep]",),
+        (f"{SILENT}test_every_call_of_a_store_comes_back",),
     ),
     Mutant(
         "the-lease-has-a-wall-of-its-own",
