@@ -276,6 +276,19 @@ def _settings_with_values(tree: ast.Module) -> Iterator[tuple[int, str, ast.expr
                     yield node.lineno, str(target.slice.value), node.value
 
 
+def check_skips(path: str, text: str) -> list[Finding]:
+    """A skip for want of a server is `Peer.is_missing`, which fails where SAGA_TEST_REQUIRE names the server."""
+    if not path.startswith("tests/") or path == "tests/services_available.py":
+        return []
+    return [
+        Finding(
+            path, node.lineno, "skip", "a server that is missing is Peer.is_missing: SAGA_TEST_REQUIRE makes it fail"
+        )
+        for node in ast.walk(_tree(text))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.skip" and "MISSING" in ast.unparse(node)
+    ]
+
+
 def check_unfinished(path: str, text: str) -> list[Finding]:
     comments = (
         token for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type == tokenize.COMMENT
@@ -427,6 +440,7 @@ CHECKS: tuple[Check, ...] = (
     check_banned_imports,
     check_banned_calls,
     check_eager_mode,
+    check_skips,
     check_unfinished,
     check_ambient,
     check_broad_except,

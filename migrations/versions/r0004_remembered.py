@@ -6,8 +6,9 @@ writes keeps an older, still true memory.
 `store`: the one environment that the database is bound to.
 `restoration`: each time a person said that a backup was restored, and what a person has said about what it left behind.
 
-On PostgreSQL the check of `halt_reason` is made in one pass over the table, during which nobody writes it; SQLite writes the
-table anew.
+On PostgreSQL the check of `halt_reason` is made in one pass over the table, during which nobody reads or writes it: the new columns
+lock it until the end of the one transaction of an upgrade, so a check that is validated later would not free it earlier. SQLite
+writes the table anew.
 """
 
 from typing import Any

@@ -33,7 +33,7 @@ from saga.store.connecting import connect_postgres, is_behind_pooler, server_wal
 from saga.store.durable import DURABLE, refuse_losing
 from saga.store.refusing import Refused
 from saga.store.retrying import ForkGuard, Retriable, repeat
-from saga.store.walls import Generation, Walled
+from saga.store.walls import Waits, Walled
 
 Result = TypeVar("Result")
 Session = psycopg.Connection[tuple[Any, ...]]
@@ -61,7 +61,7 @@ class PostgresConnections:
         self.url = url
         self.engine = connect_postgres(url, pool_size)
         self._guard = ForkGuard()
-        self._generation = Generation()
+        self._waits, self._generation = Waits(), object()
         event.listen(self.engine, "connect", self._join_generation)
         event.listen(self.engine, "checkin", self._leave_generation)
         self._within_s = read_settings().statement_s
@@ -80,17 +80,19 @@ class PostgresConnections:
         return repeat(lambda: self._attempt_read(work), what, self._within_s)
 
     def give_up(self) -> None:
-        """End what any thread waits for on a connection of this pool; each of them tries again on a new one."""
-        self._generation.is_over = True
+        """End what any thread waits for on a connection of this pool, of whichever generation; each of them tries again on a
+        new one."""
+        self._waits.are_over = True
+        self._waits = Waits()
         self._begin_generation()
 
     def _begin_generation(self) -> None:
         """From here on new connections; idle ones are closed now, the others when they come back."""
-        self._generation = Generation()
+        self._generation = object()
         self.engine.dispose()
 
     def _join_generation(self, connection: Walled, _record: ConnectionPoolEntry) -> None:
-        connection.generation = self._generation
+        connection.waits, connection.generation = self._waits, self._generation
 
     def _leave_generation(self, connection: Walled | None, record: ConnectionPoolEntry) -> None:
         if connection is not None and connection.generation is not self._generation:

@@ -5,7 +5,7 @@ something between swallows what is sent. So each wait has a wall here: psycopg l
 got nothing until `wall_s` ends as a lost connection. The outcome of the statement is unknown then, COMMIT's too; everything that
 the store does may be done again. While an answer is still arriving nothing is cut.
 
-Another thread may end the waits of a whole `Generation` of connections at once.
+Another thread may end the `Waits` of all connections that stand at once.
 """
 
 from typing import Any, TypeVar
@@ -18,17 +18,19 @@ from saga.clock import monotonic
 Result = TypeVar("Result")
 
 
-class Generation:
-    """Connections that are good together: whoever sets `is_over` ends all that wait on one of them."""
+class Waits:
+    """What any thread waits for on the connections that have these: whoever sets `are_over` ends it."""
 
-    is_over = False
+    are_over = False
 
 
 class Walled(psycopg.Connection[Any]):
     """See the top of this file. `wall_s` counts for each wait that begins after it was set."""
 
     wall_s: float = 10.0
-    generation = Generation()
+    waits = Waits()
+    generation: object = None
+    """Connections that are good together have the same."""
 
     def wait(self, gen: PQGen[Result], *arguments: Any, **named: Any) -> Result:
         """psycopg's own, within the wall. Raises `psycopg.OperationalError`, and the connection is closed then."""
@@ -40,9 +42,9 @@ class Walled(psycopg.Connection[Any]):
             wanted = next(gen)
             while True:
                 ready = yield wanted
-                if not ready and (self.generation.is_over or monotonic() >= ends_at):
+                if not ready and (self.waits.are_over or monotonic() >= ends_at):
                     self.close()
-                    why = "given up" if self.generation.is_over else f"no answer within {wall_s:g} s (SAGA_STATEMENT_S)"
+                    why = "given up" if self.waits.are_over else f"no answer within {wall_s:g} s (SAGA_STATEMENT_S)"
                     raise psycopg.OperationalError(f"the connection to the database: {why}")
                 wanted = gen.send(ready)
         except StopIteration as done:

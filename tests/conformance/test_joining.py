@@ -7,8 +7,11 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, text
 
-from saga.core.states import SagaStatus
+from saga.core.states import HaltReason, SagaStatus
+from saga.runtime.engine import Definitions
+from saga.runtime.loop import messages_for
 from saga.store.joining import accept_on
+from saga.store.journal import Reached
 from saga.store.opening import open_store
 from saga.store.port import AcceptStatus, Store
 from tests.conformance.building import entry, moved, new_id, new_saga
@@ -45,6 +48,23 @@ def test_both_commit(joined: tuple[Engine, Store]) -> None:
     assert (row.entity, row.due_at, row.status) == (new.entity, new.due_at, SagaStatus.RUNNING)
     assert store.tail(new.saga_id, 0) == [new.first_entry(1)]
     assert [r.value for r in store.append([moved(store, new.saga_id, 2, SagaStatus.COMPLETED)])] == ["appended"]
+
+
+@pytest.mark.parametrize("change", ["DELETE FROM {}", "UPDATE {} SET body = '[]'"], ids=["gone", "another"])
+def test_a_journal_that_is_gone_or_another_is_noticed_at_load(joined: tuple[Engine, Store], change: str) -> None:
+    """The saga row remembers number and hash of entry 1, as after `accept`: whoever loads the saga halts it, for a person."""
+    engine, store = joined
+    new = new_saga(store)
+    with engine.begin() as connection:
+        accept_on(connection, new)
+    assert store.load([new.saga_id])[new.saga_id].reached == Reached(1, new.first_entry(1).hash)
+    journal = "saga.journal" if engine.dialect.name == "postgresql" else "journal"
+    with engine.begin() as connection:
+        connection.execute(text(f"{change.format(journal)} WHERE saga_id = :id"), {"id": new.saga_id})
+    assert messages_for(store, Definitions([]), [new.saga_id]) == []
+    row = store.row(new.saga_id)
+    assert row is not None
+    assert (row.status, row.halt_reason) == (SagaStatus.HALTED, HaltReason.JOURNAL_DAMAGED)
 
 
 @pytest.mark.parametrize("own_row_first", [True, False])

@@ -15,6 +15,7 @@ REQUESTS = "tests/simulation/test_journalled_requests.py::"
 LEFT_ALONE = "tests/simulation/test_journals_left_alone.py::"
 WORKERS = "tests/integration/runtime/test_worker.py::"
 SUSPECTS = "tests/integration/runtime/test_task_suspects.py::"
+UNKNOWN_LEASE = "tests/integration/runtime/test_unknown_lease.py::"
 RESCUE = "tests/integration/runtime/test_task_rescue.py::"
 STUCK = "tests/integration/runtime/test_stuck_steps.py::"
 ODD = "tests/integration/runtime/test_odd_steps.py::"
@@ -484,6 +485,30 @@ RUNTIME = [
         (
             "tests/integration/network/test_silent_database.py::test_a_worker_that_cannot_know_that_its_row_is_open_starts_nothing_and_says_so",
         ),
+    ),
+    *(
+        Mutant(
+            f"nothing-is-sent-without-a-known-lease{where}",
+            path,
+            old,
+            new,
+            "a call that was claimed before its process lost its lease is made, while another process makes it as well",
+            tuple(
+                f"{UNKNOWN_LEASE}test_what_was_claimed_is_not_sent_once_the_lease_is_not_known[{it}]" for it in drivers
+            ),
+        )
+        for where, path, old, new, drivers in (
+            (
+                "",
+                LOOP,
+                "executor.perform(call) if may_call() else LEASE_LOST",
+                "executor.perform(call)",
+                ("process", "task"),
+            ),
+            ("-by-threads", LOOP, "call, self._around, self._may_call)", "call, self._around)", ("process",)),
+            ("-by-a-worker", WORKER, "            may_call=lambda: self._lease.is_known,\n", "", ("process",)),
+            ("-by-a-task", TASK, "call, around, lambda: self._lease.is_known)", "call, around)", ("task",)),
+        )
     ),
     Mutant(
         "giving-the-lease-back-has-a-bound",

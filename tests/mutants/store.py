@@ -13,6 +13,7 @@ DUE = "tests/conformance/test_due.py::"
 WORKERS = "tests/conformance/test_workers.py::"
 PARTS = "tests/unit/store/test_parts.py::"
 DURABLE = "tests/integration/network/test_durable.py::"
+JOINING = "tests/conformance/test_joining.py::"
 SILENT = "tests/integration/network/test_silent_database.py::"
 
 APPENDING = "tests/conformance/test_append.py::"
@@ -69,6 +70,20 @@ STORE = [
                 "[accepted_in_own_transaction]"
             ),
         ),
+    ),
+    *(
+        Mutant(
+            f"a-callers-own-transaction-remembers-the-{what}",
+            "saga/store/joining.py",
+            f", {old}",
+            f", {new}",
+            "an order that was started in the transaction of its caller, and whose journal is gone or another, goes on unnoticed",
+            (f"{JOINING}test_a_journal_that_is_gone_or_another_is_noticed_at_load",),
+        )
+        for what, old, new in (
+            ("number", "journal_seq=entry.seq, journal_hash=entry.hash", "journal_hash=entry.hash"),
+            ("hash", "journal_hash=entry.hash", "journal_hash=entry.prev_hash"),
+        )
     ),
     Mutant(
         "remote-apply-stays",
@@ -140,7 +155,7 @@ STORE = [
         "monotonic() >= ends_at",
         "False",
         "a worker whose connections were forgotten waits for them for a quarter of an hour",
-        (f"{SILENT}test_every_call_of_a_store_comes_back[sweep]",),
+        (f"{SILENT}test_every_call_of_a_store_comes_back",),
     ),
     Mutant(
         "the-lease-has-a-wall-of-its-own",
@@ -149,6 +164,22 @@ STORE = [
         "self._session.wall_s = 60.0",
         "a dead connection of the lock costs the lease",
         (f"{SILENT}test_a_dead_connection_of_the_lock_alone_costs_neither_the_lease_nor_the_id",),
+    ),
+    Mutant(
+        "a-lost-lease-ends-the-waits",
+        PG_WORKERS,
+        "                self._connections.give_up()\n",
+        "                pass\n",
+        "a process that nobody hears waits for what its old connections never bring, although new ones would",
+        (f"{SILENT}test_a_lost_lease_ends_what_the_old_connections_wait_for",),
+    ),
+    Mutant(
+        "all-waits-are-ended",
+        "saga/store/postgres_connections.py",
+        "        self._generation = object()\n",
+        "        self._waits, self._generation = Waits(), object()\n",
+        "the first renewal that fails leaves the others waiting on connections that nobody ends any more",
+        (f"{SILENT}test_a_lost_lease_ends_what_the_old_connections_wait_for",),
     ),
     Mutant(
         "append-leaves-no-gap-in-memory",

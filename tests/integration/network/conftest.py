@@ -45,7 +45,7 @@ def proxy(direct_url: str) -> Iterator[Proxy]:
     """What stands between a process and that database."""
     url = make_url(direct_url)
     if (url.host or "/").startswith("/"):
-        pytest.skip(f"{servers.MISSING}postgres: this one listens on a socket of its machine only")
+        servers.POSTGRES.is_missing("this one listens on a socket of its machine only")
     standing = Proxy((str(url.host), url.port or 5432))
     yield standing
     standing.close()

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from tests import services_available as servers
 from tests.waiting import wait_until
@@ -83,7 +82,8 @@ class OwnServer:
 
 @contextmanager
 def own_server() -> Iterator[OwnServer]:
-    """A server that runs until the block ends; the test is skipped where there are no programs of PostgreSQL."""
+    """A server that runs until the block ends; the test is skipped where there are no programs of PostgreSQL, or no
+    user to run them, and fails there when PostgreSQL is required."""
     programs = servers.postgres_program("initdb").parent
     user = _unprivileged()
     folder = Path(tempfile.mkdtemp(prefix="saga-pg-"))  # a socket's path must be short
@@ -107,4 +107,4 @@ def _unprivileged() -> str | None:
     try:
         return pwd.getpwnam("postgres").pw_name
     except KeyError:
-        pytest.skip(f"{servers.MISSING}postgres: root needs a user postgres for a server of its own")
+        servers.POSTGRES.is_missing("root needs a user postgres for a server of its own")

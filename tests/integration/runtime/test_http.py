@@ -40,7 +40,7 @@ def peer(behave: Callable[[socket.socket], None]) -> Iterator[str]:
         listener.close()
 
 
-def _request_of(connection: socket.socket) -> bytes:
+def request_of(connection: socket.socket) -> bytes:
     return _head_and_body(connection)[1]
 
 
@@ -70,7 +70,7 @@ def test_the_bytes_arrive_as_they_are() -> None:
     seen: list[bytes] = []
 
     def behave(connection: socket.socket) -> None:
-        seen.append(_request_of(connection))
+        seen.append(request_of(connection))
         connection.sendall(OK)
 
     with peer(behave) as url:
@@ -114,7 +114,7 @@ def test_a_header_that_no_request_can_carry_is_not_sent(value: str) -> None:
     seen: list[bytes] = []
 
     def behave(connection: socket.socket) -> None:
-        seen.append(_request_of(connection))
+        seen.append(request_of(connection))
         connection.sendall(OK)
 
     sender = Sender(4)
@@ -170,16 +170,16 @@ def _close(connection: socket.socket) -> None:
 
 
 def _read_and_close(connection: socket.socket) -> None:
-    _request_of(connection)
+    request_of(connection)
 
 
 def _half_an_answer(connection: socket.socket) -> None:
-    _request_of(connection)
+    request_of(connection)
     connection.sendall(OK[:-1])
 
 
 def _rubbish(connection: socket.socket) -> None:
-    _request_of(connection)
+    request_of(connection)
     connection.sendall(b"SSH-2.0-OpenSSH\r\n\r\n")
 
 
@@ -212,7 +212,7 @@ def test_an_interim_answer_is_not_the_answer(hint: bytes) -> None:
 
     def behave(connection: socket.socket) -> None:
         for _ in range(3):
-            body = _request_of(connection)
+            body = request_of(connection)
             connection.sendall(hint * 2)
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
 
@@ -230,7 +230,7 @@ def test_a_line_that_changes_its_protocol_is_not_used_again() -> None:
     """101 to somebody who asked for none: it says nothing about the work, and what follows is no HTTP."""
 
     def behave(connection: socket.socket) -> None:
-        _request_of(connection)
+        request_of(connection)
         connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n")
         connection.recv(1)
 
@@ -278,7 +278,7 @@ def test_a_dripping_peer_meets_the_wall_deadline(part: str) -> None:
     stop = threading.Event()
 
     def behave(connection: socket.socket) -> None:
-        _request_of(connection)
+        request_of(connection)
         connection.sendall(at_once)
         for byte in (head if part == "status line" else b" ") * 1000 + body:
             if stop.wait(0.1):
@@ -306,7 +306,7 @@ def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
     """Following it would send the body to an address that nobody configured."""
 
     def behave(connection: socket.socket) -> None:
-        _request_of(connection)
+        request_of(connection)
         connection.sendall(b"HTTP/1.1 307 Go\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n")
 
     with peer(behave) as url:
@@ -321,7 +321,7 @@ def test_a_server_error_is_asked_once() -> None:
 
     def behave(connection: socket.socket) -> None:
         nonlocal count
-        _request_of(connection)
+        request_of(connection)
         count += 1
         connection.sendall(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")
 
@@ -338,7 +338,7 @@ def test_a_call_whose_time_is_over_before_its_first_byte_sends_nothing() -> None
     over = threading.Event()
 
     def behave(connection: socket.socket) -> None:
-        received.append(_request_of(connection))
+        received.append(request_of(connection))
         connection.sendall(OK)
         connection.settimeout(10)
         received.append(connection.recv(65536))
@@ -368,7 +368,7 @@ def test_a_redirect_to_nonsense_is_unknown() -> None:
     """`requests` reads the address even when it must not follow it; the participant may have done the work."""
 
     def behave(connection: socket.socket) -> None:
-        _request_of(connection)
+        request_of(connection)
         connection.sendall(b"HTTP/1.1 302 Go\r\nLocation: http://[\r\nContent-Length: 0\r\n\r\n")
 
     with peer(behave) as url:
