@@ -12,11 +12,10 @@ from saga.core.connector import Connector
 from saga.core.definition import Kind, Saga, Step, parallel
 from saga.core.outcomes import OutcomeCode
 from saga.core.states import Effect, EntryState, HaltReason, NodePhase
-from tests.unit.core.shop import TWO_TRIES, Done, Order, barrier, provider, saga_of, step, undoing_by_result
+from tests.unit.core.shop import TWO_TRIES, Done, Order, barrier, forgetful, provider, saga_of, step, undoing_by_result
 from tests.unit.core.story import Story, change
 
 replaying = Connector("replaying", keys="replay", rejected={402: "declined"})
-forgetful = Connector("forgetful", keys="serialise", rejected={402: "declined"})
 
 
 def by_result(name: str, at: Connector = barrier, **options: Any) -> Step:
