@@ -13,7 +13,7 @@ The table in prose (DESIGN section 5); "repeatable" is a readonly step, or one w
 | defect    | failed, halt                                   | closed                    | failed, halt                |
 
 Unknown because of a definite answer that the connector does not list: the third time in a row it is for a person, however
-repeatable the step is. An action that the frozen plan repeats, since its undo needs the result, has rules of its own
+repeatable the step is. An action that the frozen plan repeats, since its compensation is no undo by key, has rules of its own
 (`_repeating`): a rejection by a participant that serialises keys and remembers rejections proves that nothing was done.
 
 A death of the worker process is `unknown` and tried again at once. A node that was open in `LONE_DEATHS` processes that

@@ -7,6 +7,7 @@ rollback are computed here in another way than the machine does it: from the out
 from collections.abc import Callable, Sequence
 
 from saga.core import transitions as t
+from saga.core.connector import Undo
 from saga.core.definition import Kind, Saga, Step
 from saga.core.fold import SagaState, replay
 from saga.core.outcomes import OutcomeCode
@@ -88,8 +89,7 @@ def the_plan_is_the_definition_reversed(definition: Saga[Order], journal: Journa
     for entry in plan.entries:
         step = definition.by_name[entry.step]
         is_safe, is_known = step.serialises_in(Direction.ACTION), OutcomeCode.SUCCEEDED in codes[entry.step]
-        needs_result = step.name in step.compensation_takes.sources
-        unknown = "settle" if not is_safe else "repeat" if needs_result else "compensate"
+        unknown = "settle" if not is_safe else "compensate" if isinstance(step.compensation, Undo) else "repeat"
         assert entry.mode == ("compensate" if is_known else unknown)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel
 
 from saga.core.binding import From
-from saga.core.connector import Call, Connector, Operation
+from saga.core.connector import Call, Connector, Keys, Operation
 from saga.core.definition import Kind, Saga, Step, Tree, compensatable, pivot, readonly, retriable
 from saga.core.retry import RetryPolicy
 
@@ -78,6 +78,20 @@ def step(name: str, kind: Kind = Kind.COMPENSATABLE, *, at: Connector | None = b
         Kind.RETRIABLE: retriable,
     }
     return makers[kind](action, name=name, **options)
+
+
+def by_order(name: str, keys: Keys = "serialise") -> Step:
+    """A compensatable function step whose compensation asks for the order alone: its action has no result."""
+
+    def act(order: Order) -> None:
+        """Own work."""
+
+    def undo(order: Order) -> None:
+        """Own work."""
+
+    return compensatable(
+        act, compensation=undo, name=name, keys=keys, on_unknown="retry" if keys == "serialise" else "halt"
+    )
 
 
 def undoing_by_result(name: str, at: Connector) -> Callable[..., Call[Done]]:
