@@ -268,11 +268,11 @@ def _halt_or_heal(draft: _Draft, at: datetime, name: str, verdict: Verdict, deta
 
 def _heals(draft: _Draft, halt: Halt, name: str, verdict: Verdict) -> bool:
     """Whether the halt is over: it healed itself, or what nobody knew is known after all. A halt for a person stands for
-    every node that failed meanwhile and that a person must settle, so it is over only when none is left; and from the
-    frozen plan on no late fact counts, so what a plan waits for (an entry to be settled) only a person can tell."""
+    every node that failed meanwhile and every entry of the plan that a person must settle, so it is over only when none is
+    left; and from the frozen plan on no late fact counts."""
     if halt.heals_itself:
         return halt.node == name and verdict.phase not in _IN_THE_AIR
-    if draft.state.plan is not None or waiting_for_person(draft.definition, draft.state):
+    if waiting_for_person(draft.definition, draft.state):
         return False
     waits_for_fact = halt.reason in (HaltReason.UNRESOLVED_EFFECT, HaltReason.PIVOT_UNRESOLVED, HaltReason.POISON)
     return waits_for_fact and verdict.phase is NodePhase.DONE

@@ -72,17 +72,17 @@ CORE = [
     # When a halt is over
     Mutant(
         "halt-stands-for-a-frozen-plan",
-        MACHINE,
-        "if draft.state.plan is not None or waiting_for_person(",
-        "if waiting_for_person(",
+        ATTEMPTS,
+        "        *((HaltReason.UNRESOLVED_EFFECT, name, MUST_BE_SETTLED) for name in settle),\n",
+        "",
         "an undone entry resumes a saga whose plan still waits for a person to settle another",
         (f"{LATE}test_an_undone_entry_does_not_resume_a_plan_that_waits_to_be_settled",),
     ),
     Mutant(
         "halt-stands-for-every-failed-node",
         MACHINE,
-        " or waiting_for_person(draft.definition, draft.state):\n        return False",
-        ":\n        return False",
+        "    if waiting_for_person(draft.definition, draft.state):\n        return False\n",
+        "",
         "the first of two late answers resumes a saga whose second node still waits for a person",
         (f"{LATE}test_a_late_success_does_not_resume_while_another_node_waits_for_a_person",),
     ),
@@ -102,7 +102,7 @@ CORE = [
         "a saga with a rejected retriable is resumed or let go, and nothing of it can start",
         (
             f"{LATE}test_a_late_success_beside_a_retriable_that_was_rejected_still_waits",
-            f"{HOLDS}test_what_waited_for_a_person_is_not_rolled_back_by_letting_it_go[a retriable that must succeed]",
+            f"{HOLDS}test_what_came_to_wait_for_a_person_while_it_was_held_does_not_turn_round[a retriable]",
         ),
     ),
     Mutant(
@@ -112,7 +112,7 @@ CORE = [
         "return HaltReason.PIVOT_UNRESOLVED if is_unknown else None",
         "declined after a lost answer, held, let go: rolled back, and the first request takes the money",
         (
-            f"{HOLDS}test_what_waited_for_a_person_is_not_rolled_back_by_letting_it_go[a pivot that may have charged]",
+            f"{HOLDS}test_what_came_to_wait_for_a_person_while_it_was_held_does_not_turn_round[a pivot]",
             f"{PIVOT}test_resuming_does_not_turn_round_at_or_behind_the_pivot[pivot rejected after a lost answer]",
         ),
     ),

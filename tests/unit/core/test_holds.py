@@ -192,11 +192,36 @@ def test_what_waited_for_a_person_is_not_rolled_back_by_letting_it_go(what: str)
     assert (story.state.halt, story.state.plan, story.state.cause) == (before.halt, before.plan, before.cause)
 
 
-def test_what_came_to_wait_for_a_person_while_it_was_held_does_not_turn_round() -> None:
-    """The answers came in between: a defect stands before the "no" of the other branch and before the cancel."""
+def held_in_two_branches() -> Story:
+    """Held while `x` and `y` were in flight: one heard "no", the other broke, the customer called."""
     story = Story(saga_of(step("z"), parallel(step("x"), step("y")))).does("z").start("x", "y").holds()
-    story.rejects("y").cancel().ends("x", OutcomeCode.DEFECT, "it broke").let_go()
-    assert (story.status, story.halted, story.plan) == ("halted", HaltReason.DEFECT, None)
+    return story.rejects("y").cancel().ends("x", OutcomeCode.DEFECT, "it broke")
+
+
+def held_at_the_pivot() -> Story:
+    """Held while a pivot was asked again after a lost answer, at a participant that forgets its rejections."""
+    story = Story(with_pivot(at=forgetful)).does("a").start("p").loses_answer("p").waits_for("p").start("p")
+    return story.holds().rejects("p")
+
+
+def held_at_a_retriable() -> Story:
+    """Held while a retriable of a saga without a pivot was in flight; it was rejected at its first try."""
+    return Story(saga_of(step("a"), step("r", Kind.RETRIABLE))).does("a").start("r").holds().rejects("r")
+
+
+CAME: dict[str, tuple[Callable[[], Story], HaltReason]] = {
+    "a branch": (held_in_two_branches, HaltReason.DEFECT),
+    "a pivot": (held_at_the_pivot, HaltReason.PIVOT_UNRESOLVED),
+    "a retriable": (held_at_a_retriable, HaltReason.RETRIABLE_REJECTED),
+}
+
+
+@pytest.mark.parametrize("what", list(CAME))
+def test_what_came_to_wait_for_a_person_while_it_was_held_does_not_turn_round(what: str) -> None:
+    """The answers came in between: what a person must settle stands before a "no" of another branch and before a cancel."""
+    build, reason = CAME[what]
+    story = build().let_go()
+    assert (story.status, story.halted, story.plan) == ("halted", reason, None)
 
 
 def test_a_lost_answer_whose_step_says_compensate_turns_it_round() -> None:
