@@ -13,7 +13,7 @@ The table in prose (DESIGN section 5); "repeatable" is a readonly step, or one w
 | defect    | failed, halt                                   | closed                    | failed, halt                |
 
 Unknown because of a definite answer that the connector does not list: the third time in a row it is for a person, however
-repeatable the step is. An action that the frozen plan repeats, since its undo needs the result, has rules of its own
+repeatable the step is. An action that the frozen plan repeats, since its compensation is no undo by key, has rules of its own
 (`_repeating`): a rejection by a participant that serialises keys and remembers rejections proves that nothing was done.
 
 A death of the worker process is `unknown` and tried again at once. A node that was open in `LONE_DEATHS` processes that
@@ -27,13 +27,14 @@ from typing import Any
 from saga.core.definition import Kind, Saga, Step
 from saga.core.fold import NodeState, SagaState
 from saga.core.outcomes import EffectChange, Outcome, OutcomeCode, effect_after
-from saga.core.plan import action_of, may_be_past_return
+from saga.core.plan import action_of, may_be_past_return, node_of_entry
 from saga.core.retry import RetryPolicy
-from saga.core.states import Direction, Effect, HaltReason, NodePhase
+from saga.core.states import Direction, Effect, EntryState, HaltReason, NodePhase
 
 LONE_DEATHS = 3
 SAME_ANSWERS = 3
 """So often in a row a participant may give one and the same definite answer that nobody foresaw."""
+MUST_BE_SETTLED = "not known whether it was applied; settle it before it can be compensated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,19 +120,42 @@ def judge(
     return _forward(case) if direction is Direction.ACTION else _backward(case)
 
 
-def person_reason(definition: Saga[Any], state: SagaState, name: str) -> HaltReason:
-    """Why a node that failed stands in front of a person, read from the state: the reason that its verdict had."""
+def waiting_for_person(definition: Saga[Any], state: SagaState) -> list[tuple[HaltReason, str, str]]:
+    """What the machine does not go on from by itself, each as (reason, node, detail), read from the state: nodes that failed,
+    and entries of the plan that must be settled first."""
+    stuck = [(definition.by_name[it.step], it.mode) for it in state.plan or () if it.state is EntryState.STUCK]
+    settle = [action_of(step) for step, mode in stuck if mode == "settle"]
+    failed = list(state.nodes)
+    if state.cause is not None:
+        failed = [node_of_entry(state, step, mode)[0] for step, mode in stuck if mode != "settle"]
+    reasons = [(person_reason(definition, state, name), name) for name in failed]
+    return [
+        *((HaltReason.UNRESOLVED_EFFECT, name, MUST_BE_SETTLED) for name in settle),
+        *((reason, name, state.node(name).detail) for reason, name in reasons if reason is not None),
+    ]
+
+
+def person_reason(definition: Saga[Any], state: SagaState, name: str) -> HaltReason | None:
+    """Why this node stands in front of a person, read from the state: the reason that its verdict had. None for one that did
+    not fail, or failed in a way that turns the saga round."""
     node = state.node(name)
     step, direction = definition.node(name)
+    if node.phase is not NodePhase.FAILED:
+        return None
     if node.code is OutcomeCode.DEFECT:
         return HaltReason.DEFECT
-    if node.lone_death_count >= LONE_DEATHS:
+    is_unknown = node.code is OutcomeCode.UNKNOWN
+    if is_unknown and node.lone_death_count >= LONE_DEATHS:
         return HaltReason.POISON
     if direction is Direction.COMPENSATION or state.cause is not None:
         return HaltReason.UNRESOLVED_EFFECT
     if step.kind is Kind.PIVOT:
-        return HaltReason.PIVOT_UNRESOLVED
-    return HaltReason.RETRIABLE_REJECTED if node.code is OutcomeCode.REJECTED else HaltReason.UNRESOLVED_EFFECT
+        return HaltReason.PIVOT_UNRESOLVED if is_unknown or node.effect is not Effect.ABSENT else None
+    if is_unknown:
+        turns = step.on_unknown == "compensate" and (step.kind is Kind.COMPENSATABLE or node.spent)
+        return None if turns else HaltReason.UNRESOLVED_EFFECT
+    goes_forward = step.kind is Kind.RETRIABLE or _is_late(definition, state, step)
+    return HaltReason.RETRIABLE_REJECTED if goes_forward else None
 
 
 def _forward(case: _Case) -> Verdict:
@@ -149,7 +173,7 @@ def _forward(case: _Case) -> Verdict:
         case OutcomeCode.UNKNOWN if case.same_count >= SAME_ANSWERS:
             return _unrepeatable(case)
     may_turn = case.step.on_unknown == "compensate" and case.outcome.code is OutcomeCode.UNKNOWN
-    can_turn = case.step.kind is not Kind.RETRIABLE and not _is_late(case)
+    can_turn = case.step.kind is not Kind.RETRIABLE and not _is_late(case.definition, case.state, case.step)
     if case.is_spent and may_turn and can_turn:
         return Verdict(NodePhase.FAILED, case.effect, spent=True)
     return _again(case, HaltReason.PARTICIPANT_DOWN)
@@ -166,9 +190,9 @@ def _pending(case: _Case) -> Verdict:
     return Verdict(NodePhase.PENDING, case.effect, until_at, spent=case.node.spent)
 
 
-def _is_late(case: _Case) -> bool:
+def _is_late(definition: Saga[Any], state: SagaState, step: Step) -> bool:
     """Whether the step stands behind the point of no return, or beside one that may have been passed."""
-    return case.definition.after_pivot(case.step) or may_be_past_return(case.definition, case.state)
+    return definition.after_pivot(step) or may_be_past_return(definition, state)
 
 
 def _unrepeatable(case: _Case) -> Verdict:
@@ -182,7 +206,7 @@ def _rejected(case: _Case) -> Verdict:
     step = case.step
     if step.on_rejected == "record":
         return Verdict(NodePhase.DONE, case.effect)
-    if step.kind is Kind.RETRIABLE or (step.kind is not Kind.PIVOT and _is_late(case)):
+    if step.kind is Kind.RETRIABLE or (step.kind is not Kind.PIVOT and _is_late(case.definition, case.state, step)):
         return Verdict(NodePhase.FAILED, case.effect, halt=HaltReason.RETRIABLE_REJECTED)
     if step.kind is not Kind.PIVOT:
         return Verdict(NodePhase.FAILED, case.effect)

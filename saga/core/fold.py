@@ -78,6 +78,8 @@ class Halt:
     resumes: SagaStatus
     node: str | None
     detail: str
+    under: "Halt | None" = None
+    """What it was halted for when it was held."""
 
     @property
     def heals_itself(self) -> bool:
@@ -274,7 +276,8 @@ def _plan_frozen(state: SagaState, it: t.PlanFrozen) -> SagaState:
 def _saga_halted(state: SagaState, it: t.SagaHalted) -> SagaState:
     resumes = SagaStatus.RUNNING if state.cause is None else SagaStatus.COMPENSATING
     since = state.halt.at if state.halt else it.at
-    return replace(state, halt=Halt(it.reason, since, resumes, it.node, it.detail))
+    under = state.halt if it.reason in HELD else None
+    return replace(state, halt=Halt(it.reason, since, resumes, it.node, it.detail, under))
 
 
 def _saga_resumed(state: SagaState, it: t.SagaResumed) -> SagaState:

@@ -32,8 +32,8 @@ from datetime import datetime, timedelta
 from typing import Any, assert_never
 
 from saga.core import transitions as t
-from saga.core.attempts import Verdict, judge, person_reason
-from saga.core.definition import Kind, Saga, Step
+from saga.core.attempts import Verdict, judge, person_reason, waiting_for_person
+from saga.core.definition import Saga, Step
 from saga.core.events import (
     CancelAsked,
     Decision,
@@ -59,7 +59,7 @@ from saga.core.plan import (
     node_of_entry,
     runnable_entries,
 )
-from saga.core.states import ENDED, Direction, EntryState, HaltReason, NodePhase, SagaStatus
+from saga.core.states import ENDED, Direction, HaltReason, NodePhase, SagaStatus
 
 GRACE_S = 2.0
 """How long after an attempt's deadline its outcome may still arrive before somebody else ends it as unknown."""
@@ -268,22 +268,14 @@ def _halt_or_heal(draft: _Draft, at: datetime, name: str, verdict: Verdict, deta
 
 def _heals(draft: _Draft, halt: Halt, name: str, verdict: Verdict) -> bool:
     """Whether the halt is over: it healed itself, or what nobody knew is known after all. A halt for a person stands for
-    every node that failed meanwhile and that a person must settle, so it is over only when none is left; and from the
-    frozen plan on no late fact counts, so what a plan waits for (an entry to be settled) only a person can tell."""
+    every node that failed meanwhile and every entry of the plan that a person must settle, so it is over only when none is
+    left; and from the frozen plan on no late fact counts."""
     if halt.heals_itself:
         return halt.node == name and verdict.phase not in _IN_THE_AIR
-    if draft.state.plan is not None or any(_wants_person(draft, name) for name in draft.state.nodes):
+    if waiting_for_person(draft.definition, draft.state):
         return False
     waits_for_fact = halt.reason in (HaltReason.UNRESOLVED_EFFECT, HaltReason.PIVOT_UNRESOLVED, HaltReason.POISON)
     return waits_for_fact and verdict.phase is NodePhase.DONE
-
-
-def _wants_person(draft: _Draft, name: str) -> bool:
-    """Whether this node failed in a way that the machine does not go on from: a business "no" before the point of no
-    return only turns the saga round."""
-    node = draft.state.node(name)
-    is_plain_no = node.code is OutcomeCode.REJECTED and not may_be_past_return(draft.definition, draft.state)
-    return node.phase is NodePhase.FAILED and not is_plain_no
 
 
 def _halt(draft: _Draft, at: datetime, reason: HaltReason, node: str | None, detail: str) -> None:
@@ -294,6 +286,11 @@ def _halt(draft: _Draft, at: datetime, reason: HaltReason, node: str | None, det
         halt.heals_itself and reason not in (HaltReason.PARTICIPANT_DOWN, HaltReason.COMPENSATION_RETRYING)
     ):
         draft.add(new)
+
+
+def _halt_for_person(draft: _Draft, at: datetime) -> None:
+    for reason, node, detail in waiting_for_person(draft.definition, draft.state):
+        _halt(draft, at, reason, node, detail)
 
 
 def _cancel_asked(draft: _Draft, event: CancelAsked) -> None:
@@ -311,21 +308,22 @@ def _hold_asked(draft: _Draft, event: HoldAsked) -> None:
 
 
 def _let_go(draft: _Draft, event: LetGo) -> None:
-    """Back to where it was held, and to the halt that it was in by then, if it was in one."""
-    if not draft.state.is_held:
+    """Back to where it was held: to the halt in front of a person that it was in, or that it came to while it was held.
+
+    A cancel, a "no" or the deadline turns it round only when nobody waits for a person: that is for `_advance`.
+    """
+    held = draft.state.halt
+    if held is None or not held.is_hold:
         return
     draft.add(t.SagaResumed(event.at, event.detail))
-    definition, state = draft.definition, draft.state
-    if state.cause is None and _cause(definition, state, event.at) is not None:
-        return
-    if state.cause is None:
-        waiting = [name for name in state.nodes if _wants_person(draft, name)]
-    else:
-        stuck = [entry for entry in state.plan or () if entry.state is EntryState.STUCK]
-        nodes = [(node_of_entry(state, definition.by_name[it.step], it.mode)[0], it.mode) for it in stuck]
-        waiting = [node for node, mode in nodes if mode == "settle" or state.node(node).phase is NodePhase.FAILED]
-    for name in waiting:
-        _halt(draft, event.at, person_reason(definition, draft.state, name), name, state.node(name).detail)
+    before = held.under
+    if before and not before.heals_itself and before.node and _has_failed(draft.state, before.node):
+        _halt(draft, event.at, before.reason, before.node, before.detail)
+    _halt_for_person(draft, event.at)
+
+
+def _has_failed(state: SagaState, name: str) -> bool:
+    return state.node(name).phase is NodePhase.FAILED
 
 
 def _advance(draft: _Draft, at: datetime) -> None:
@@ -361,16 +359,12 @@ def _is_done(definition: Saga[Any], state: SagaState) -> bool:
 
 def _cause(definition: Saga[Any], state: SagaState, at: datetime) -> t.RollbackRequested | None:
     """Why the saga must turn round now, if it must: the first failed step of the definition, a cancel, the deadline."""
-    has_failed = any(node.phase is NodePhase.FAILED for node in state.nodes.values())
-    for step in definition.order if has_failed else ():
-        if step.kind is Kind.RETRIABLE or definition.after_pivot(step):
-            continue
-        node = state.node(action_of(step))
-        turns_on = (
-            {OutcomeCode.REJECTED, OutcomeCode.UNKNOWN} if step.on_unknown == "compensate" else {OutcomeCode.REJECTED}
-        )
-        if node.phase is NodePhase.FAILED and node.code in turns_on:
-            return t.RollbackRequested(at, node.code.value, step.name, node.detail)
+    failed = {name for name, node in state.nodes.items() if node.phase is NodePhase.FAILED}
+    for step in definition.order if failed else ():
+        name = action_of(step)
+        if name in failed and person_reason(definition, state, name) is None:
+            node = state.node(name)
+            return t.RollbackRequested(at, str(node.code), step.name, node.detail)
     if state.cancel and not may_be_past_return(definition, state):
         return t.RollbackRequested(at, "cancelled", None, state.cancel.reason)
     is_late = state.deadline_at is not None and state.deadline_at <= at and state.status is SagaStatus.RUNNING
@@ -385,10 +379,7 @@ def _roll_back(draft: _Draft, at: datetime) -> None:
             return
         plan = make_plan(draft.definition, draft.state)
         draft.add(t.PlanFrozen(at, plan))
-        for entry in plan:
-            if entry.mode == "settle":
-                detail = "not known whether it was applied; settle it before it can be compensated"
-                _halt(draft, at, HaltReason.UNRESOLVED_EFFECT, f"{entry.step}:a", detail)
+        _halt_for_person(draft, at)
     if not is_rolled_back(draft.state):
         return
     net = draft.state.net_effects()

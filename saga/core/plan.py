@@ -2,13 +2,16 @@
 
 The plan holds every compensatable step whose effect is applied or unknown, in reverse order of the *definition*. The
 order in which parallel branches really ended is a race and never enters it, so the same facts give the same plan on
-every machine. What becomes of a step whose effect is unknown is chosen by what its compensation asks for, and by what the
-participant makes of a repeat:
+every machine. What becomes of a step whose effect is unknown is chosen by what its compensation is, and by what the
+participant (or the function itself) makes of a repeat:
 
-| the compensation        | participant serialises keys                                    | elsewhere                 |
-|-------------------------|----------------------------------------------------------------|---------------------------|
-| does not ask for result | `compensate`: it leaves a tombstone if the action never came    | `settle`: a person finds out |
-| asks for the result     | `repeat`: the same bytes again until answered, then compensate | `settle`                  |
+| the compensation               | keys are serialised                                            | elsewhere                    |
+|--------------------------------|----------------------------------------------------------------|------------------------------|
+| undo by key (`connector.undo`) | `compensate`: a tombstone closes the key for a late action     | refused when it is built     |
+| any other                      | `repeat`: the same bytes again until answered, then compensate | `settle`: a person finds out |
+
+Only an undo by key closes anything. Any other compensation, run blind, may come before an action that is still on its way:
+that is applied behind it, in a saga that says that all is undone. Or it lacks the result that it asks for.
 
 A repeat is the one action that is sent after the saga turned round. It may be what applies the action for the first time; its
 compensation follows in the same entry.
@@ -52,7 +55,7 @@ def _mode(step: Step, effect: Effect) -> str:
         return "compensate"
     if not step.serialises_in(Direction.ACTION):
         return "settle"
-    return "repeat" if step.undo_needs_result else "compensate"
+    return "compensate" if step.is_undone_by_key else "repeat"
 
 
 def node_of_entry(state: SagaState, step: Step, mode: str) -> tuple[str, Direction]:

@@ -122,7 +122,7 @@ class Step:
 
     def operation_in(self, direction: Direction) -> Operation[Any, Any] | None:
         """The operation called in that direction, when it is a call; an undo is called under its action's operation."""
-        if direction is Direction.ACTION or isinstance(self.compensation, Undo):
+        if direction is Direction.ACTION or self.is_undone_by_key:
             return self.operation
         return self.compensation_operation
 
@@ -156,10 +156,10 @@ class Step:
         """The Celery queue of the node; compensations have their own so that a backlog forward cannot hold them up."""
         return self.queue if direction is Direction.ACTION else f"{self.queue}{ROLLBACK}"
 
-    @cached_property
-    def undo_needs_result(self) -> bool:
-        """Whether the compensation takes what the action returned; an undo by key does not, and runs although it was lost."""
-        return self.name in self.compensation_takes.sources
+    @property
+    def is_undone_by_key(self) -> bool:
+        """Whether the compensation closes the action's key, so that it may run although nobody knows what the action did."""
+        return isinstance(self.compensation, Undo)
 
     def asks_for(self) -> frozenset[str]:
         """The steps whose results the action takes."""

@@ -137,8 +137,8 @@ class PlannedEntry:
 
     step: str
     mode: str
-    """`compensate`; `repeat` where the action is sent again first, because its undo needs the result and the participant
-    serialises keys; `settle` where a person must find out whether it was applied."""
+    """`compensate`; `repeat` where the action is sent again first, because its effect is unknown, keys are serialised and its
+    compensation is no undo by key; `settle` where a person must find out whether it was applied."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from saga.core import transitions as t
+from saga.core.connector import Undo
 from saga.core.definition import Kind, Saga, Step
 from saga.core.outcomes import effect_after
 from saga.core.states import Direction, Effect, NodePhase
@@ -105,11 +106,11 @@ class _Walk:
 
 
 def _mode(step: Step, effect: Effect) -> str:
-    """By what its compensation asks for: the result of an action whose answer was lost has to be asked for again."""
+    """By what its compensation is: what is no undo by key may run only when it is known what the action did."""
     is_known = effect is Effect.APPLIED
     if not is_known and not step.serialises_in(Direction.ACTION):
         return "settle"
-    return "repeat" if not is_known and step.name in step.compensation_takes.sources else "compensate"
+    return "compensate" if is_known or isinstance(step.compensation, Undo) else "repeat"
 
 
 def _were_parallel(one: Step, other: Step) -> bool:

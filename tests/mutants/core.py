@@ -13,6 +13,7 @@ BACKWARD = "tests/unit/core/test_backward.py::"
 SETTLING = "tests/unit/core/test_settling.py::"
 HALTS = "tests/unit/core/test_halts.py::"
 POISON = "tests/unit/core/test_poison.py::"
+HOLDS = "tests/unit/core/test_holds.py::"
 PLANS = "tests/unit/core/test_plan.py::"
 
 CORE = [
@@ -71,35 +72,57 @@ CORE = [
     # When a halt is over
     Mutant(
         "halt-stands-for-a-frozen-plan",
-        MACHINE,
-        "if draft.state.plan is not None or any(",
-        "if any(",
+        ATTEMPTS,
+        "        *((HaltReason.UNRESOLVED_EFFECT, name, MUST_BE_SETTLED) for name in settle),\n",
+        "",
         "an undone entry resumes a saga whose plan still waits for a person to settle another",
         (f"{LATE}test_an_undone_entry_does_not_resume_a_plan_that_waits_to_be_settled",),
     ),
     Mutant(
         "halt-stands-for-every-failed-node",
         MACHINE,
-        " or any(_wants_person(draft, name) for name in draft.state.nodes):\n        return False",
-        ":\n        return False",
+        "    if waiting_for_person(draft.definition, draft.state):\n        return False\n",
+        "",
         "the first of two late answers resumes a saga whose second node still waits for a person",
         (f"{LATE}test_a_late_success_does_not_resume_while_another_node_waits_for_a_person",),
     ),
     Mutant(
         "a-business-no-wants-no-person",
-        MACHINE,
-        "return node.phase is NodePhase.FAILED and not is_plain_no",
-        "return node.phase is NodePhase.FAILED",
+        ATTEMPTS,
+        "return HaltReason.RETRIABLE_REJECTED if goes_forward else None",
+        "return HaltReason.RETRIABLE_REJECTED",
         "a lost answer is found, and the saga stays halted for it because a sibling said no",
         (f"{LATE}test_a_late_success_beside_a_business_no_turns_the_saga_round",),
     ),
     Mutant(
         "a-no-behind-the-pivot-wants-a-person",
-        MACHINE,
-        "is_plain_no = node.code is OutcomeCode.REJECTED and not may_be_past_return(draft.definition, draft.state)",
-        "is_plain_no = node.code is OutcomeCode.REJECTED",
-        "a saga with a rejected retriable is resumed, and nothing of it can start",
-        (f"{LATE}test_a_late_success_beside_a_defect_or_a_no_behind_the_pivot_still_waits",),
+        ATTEMPTS,
+        "goes_forward = step.kind is Kind.RETRIABLE or _is_late(definition, state, step)",
+        "goes_forward = _is_late(definition, state, step)",
+        "a saga with a rejected retriable is resumed or let go, and nothing of it can start",
+        (
+            f"{LATE}test_a_late_success_beside_a_retriable_that_was_rejected_still_waits",
+            f"{HOLDS}test_what_came_to_wait_for_a_person_while_it_was_held_does_not_turn_round[a retriable]",
+        ),
+    ),
+    Mutant(
+        "a-pivot-that-may-have-charged-wants-a-person",
+        ATTEMPTS,
+        "return HaltReason.PIVOT_UNRESOLVED if is_unknown or node.effect is not Effect.ABSENT else None",
+        "return HaltReason.PIVOT_UNRESOLVED if is_unknown else None",
+        "declined after a lost answer, held, let go: rolled back, and the first request takes the money",
+        (
+            f"{HOLDS}test_what_came_to_wait_for_a_person_while_it_was_held_does_not_turn_round[a pivot]",
+            f"{PIVOT}test_resuming_does_not_turn_round_at_or_behind_the_pivot[pivot rejected after a lost answer]",
+        ),
+    ),
+    Mutant(
+        "a-lost-answer-that-turns-wants-no-person",
+        ATTEMPTS,
+        'turns = step.on_unknown == "compensate" and (step.kind is Kind.COMPENSATABLE or node.spent)',
+        "turns = False",
+        "an order whose step says on_unknown=compensate stands still after a hold, and keeps its stock",
+        (f"{HOLDS}test_a_lost_answer_whose_step_says_compensate_turns_it_round",),
     ),
     Mutant(
         "settling-is-no-poison",
@@ -193,15 +216,15 @@ CORE = [
     Mutant(
         "no-turning-after-the-pivot",
         MACHINE,
-        "if step.kind is Kind.RETRIABLE or definition.after_pivot(step):\n            continue",
-        "if step.kind is Kind.RETRIABLE and definition.after_pivot(step):\n            pass",
+        "if name in failed and person_reason(definition, state, name) is None:",
+        "if name in failed:",
         "a rejected dispatch rolls back an order that was paid",
         (f"{PIVOT}test_resuming_does_not_turn_round_at_or_behind_the_pivot",),
     ),
     Mutant(
         "no-turning-beside-the-pivot",
         ATTEMPTS,
-        "can_turn = case.step.kind is not Kind.RETRIABLE and not _is_late(case)",
+        "can_turn = case.step.kind is not Kind.RETRIABLE and not _is_late(case.definition, case.state, case.step)",
         "can_turn = case.step.kind is not Kind.RETRIABLE",
         "an unknown step behind the pivot fails silently: neither rolled back nor tried again",
         (f"{FORWARD}test_a_readonly_after_the_pivot_that_stays_unknown_is_not_forgotten",),
@@ -400,10 +423,37 @@ CORE = [
     Mutant(
         "undo-by-result-asks-again",
         PLAN,
-        'return "repeat" if step.undo_needs_result else "compensate"',
+        'return "compensate" if step.is_undone_by_key else "repeat"',
         'return "compensate"',
         "the undo lacks the result of its action: halted as a defect, and the hold stays",
-        (f"{BY_RESULT}test_the_mode_of_an_entry",),
+        (
+            f"{BY_RESULT}test_the_mode_of_an_entry[result-serialise-unknown]",
+            f"{BY_RESULT}test_the_mode_of_an_entry[order-serialise-unknown]",
+        ),
+    ),
+    Mutant(
+        "a-function-is-settled-before-it-is-undone",
+        PLAN,
+        'return "compensate" if step.is_undone_by_key else "repeat"',
+        'return "repeat" if step.name in step.compensation_takes.sources else "compensate"',
+        "a function that was paused is applied behind its own compensation, and the saga says compensated",
+        (f"{BY_RESULT}test_a_function_that_was_paused_is_settled_before_it_is_undone",),
+    ),
+    Mutant(
+        "a-repeat-has-a-budget-of-its-own",
+        FOLD,
+        "spent=False, same_count=0)",
+        "same_count=0)",
+        "an action that used up its budget forward is stuck at its first repeat, and a person is paged",
+        (f"{BY_RESULT}test_a_repeat_has_the_whole_budget_of_a_compensation",),
+    ),
+    Mutant(
+        "an-older-release-leaves-a-repeat-alone",
+        "saga/core/transitions.py",
+        'return any(entry.mode == "repeat" for entry in it.entries)',
+        "return False",
+        "a release that knows no repeat calls the journal damaged, or undoes without the result",
+        ("tests/unit/core/test_reader_versions.py::test_an_older_release_leaves_alone_what_it_has_no_word_for",),
     ),
     Mutant(
         "held-saga-does-not-start",
@@ -411,15 +461,31 @@ CORE = [
         "    if state.is_held:\n        return []\n",
         "",
         "a restored journal goes on before anybody compared it with the ledgers",
-        ("tests/unit/core/test_holds.py::test_a_rollback_is_held_and_goes_on",),
+        (f"{HOLDS}test_a_rollback_is_held_and_goes_on",),
     ),
     Mutant(
         "let-go-waits-for-the-person-it-waited-for",
         MACHINE,
-        "    for name in waiting:\n",
-        "    for name in ():\n",
+        "        _halt(draft, event.at, before.reason, before.node, before.detail)\n    _halt_for_person(draft, event.at)\n",
+        "        pass\n",
         "a saga that was let go stands still, and nobody is told",
-        ("tests/unit/core/test_holds.py::test_a_saga_that_waited_for_a_person_waits_again",),
+        (f"{HOLDS}test_a_saga_that_waited_for_a_person_waits_again",),
+    ),
+    Mutant(
+        "let-go-waits-for-whoever-failed-while-it-was-held",
+        MACHINE,
+        "before.detail)\n    _halt_for_person(draft, event.at)\n",
+        "before.detail)\n",
+        "a defect that came while the saga was held is rolled over by the cancel that came with it",
+        (f"{HOLDS}test_what_came_to_wait_for_a_person_while_it_was_held_does_not_turn_round",),
+    ),
+    Mutant(
+        "let-go-says-what-it-had-said",
+        MACHINE,
+        "if before and not before.heals_itself and before.node and _has_failed(draft.state, before.node):",
+        "if False and before and before.node:",
+        "a saga that halted for a defect waits for another node after a hold, and its alarm for another person",
+        (f"{HOLDS}test_what_waited_for_a_person_is_not_rolled_back_by_letting_it_go[a defect, then a lost answer]",),
     ),
     Mutant(
         "unknown-is-not-repeated-elsewhere",

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from saga.core.connector import Connector
 from saga.core.definition import Kind, Saga, Tree, parallel, sequence
-from tests.unit.core.shop import TWO_TRIES, Order, barrier, provider, saga_of, step
+from tests.unit.core.shop import TWO_TRIES, Order, barrier, forgetful, provider, saga_of, step
 
 DEPTH = os.environ.get("SAGA_HYPOTHESIS", "")
 if DEPTH not in ("", "deep", "repeatable"):
@@ -30,7 +30,9 @@ SEARCH = settings(
 
 BEFORE_PIVOT = st.sampled_from([Kind.COMPENSATABLE, Kind.COMPENSATABLE, Kind.READONLY])
 AFTER_PIVOT = st.sampled_from([Kind.RETRIABLE, Kind.RETRIABLE, Kind.READONLY])
-PARTICIPANTS: st.SearchStrategy[Connector | None] = st.sampled_from([barrier, barrier, barrier, provider, None])
+PARTICIPANTS: st.SearchStrategy[Connector | None] = st.sampled_from(
+    [barrier, barrier, barrier, provider, None, forgetful]
+)
 
 
 class _Planting:

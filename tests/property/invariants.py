@@ -7,6 +7,7 @@ rollback are computed here in another way than the machine does it: from the out
 from collections.abc import Callable, Sequence
 
 from saga.core import transitions as t
+from saga.core.connector import Undo
 from saga.core.definition import Kind, Saga, Step
 from saga.core.fold import SagaState, replay
 from saga.core.outcomes import OutcomeCode
@@ -41,8 +42,10 @@ def no_action_starts_after_the_saga_turned_round(_: Saga[Order], journal: Journa
 
 
 def every_outcome_has_its_attempt(_: Saga[Order], journal: Journal) -> None:
-    """Started before it, at the same epoch; ended once, and once more when it was pending. Epochs count up by one."""
+    """Started before it, at the same epoch; ended once, and once more when it was pending, unless the saga turned round before
+    and closed it. Epochs count up by one."""
     open_epochs: dict[str, int] = {}
+    pending: set[str] = set()
     last: dict[str, int] = {}
     for it in journal:
         if isinstance(it, t.AttemptStarted):
@@ -51,8 +54,12 @@ def every_outcome_has_its_attempt(_: Saga[Order], journal: Journal) -> None:
             open_epochs[it.node] = last[it.node] = it.epoch
         elif isinstance(it, t.AttemptEnded):
             assert open_epochs.pop(it.node, None) == it.epoch
+            pending.discard(it.node)
             if it.phase is NodePhase.PENDING:
                 open_epochs[it.node] = it.epoch
+                pending.add(it.node)
+        elif isinstance(it, t.RollbackRequested):
+            open_epochs = {node: epoch for node, epoch in open_epochs.items() if node not in pending}
 
 
 def there_is_one_end(_: Saga[Order], journal: Journal) -> None:
@@ -88,8 +95,7 @@ def the_plan_is_the_definition_reversed(definition: Saga[Order], journal: Journa
     for entry in plan.entries:
         step = definition.by_name[entry.step]
         is_safe, is_known = step.serialises_in(Direction.ACTION), OutcomeCode.SUCCEEDED in codes[entry.step]
-        needs_result = step.name in step.compensation_takes.sources
-        unknown = "settle" if not is_safe else "repeat" if needs_result else "compensate"
+        unknown = "settle" if not is_safe else "compensate" if isinstance(step.compensation, Undo) else "repeat"
         assert entry.mode == ("compensate" if is_known else unknown)
 
 

@@ -1,7 +1,7 @@
 """Random schedules of what may happen to a saga, and the end of every schedule: faults stop, everything succeeds.
 
 A schedule is drawn event by event from what is possible: start a node that is ready, end an attempt in flight with any
-outcome, let its process die, break its code, deliver an answer of an old epoch, let time pass, cancel.
+outcome, let its process die, break its code, deliver an answer of an old epoch, let time pass, cancel, hold, let go.
 """
 
 from collections.abc import Callable
@@ -69,13 +69,17 @@ class Run:
         self.end(node, self.data.draw(CODES))
 
     def rarely(self) -> None:
-        """A cancel, or code that breaks; each would end most schedules early if it came as often as the rest."""
+        """A cancel, a hold, or code that breaks; each would end most schedules early if it came as often as the rest."""
         dice = self.data.draw(st.integers(0, 5))
         commands = ready(self.story.definition, self.story.state, self.story.now)
         if dice >= 3:
             self.story.cancel()
         elif dice == 2 and commands:
             self.story.breaks(commands[0].node)
+        elif dice == 1 and not self.story.state.is_held:
+            self.story.holds()
+        elif dice == 1:
+            self.story.let_go()
 
     def start(self, node: str, *, alone: bool) -> None:
         shared = self.data.draw(st.sampled_from(["w1", "w2"]))
@@ -102,8 +106,10 @@ class Run:
             self.story.succeeds(node, epoch=self.story.epoch(node) - 1)
 
     def heal(self) -> int:
-        """Faults stop: all that is open or may start succeeds, else time passes until it is due. Gives the rounds."""
+        """Faults stop: a person lets go, all that is open or may start succeeds, else time passes until it is due. Gives the
+        rounds."""
         rounds = 0
+        self.story.let_go()
         while not self.is_over:
             rounds += 1
             assert rounds <= self.bound, f"no end after {rounds} rounds: {self.story.state}"

@@ -13,11 +13,20 @@ from tests.property.definitions import SEARCH, sagas
 from tests.property.invariants import CHECKS
 from tests.property.schedules import Run
 from tests.unit.core.shop import Order
+from tests.unit.core.story import Story
 
 
 def check(run: Run) -> None:
     for invariant in CHECKS:
         invariant(run.story.definition, run.story.journal)
+
+
+def standing(story: Story) -> dict[str, object]:
+    """Where it stands. Since when it is halted is not part of that: with a hold in between, since it was let go."""
+    state = story.state
+    halted = state.halt and (state.halt.reason, state.halt.node, state.halt.detail)
+    facts = (state.nodes, state.cause, state.cancel, story.due)
+    return {"status": state.status, "halted": halted, "plan": story.plan, "entries": story.entries, "facts": facts}
 
 
 @SEARCH
@@ -32,6 +41,30 @@ def test_every_invariant_holds_whatever_happens_and_every_saga_ends(
     run.heal()
     check(run)
     assert run.is_over
+
+
+@SEARCH
+@given(sagas(), st.data())
+def test_a_hold_that_is_let_go_at_once_changes_nothing_whatever_stood_before(
+    definition: Saga[Order], data: st.DataObject
+) -> None:
+    """In front of a person: the same halt, and what turns a saga round does not turn this one. Elsewhere it is as if nothing
+    had been, but for a halt that heals itself: the next attempt says how things stand, and a deadline that was over before the
+    halt counts."""
+    run = Run(definition, data)
+    for _ in range(data.draw(st.integers(0, 30))):
+        run.happen()
+    story = run.story.let_go().tell_nothing()
+    halt, stood, may_start = story.state.halt, standing(story), story.may_start
+    story.holds().let_go()
+    if story.last_kinds[:2] == ["saga_resumed", "rollback_requested"]:
+        assert halt is not None
+        assert (halt.heals_itself, story.state.cause and story.state.cause.cause) == (True, "deadline")
+    elif halt is not None and halt.heals_itself:
+        assert (story.status, story.halted, story.plan) == (halt.resumes, None, stood["plan"])
+        assert set(may_start) <= set(story.may_start)
+    else:
+        assert (standing(story), story.may_start) == (stood, may_start)
 
 
 @SEARCH

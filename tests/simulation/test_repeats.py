@@ -1,4 +1,4 @@
-"""A lost answer whose undo needs the result, through the production driver and the codec: asked again, undone, compensated."""
+"""A lost answer whose compensation is no undo by key, through the production driver and the codec: asked again, undone."""
 
 from saga.core.connector import Call
 from saga.core.definition import Saga, compensatable, pivot
@@ -31,7 +31,36 @@ by_result = Saga(
     "by_result", version=1, input=Order, entity=lambda order: order.order_id,
     steps=[compensatable(hold, compensation=free), pivot(pay)],
 )  # fmt: skip
-DEFINITIONS = Definitions([by_result])
+
+
+class Warehouse:
+    """What a function does its work in: a key holds one piece, once, whatever is asked under it and when."""
+
+    def __init__(self) -> None:
+        self.keys: set[str] = set()
+        self.held_count = 0
+
+    def hold(self, key: str) -> None:
+        self.held_count += key not in self.keys
+        self.keys.add(key)
+
+    def free(self) -> None:
+        self.held_count -= self.held_count > 0
+
+
+def hold_piece(order: Order) -> None:
+    """Own work; `Warehouse` stands for it."""
+
+
+def free_piece(order: Order) -> None:
+    """Asks for no result: there is none."""
+
+
+by_order = Saga(
+    "by_order", version=1, input=Order, entity=lambda order: order.order_id,
+    steps=[compensatable(hold_piece, compensation=free_piece, keys="serialise"), pivot(pay)],
+)  # fmt: skip
+DEFINITIONS = Definitions([by_result, by_order])
 LOST = Outcome(OutcomeCode.UNKNOWN, "read time-out")
 HELD = Outcome(OutcomeCode.SUCCEEDED, result=Payload('{"ref":"hold-1"}'), effects=())
 
@@ -84,3 +113,31 @@ def test_another_process_goes_on_with_the_repeat() -> None:
     state = state_of(store, DEFINITIONS, saga_id)
     assert (state.status, [it.state for it in state.plan or ()]) == (SagaStatus.COMPENSATED, [EntryState.NULL])
     assert other.calls == []
+
+
+def test_a_function_that_was_paused_holds_nothing_when_its_order_was_cancelled() -> None:
+    """Its process was taken for dead before it did anything, and wakes up when the order is compensated. Undone blind, nothing
+    would be freed, and then the piece would be held for good."""
+    store, warehouse = MemoryStore(), Warehouse()
+    saga_id = begin(store, by_order, "SO-1")
+    paused, other = Process(store, DEFINITIONS, "w1"), Process(store, DEFINITIONS, "w2")
+    paused.wake(saga_id)
+    paused.settle()
+    asleep = paused.call("hold_piece")
+    store.close_worker("w1")
+    tell(store, DEFINITIONS, saga_id, CancelAsked(store.clock(), "clerk", "customer called"), actor="clerk")
+    other.wake(saga_id)
+    other.settle()
+    again = other.call("hold_piece")
+    warehouse.hold(again.wire_key)
+    other.finish(again, Outcome(OutcomeCode.SUCCEEDED))
+    other.settle()
+    warehouse.free()
+    other.finish(other.call("hold_piece:c"), Outcome(OutcomeCode.SUCCEEDED))
+    other.settle()
+    warehouse.hold(asleep.wire_key)
+    paused.finish(asleep, Outcome(OutcomeCode.SUCCEEDED))
+    paused.settle()
+    state = state_of(store, DEFINITIONS, saga_id)
+    assert (state.status, [it.mode for it in state.plan or ()]) == (SagaStatus.COMPENSATED, ["repeat"])
+    assert warehouse.held_count == 0

@@ -1,7 +1,7 @@
 """Steps and sagas to tell stories about: one barrier participant, one that forgets, and steps named by one letter.
 
-`barrier` serialises keys and remembers rejections; `provider` does neither, so a lost answer there cannot be settled by
-asking again. A step made here is a call step unless `at` is None; with `asks` its action takes the result of another.
+`barrier` serialises keys and remembers rejections; `forgetful` serialises them and forgets what it rejected; `provider` does
+neither, so a lost answer there cannot be settled by asking again. A step made here is a call step unless `at` is None; with `asks` its action takes the result of another.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel
 
 from saga.core.binding import From
-from saga.core.connector import Call, Connector, Operation
+from saga.core.connector import Call, Connector, Keys, Operation
 from saga.core.definition import Kind, Saga, Step, Tree, compensatable, pivot, readonly, retriable
 from saga.core.retry import RetryPolicy
 
@@ -28,6 +28,7 @@ class Done(BaseModel):
 
 
 barrier = Connector("barrier", keys="serialise", remembers_rejections=True, rejected={409: "out_of_stock"})
+forgetful = Connector("forgetful", keys="serialise", rejected={402: "declined"})
 provider = Connector("provider", keys="ignored", rejected={402: "declined"})
 
 TWO_TRIES = RetryPolicy(max_attempts=2, max_elapsed_s=100.0, base_s=1.0, cap_s=8.0)
@@ -77,6 +78,20 @@ def step(name: str, kind: Kind = Kind.COMPENSATABLE, *, at: Connector | None = b
         Kind.RETRIABLE: retriable,
     }
     return makers[kind](action, name=name, **options)
+
+
+def by_order(name: str, keys: Keys = "serialise") -> Step:
+    """A compensatable function step whose compensation asks for the order alone: its action has no result."""
+
+    def act(order: Order) -> None:
+        """Own work."""
+
+    def undo(order: Order) -> None:
+        """Own work."""
+
+    return compensatable(
+        act, compensation=undo, name=name, keys=keys, on_unknown="retry" if keys == "serialise" else "halt"
+    )
 
 
 def undoing_by_result(name: str, at: Connector) -> Callable[..., Call[Done]]:

@@ -7,7 +7,17 @@ import pytest
 from saga.core.definition import Kind, parallel
 from saga.core.outcomes import OutcomeCode
 from saga.core.states import HELD, HaltReason, NodePhase
-from tests.unit.core.shop import TWO_TRIES, abc, provider, saga_of, step, with_pivot
+from tests.unit.core.shop import (
+    TWO_TRIES,
+    abc,
+    barrier,
+    forgetful,
+    provider,
+    saga_of,
+    step,
+    undoing_by_result,
+    with_pivot,
+)
 from tests.unit.core.story import Story
 
 
@@ -112,3 +122,149 @@ def test_a_retriable_that_failed_of_a_defect_stays_one() -> None:
     """The reason is read from what the node came to, whatever its kind."""
     story = Story(saga_of(step("a"), step("r", Kind.RETRIABLE))).does("a").start("r").ends("r", OutcomeCode.DEFECT)
     assert story.holds().let_go().halted is HaltReason.DEFECT
+
+
+def declined_after_a_lost_answer() -> Story:
+    """A pivot whose participant serialises keys and forgets its rejections: the first request may still take the money."""
+    story = Story(with_pivot(at=forgetful)).does("a").start("p").loses_answer("p")
+    return story.try_again("p", OutcomeCode.REJECTED, "declined")
+
+
+def no_of_a_retriable_without_pivot() -> Story:
+    """At its first try, so nothing was done; it must succeed all the same."""
+    return Story(saga_of(step("a"), step("r", Kind.RETRIABLE))).does("a").start("r").rejects("r")
+
+
+def defect_of_b() -> Story:
+    """`a` is done; nobody knows what `b` did."""
+    return Story(abc()).does("a").start("b").ends("b", OutcomeCode.DEFECT, "it broke")
+
+
+def two_branches(first: str, second: str) -> Story:
+    """One branch broke and waits for a person; the other heard a plain "no"."""
+    story = Story(saga_of(step("z"), parallel(step("x"), step("y")))).does("z").start("x", "y")
+    for name in (first, second):
+        if name == "x":
+            story.ends("x", OutcomeCode.DEFECT, "it broke")
+        else:
+            story.rejects("y")
+    return story
+
+
+def a_defect_then_a_lost_answer() -> Story:
+    """`x` was started first and failed last: the halt names `y`."""
+    story = Story(saga_of(parallel(step("x", at=provider), step("y")))).start("x", "y")
+    return story.ends("y", OutcomeCode.DEFECT, "it broke").loses_answer("x")
+
+
+def no_beside_a_retriable_in_flight() -> Story:
+    """`q` said no while `r` might have been applied; then it turned out that `r` was not sent."""
+    story = Story(saga_of(step("a"), parallel(step("q", Kind.READONLY), step("r", Kind.RETRIABLE)))).does("a")
+    return story.start("q", "r").rejects("q").ends("r", OutcomeCode.NOT_SENT)
+
+
+def to_be_settled() -> Story:
+    """The plan holds an entry that a person must find out about."""
+    story = Story(saga_of(parallel(step("x", at=provider), step("y")))).start("x", "y").rejects("y")
+    return story.ends("x", OutcomeCode.DEFECT, "it broke")
+
+
+STANDS: dict[str, tuple[Callable[[], Story], HaltReason]] = {
+    "a pivot that may have charged": (declined_after_a_lost_answer, HaltReason.PIVOT_UNRESOLVED),
+    "a retriable that must succeed": (no_of_a_retriable_without_pivot, HaltReason.RETRIABLE_REJECTED),
+    "a defect and a cancel": (lambda: defect_of_b().cancel(), HaltReason.DEFECT),
+    "a defect, then a no": (lambda: two_branches("x", "y"), HaltReason.DEFECT),
+    "a defect, then a lost answer": (a_defect_then_a_lost_answer, HaltReason.DEFECT),
+    "a no beside a retriable": (no_beside_a_retriable_in_flight, HaltReason.RETRIABLE_REJECTED),
+    "an entry to be settled": (to_be_settled, HaltReason.UNRESOLVED_EFFECT),
+}
+
+
+@pytest.mark.parametrize("what", list(STANDS))
+def test_what_waited_for_a_person_is_not_rolled_back_by_letting_it_go(what: str) -> None:
+    """To the very halt that it was in: reason, node and words. Neither a cancel nor a sibling's "no" turns it round."""
+    build, reason = STANDS[what]
+    story = build()
+    before = story.state
+    assert story.halted is reason
+    story.holds().let_go()
+    assert story.last_kinds == ["saga_resumed", "saga_halted"]
+    assert (story.state.halt, story.state.plan, story.state.cause) == (before.halt, before.plan, before.cause)
+
+
+def held_in_two_branches() -> Story:
+    """Held while `x` and `y` were in flight: one heard "no", the other broke, the customer called."""
+    story = Story(saga_of(step("z"), parallel(step("x"), step("y")))).does("z").start("x", "y").holds()
+    return story.rejects("y").cancel().ends("x", OutcomeCode.DEFECT, "it broke")
+
+
+def held_at_the_pivot() -> Story:
+    """Held while a pivot was asked again after a lost answer, at a participant that forgets its rejections."""
+    story = Story(with_pivot(at=forgetful)).does("a").start("p").loses_answer("p").waits_for("p").start("p")
+    return story.holds().rejects("p")
+
+
+def held_at_a_retriable() -> Story:
+    """Held while a retriable of a saga without a pivot was in flight; it was rejected at its first try."""
+    return Story(saga_of(step("a"), step("r", Kind.RETRIABLE))).does("a").start("r").holds().rejects("r")
+
+
+CAME: dict[str, tuple[Callable[[], Story], HaltReason]] = {
+    "a branch": (held_in_two_branches, HaltReason.DEFECT),
+    "a pivot": (held_at_the_pivot, HaltReason.PIVOT_UNRESOLVED),
+    "a retriable": (held_at_a_retriable, HaltReason.RETRIABLE_REJECTED),
+}
+
+
+@pytest.mark.parametrize("what", list(CAME))
+def test_what_came_to_wait_for_a_person_while_it_was_held_does_not_turn_round(what: str) -> None:
+    """The answers came in between: what a person must settle stands before a "no" of another branch and before a cancel."""
+    build, reason = CAME[what]
+    story = build().let_go()
+    assert (story.status, story.halted, story.plan) == ("halted", reason, None)
+
+
+def test_a_lost_answer_whose_step_says_compensate_turns_it_round() -> None:
+    """Its budget was spent while the saga was held: nobody waits for a person."""
+    definition = saga_of(step("a"), step("b", on_unknown="compensate", retry=TWO_TRIES))
+    story = Story(definition).does("a").start("b").loses_answer("b").waits_for("b").start("b").holds().loses_answer("b")
+    assert (story.status, story.phase("b")) == ("halted", NodePhase.FAILED)
+    assert story.let_go().plan == ["b", "a"]
+
+
+def test_a_readonly_step_whose_budget_is_spent_turns_it_round_and_one_that_answers_oddly_does_not() -> None:
+    """As without the hold: `on_unknown="compensate"` is for a step that nobody answers."""
+    definition = saga_of(step("a"), step("q", Kind.READONLY, on_unknown="compensate", retry=TWO_TRIES))
+    silent = (
+        Story(definition).does("a").start("q").loses_answer("q").waits_for("q").start("q").holds().loses_answer("q")
+    )
+    assert silent.let_go().plan == ["a"]
+    odd = Story(saga_of(step("a"), step("q", Kind.READONLY, on_unknown="compensate"))).does("a")
+    for _ in range(2):
+        odd.start("q").answers("q", "HTTP 409 gone").waits_for("q")
+    odd.start("q").holds().answers("q", "HTTP 409 gone").let_go()
+    assert (odd.halted, odd.plan) == (HaltReason.UNRESOLVED_EFFECT, None)
+
+
+def test_a_lost_answer_that_came_while_it_was_held_is_what_everybody_waited_for() -> None:
+    """The pivot took the money after all: forward, with nobody waiting for a person."""
+    story = Story(with_pivot(at=provider)).does("a").start("p").loses_answer("p").holds().succeeds("p").let_go()
+    assert (story.status, story.may_start) == ("running", ["r"])
+
+
+def test_a_defect_that_came_while_a_participant_was_down_is_told() -> None:
+    """The halt that healed itself is not what it waits for any more."""
+    story = Story(saga_of(step("a", retry=TWO_TRIES))).start("a").loses_answer("a").try_again("a", OutcomeCode.UNKNOWN)
+    story.waits_for("a").start("a").holds().ends("a", OutcomeCode.DEFECT, "it broke").let_go()
+    assert story.halted is HaltReason.DEFECT
+
+
+def test_what_failed_of_a_rollback_while_it_was_held_waits_for_a_person() -> None:
+    """An undo, and an action that the plan repeats; a repeat that proved that nothing was done does not."""
+    undo = Story(abc()).does("a").start("b").rejects("b").start("a:c").holds().rejects("a:c").let_go()
+    assert undo.state.halt is not None
+    assert (undo.halted, undo.state.halt.node) == (HaltReason.UNRESOLVED_EFFECT, "a:c")
+    for at, status in ((forgetful, "halted"), (barrier, "compensated")):
+        x = step("x", at=at, compensation=undoing_by_result("x", at))
+        story = Story(saga_of(x)).start("x").loses_answer("x").cancel().start("x").holds().rejects("x").let_go()
+        assert story.status == status

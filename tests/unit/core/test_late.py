@@ -6,7 +6,7 @@ from saga.core.definition import Kind, parallel
 from saga.core.outcomes import OutcomeCode
 from saga.core.states import Effect, HaltReason, NodePhase
 from saga.core.transitions import EvidenceKept
-from tests.unit.core.shop import abc, provider, saga_of, step, with_pivot
+from tests.unit.core.shop import TWO_TRIES, abc, provider, saga_of, step, with_pivot
 from tests.unit.core.story import Story
 
 
@@ -169,3 +169,20 @@ def test_a_late_success_beside_a_defect_or_a_no_behind_the_pivot_still_waits() -
     story = Story(saga_of(step("p", Kind.PIVOT), parallel(step("q", Kind.RETRIABLE, at=provider), late))).does("p")
     story.start("q", "r").loses_answer("q").rejects("r").succeeds("q")
     assert (story.status, story.halted) == ("halted", HaltReason.UNRESOLVED_EFFECT)
+
+
+def test_a_late_success_beside_a_retriable_that_was_rejected_still_waits() -> None:
+    """Without a pivot as well: it was rejected at its first try, nothing was done, and it must succeed all the same."""
+    q = step("q", Kind.READONLY, on_unknown="halt")
+    story = Story(saga_of(step("a"), parallel(q, step("r", Kind.RETRIABLE)))).does("a").start("q", "r")
+    story.loses_answer("q").rejects("r").succeeds("q")
+    assert (story.status, story.halted) == ("halted", HaltReason.UNRESOLVED_EFFECT)
+
+
+def test_a_late_success_beside_a_lost_answer_that_turns_the_saga_resumes() -> None:
+    """That step says `on_unknown="compensate"`, so it needs no person; once the other is known the saga turns round."""
+    y = step("y", on_unknown="compensate", retry=TWO_TRIES)
+    story = Story(saga_of(parallel(step("x", at=provider), y))).start("y").loses_answer("y").waits_for("y")
+    story.start("x", "y").loses_answer("x").loses_answer("y")
+    assert story.halted is HaltReason.UNRESOLVED_EFFECT
+    assert story.succeeds("x").plan == ["y", "x"]

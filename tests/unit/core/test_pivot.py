@@ -10,7 +10,7 @@ from saga.core.machine import decide
 from saga.core.outcomes import OutcomeCode
 from saga.core.states import Effect, HaltReason, NodePhase
 from saga.core.transitions import SagaResumed
-from tests.unit.core.shop import TWO_TRIES, barrier, provider, saga_of, step, with_pivot
+from tests.unit.core.shop import TWO_TRIES, barrier, forgetful, provider, saga_of, step, with_pivot
 from tests.unit.core.story import Story
 
 remembering = Connector("remembering", keys="replay", remembers_rejections=True, rejected={402: "declined"})
@@ -145,10 +145,11 @@ def test_a_cancel_of_a_saga_in_front_of_a_person_waits() -> None:
     "story",
     [
         Story(with_pivot(at=provider)).does("a").start("p").loses_answer("p"),
+        Story(with_pivot(at=forgetful)).does("a").start("p").loses_answer("p").try_again("p", OutcomeCode.REJECTED),
         Story(with_pivot()).does("a", "p").start("r").rejects("r"),
         Story(saga_of(step("p", Kind.PIVOT), step("q", Kind.READONLY))).does("p").start("q").rejects("q"),
     ],
-    ids=["unknown pivot", "rejected retriable", "rejected readonly"],
+    ids=["unknown pivot", "pivot rejected after a lost answer", "rejected retriable", "rejected readonly"],
 )
 def test_resuming_does_not_turn_round_at_or_behind_the_pivot(story: Story) -> None:
     """Not the halt alone keeps a saga from rolling back there: the state itself gives no cause."""
@@ -159,6 +160,5 @@ def test_resuming_does_not_turn_round_at_or_behind_the_pivot(story: Story) -> No
 
 def test_a_rejection_after_an_unknown_attempt_elsewhere_is_unresolved() -> None:
     """Where rejections are forgotten the first request may still take the money, whatever the second one heard."""
-    forgetful = Connector("forgetful", keys="serialise", rejected={402: "declined"})
     story = Story(saga_of(step("a"), step("p", Kind.PIVOT, at=forgetful))).does("a").start("p").loses_answer("p")
     assert story.try_again("p", OutcomeCode.REJECTED).halted is HaltReason.PIVOT_UNRESOLVED

@@ -11,7 +11,7 @@ from saga.core.outcomes import OutcomeCode
 from saga.surfaces.rollbacks import plan_faults
 from tests.property.definitions import SEARCH, TIMES, sagas
 from tests.property.schedules import Run
-from tests.unit.core.shop import Order, abc, saga_of, step
+from tests.unit.core.shop import Order, abc, by_order, saga_of, step
 from tests.unit.core.story import Story
 
 
@@ -103,6 +103,16 @@ def test_an_effect_that_must_be_settled_first() -> None:
     frozen = t.PlanFrozen(story.now, (t.PlannedEntry("x", "compensate"), t.PlannedEntry("a", "compensate")))
     story.journal = [frozen if isinstance(it, t.PlanFrozen) else it for it in story.journal]
     assert faults(story) == ["the frozen plan is [x, a] and must be [settle x, a]"]
+
+
+def test_an_effect_that_is_asked_for_again_first() -> None:
+    """A function whose answer was lost is repeated before it is undone, though its compensation does not ask for a result:
+    nothing would keep the lost attempt from being applied behind it."""
+    story = Story(saga_of(by_order("x"), step("b"))).start("x").dies().cancel().does("x").undoes("x")
+    assert (story.status, story.plan, faults(story)) == ("compensated", ["x (repeat)"], [])
+    blind = t.PlanFrozen(story.now, (t.PlannedEntry("x", "compensate"),))
+    story.journal = [blind if isinstance(it, t.PlanFrozen) else it for it in story.journal]
+    assert faults(story)[0] == "the frozen plan is [x] and must be [repeat x]"
 
 
 def test_a_compensation_before_there_is_a_plan() -> None:
