@@ -4,7 +4,7 @@ A shop whose bank serialises keys and is asked for a refund by a function of the
 would leave a tombstone, a refund leaves nothing at the key of the charge."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -142,7 +142,7 @@ class Played:
 
     def restored(self) -> "Played":
         """The database is as it was at this instant."""
-        at = self.store.now() - timedelta(seconds=1)
+        at = self.store.now()
         assert restored(self.store, self.definitions, restored_to=at, **BY).count == 1
         return self
 

@@ -8,7 +8,6 @@ from saga.core.outcomes import OutcomeCode, Payload
 from saga.core.states import Effect, NodePhase, SagaStatus
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.models import OrderPrice
-from saga.runtime.engine import GENESIS
 from saga.runtime.starting import new_saga
 from saga.store.codec import encode
 from saga.store.journal import JournalEntry
@@ -44,7 +43,8 @@ class Journal:
 
     def write(self, *facts: t.Transition, writer: str = WORKER, status: SagaStatus = SagaStatus.RUNNING) -> None:
         self.seq += 1
-        entry = JournalEntry(self.seq, facts[0].at, writer, writer, None, encode(facts), GENESIS)
+        last = self.store.load([self.saga_id])[self.saga_id][-1].hash
+        entry = JournalEntry(self.seq, facts[0].at, writer, writer, None, encode(facts), last)
         columns = SagaColumns(status, None, None)
         assert self.store.append([Append(self.saga_id, entry, columns)])[0].value == "appended"
 
