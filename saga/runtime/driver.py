@@ -47,7 +47,7 @@ from saga.core.states import Direction, NodePhase
 from saga.core.transitions import AttemptStarted, SagaHalted, Transition
 from saga.errors import CodecError
 from saga.runtime.engine import append_for, followed_by
-from saga.runtime.held import FIRST_TRY, Draft, Held, Tries, storable
+from saga.runtime.held import FIRST_TRY, Draft, Held, Tries, is_of, storable
 from saga.runtime.prepare import BrokenStep, prepare
 from saga.runtime.slots import Slots
 from saga.runtime.work import Call, Committed, EndedCall, Hint, Limits, Message, Work, task_name
@@ -170,7 +170,8 @@ class Driver:
         if held is None:
             if len(self._held) >= self._limits.held:
                 return
-            kept: list[Event] = [*self._unwritten.pop(message.saga_id, ())]
+            unwritten = self._unwritten.pop(message.saga_id, ())
+            kept: list[Event] = [it for it in unwritten if is_of(message.loaded.state, it, self.worker_id)]
             held = self._held[message.saga_id] = Held(message.loaded, inbox=kept)
             # A driver that goes on knows every call of its process: an open one that it does not hold is lost. One made
             # for a single message does not know what the other threads of its process run.
@@ -202,7 +203,8 @@ class Driver:
             held.inbox = [*draft.events, *held.inbox]
             if (followed := followed_by(held.loaded, answer.tail)) is None:
                 work.behind.append(held.loaded)
-                self._unwritten[answer.saga_id] = [it for it in held.inbox if isinstance(it, Ended)]
+                if unwritten := [it for it in held.inbox if isinstance(it, Ended)]:
+                    self._unwritten[answer.saga_id] = unwritten
                 self._forget(answer.saga_id)
                 return
             held.loaded = followed

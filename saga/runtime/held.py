@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from saga.core.events import Ended, Event, PrepareFailed, Start, StartAsked
+from saga.core.fold import SagaState
 from saga.core.outcomes import Outcome, OutcomeCode
 from saga.core.transitions import Transition
 from saga.runtime.engine import Loaded, Written
@@ -55,3 +56,10 @@ def storable(event: Event, tries: Tries) -> Event:
     if isinstance(event, Ended):
         return replace(event, outcome=Outcome(OutcomeCode.DEFECT, tries.why))
     return event
+
+
+def is_of(state: SagaState, ended: Ended, worker_id: str) -> bool:
+    """Whether an outcome may be told to a saga that was read anew: not where another process has claimed that epoch since, whose
+    open attempt it would end."""
+    node = state.node(ended.node)
+    return node.epoch != ended.epoch or node.owner == worker_id

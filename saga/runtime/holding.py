@@ -9,8 +9,9 @@ comparison with the participants' ledgers, lets it go (`let_go`); whoever lets g
 from dataclasses import replace
 
 from saga.core.events import HoldAsked, LetGo
+from saga.core.fold import NodeState
 from saga.core.machine import decide
-from saga.core.states import HaltReason
+from saga.core.states import Direction, HaltReason
 from saga.errors import ConcurrencyError, JournalDamaged, SagaError, SagaNotFound, UsageError
 from saga.log import logger
 from saga.runtime.engine import Definitions, Loaded, append_for, fold, known, tell
@@ -69,6 +70,12 @@ def _not_here(store: Store, saga_id: str, journal: Journal) -> Exception:
     return UsageError(f"saga {saga_id}: its definition is not at hand; name it with -d MODULE:NAME")
 
 
+def _is_another(remembered: NodeState, stands: NodeState) -> bool:
+    """Whether the journal has no such claim: none of that epoch, or another process's, which took its place."""
+    is_taken = remembered.epoch == stands.epoch and remembered.owner != stands.owner
+    return remembered.epoch > stands.epoch or is_taken
+
+
 def fell_behind(store: Store, memory: Loaded) -> None:
     """The journal of a saga is behind what this process knows to have been durable.
 
@@ -88,8 +95,9 @@ def fell_behind(store: Store, memory: Loaded) -> None:
         return
     for name, node in memory.state.nodes.items():
         step, direction = memory.definition.node(name)
-        is_lost = state is None or node.epoch > state.node(name).epoch
-        has_turned = state is not None and state.cause is not None  # its plan knows nothing of that send
+        is_lost = state is None or _is_another(node, state.node(name))
+        # The plan knows nothing of an action that is lost; its own compensations are sent again under their keys.
+        has_turned = direction is Direction.ACTION and state is not None and state.cause is not None
         if is_lost and node.epoch and (has_turned or not step.is_repeatable_in(direction)):
             store.mark_damaged(saga_id, Reached(memory.seq, memory.hash))
             logger.error("journal_damaged", saga_id=saga_id, node=name, reason="a send is gone from the journal")

@@ -93,13 +93,26 @@ def reconciled(store: Store, definitions: Definitions, ledgers: Ledgers, *, acto
 
 
 def released(store: Store, definitions: Definitions, rows: Iterable[SagaRow], *, actor: str, reason: str) -> Moved:
-    """Let these sagas go on as their journals stand; whoever says so answers for what the journals lack."""
+    """Let these sagas go on as their journals stand; whoever names them answers for what the journals lack."""
 
     def let(row: SagaRow) -> bool | str:
         is_gone = let_go(store, definitions, row.saga_id, actor=actor, reason=reason)
         return is_gone or f"it is {row.status} and not held"
 
     return _each(rows, let)
+
+
+def released_all(store: Store, definitions: Definitions, *, actor: str, reason: str) -> Moved:
+    """The same for every held saga whose journal is whole; nobody answers for a damaged one without naming it."""
+    rows = held(store)
+    journals = {row.saga_id: store.load([row.saga_id]).get(row.saga_id, Journal()) for row in rows}
+    lacking = [(row, lacks) for row in rows if (lacks := journals[row.saga_id].lacks) is not None]
+    whole = [row for row in rows if journals[row.saga_id].lacks is None]
+    moved = released(store, definitions, whole, actor=actor, reason=reason)
+    moved.left += [
+        Left(row, f"{lacks}: restore the entries, or find out what was done and name it") for row, lacks in lacking
+    ]
+    return moved
 
 
 def _each(rows: Iterable[SagaRow], move: Callable[[SagaRow], bool | str]) -> Moved:

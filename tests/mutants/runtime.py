@@ -155,8 +155,8 @@ RUNTIME = [
     Mutant(
         "outcome-outlives-a-journal-that-fell-behind",
         DRIVER,
-        "[*self._unwritten.pop(message.saga_id, ())]",
-        "[]",
+        "it for it in unwritten if is_of(",
+        "it for it in () if is_of(",
         "an answer that came while the journal was read anew is lost",
         (f"{KEPT}test_an_outcome_waits_for_a_look_where_a_store_only_says_no",),
     ),

@@ -3,18 +3,21 @@
 Where a repeat has one effect the saga goes on under the same keys; where a second send is money nobody goes on.
 """
 
+from dataclasses import replace
+
 import pytest
 from pydantic import BaseModel
 
 from saga.core.connector import Call, Connector
 from saga.core.definition import Saga, pivot, readonly
 from saga.core.events import CancelAsked
+from saga.core.outcomes import OutcomeCode
 from saga.core.states import HaltReason, SagaStatus
 from saga.runtime.engine import Definitions, tell
 from saga.runtime.holding import hold, let_go
 from saga.store.memory import MemoryStore
 from tests.simulation.sagas import Order, begin, line
-from tests.simulation.stepping import Process, kinds, state_of
+from tests.simulation.stepping import DONE, Process, kinds, state_of
 
 
 class Charged(BaseModel):
@@ -39,7 +42,10 @@ pay = Saga(
     "pay", version=1, input=Order, entity=lambda order: order.order_id,
     steps=[readonly(look, timeout_s=1.0), pivot(charge, on_unknown="halt")],
 )  # fmt: skip
-DEFINITIONS = Definitions([line, pay])
+at_once = Saga(
+    "at_once", version=1, input=Order, entity=lambda order: order.order_id, steps=[pivot(charge, on_unknown="halt")]
+)
+DEFINITIONS = Definitions([line, pay, at_once])
 
 
 def cut(store: MemoryStore, saga_id: str, after_seq: int) -> None:
@@ -230,3 +236,24 @@ def test_entries_that_were_put_back_are_answered_for() -> None:
     worker.finish(worker.call("charge"))
     worker.settle()
     assert state_of(store, DEFINITIONS, saga_id).status is SagaStatus.COMPLETED
+
+
+@pytest.mark.parametrize("code", [OutcomeCode.NOT_SENT, OutcomeCode.SUCCEEDED])
+def test_a_claim_that_another_process_made_anew_is_not_mine(code: OutcomeCode) -> None:
+    """A fail-over lost my claim, and another one claimed the same epoch: my outcome ends no attempt of his, and I claim nothing."""
+    store = MemoryStore()
+    saga_id = begin(store, at_once, "SO-1")
+    mine = Process(store, DEFINITIONS, "w1")
+    mine.wake(saga_id)
+    mine.settle()
+    call = mine.call("charge")
+    crash(store, saga_id, 1)
+    his = Process(store, DEFINITIONS, "w2")
+    his.wake(saga_id)
+    his.settle()
+    his.call("charge")
+    mine.finish(call, replace(DONE, code=code))
+    mine.commit()
+    mine.wake(saga_id)
+    mine.settle()
+    assert (mine.calls, reason_of(store, saga_id)) == ([], HaltReason.JOURNAL_DAMAGED)

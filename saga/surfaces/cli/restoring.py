@@ -112,9 +112,11 @@ def let_go_sagas(
         raise UsageError("name the orders to let go, or say --all")
     sagas, why = Definitions(definitions_named(definition)), _said(reason)
     with reading_store(settings, all_tenants=everything) as store:
-        # Each is looked up before the first is moved: a name that is mistyped moves nothing.
-        rows = restoring.held(store) if everything else [look_up(store, ref) for ref in refs or ()]
-        moved = restoring.released(store, sagas, rows, actor=actor, reason=why)
+        if everything:
+            moved = restoring.released_all(store, sagas, actor=actor, reason=why)
+        else:  # each is looked up before the first is moved: a name that is mistyped moves nothing
+            rows = [look_up(store, ref, is_changed=True) for ref in refs or ()]
+            moved = restoring.released(store, sagas, rows, actor=actor, reason=why)
     _put(output, moved, "let go", "let go; they go on where their journals stand")
 
 
