@@ -1,6 +1,7 @@
 """The commands after a restore, over one database: what is held, what may be said of it, and what each refuses."""
 
 import json
+import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.models import Order
 from saga.runtime.starting import Starter
 from saga.store import schema
+from saga.store.connecting import sqlite_path
 from saga.store.opening import open_store
 from saga.store.port import SagaFilter, SagaRow
 from saga.surfaces.cli.commands import app
@@ -124,3 +126,22 @@ def test_bad_words_are_refused_by_name(url: str) -> None:
     assert "name the orders to let go, or say --all" in refusal("let-go", "SO-1", "--all", *WHY)
     assert "a journal knows this order" in refusal("settle", "SO-1", *WHY)
     assert held(url) == set()
+
+
+def test_a_slip_lets_nobodys_order_go(url: str) -> None:
+    """The beginning of an order id is not enough to answer for an order."""
+    typed("restored", "--at", now(), *WHY)
+    assert isinstance(typed("let-go", "SO-", *WHY).exception, SagaNotFound)
+    assert held(url) == set(ORDERS)
+
+
+def test_all_answers_for_no_damaged_journal(url: str) -> None:
+    """What its journal lacks is found out first; then it is named."""
+    typed("restored", "--at", now(), *WHY)
+    damaged = rows(url)["SO-1"].saga_id
+    with closing(sqlite3.connect(sqlite_path(url))) as database, database:
+        database.execute("DELETE FROM journal WHERE saga_id = ? AND seq = 2", (damaged,))
+    done = typed("let-go", "--all", *WHY)
+    assert (done.exit_code, held(url)) == (FAILED, {"SO-1"})
+    assert "find out what was done and name it" in done.stdout
+    assert typed("let-go", "SO-1", *WHY).exit_code == 0
