@@ -78,6 +78,17 @@ def charged(store: MemoryStore) -> tuple[Process, str]:
     return worker, saga_id
 
 
+def at_second_call(store: MemoryStore) -> tuple[Process, str]:
+    """A worker at a barrier: `a` is done, and the call of `b` is in hand."""
+    saga_id = begin(store, line, "SO-1")
+    worker = Process(store, DEFINITIONS, "w1")
+    worker.wake(saga_id)
+    worker.settle()
+    worker.finish(worker.call("a"))
+    worker.settle()
+    return worker, saga_id
+
+
 def test_a_lost_claim_of_a_charge_is_no_second_charge() -> None:
     """The claim and its outcome are cut out of the journal: whoever looks halts the saga, and nothing is sent."""
     store = MemoryStore()
@@ -112,12 +123,7 @@ def test_a_claim_where_a_second_send_is_money_is_always_remembered() -> None:
 def test_a_live_worker_that_is_ahead_drops_its_memory_and_goes_on() -> None:
     """At a barrier: the saga is read anew and ends; the answer that came meanwhile is kept as evidence."""
     store = MemoryStore()
-    saga_id = begin(store, line, "SO-1")
-    worker = Process(store, DEFINITIONS, "w1")
-    worker.wake(saga_id)
-    worker.settle()
-    worker.finish(worker.call("a"))
-    worker.settle()
+    worker, saga_id = at_second_call(store)
     crash(store, saga_id, 1)
     worker.finish(worker.call("b"))
     worker.commit()
@@ -188,12 +194,7 @@ def test_a_cancel_that_took_the_place_of_a_lost_claim_stops_the_saga(*, is_longe
     """As long as before or longer, and another story: the plan knows nothing of the send that was lost, so nobody goes on by
     himself."""
     store = MemoryStore()
-    saga_id = begin(store, line, "SO-1")
-    worker = Process(store, DEFINITIONS, "w1")
-    worker.wake(saga_id)
-    worker.settle()
-    worker.finish(worker.call("a"))
-    worker.settle()
+    worker, saga_id = at_second_call(store)
     crash(store, saga_id, len(store.load([saga_id])[saga_id]) - 1)
     tell(store, DEFINITIONS, saga_id, CancelAsked(store.clock(), "anna", "no more"), actor="api")
     if is_longer:
@@ -257,3 +258,21 @@ def test_a_claim_that_another_process_made_anew_is_not_mine(code: OutcomeCode) -
     mine.wake(saga_id)
     mine.settle()
     assert (mine.calls, reason_of(store, saga_id)) == ([], HaltReason.JOURNAL_DAMAGED)
+
+
+def test_a_lost_compensation_is_sent_again() -> None:
+    """The plan names it and its key is the same, so a fail-over in a rollback waits for nobody."""
+    store = MemoryStore()
+    worker, saga_id = at_second_call(store)
+    tell(store, DEFINITIONS, saga_id, CancelAsked(store.clock(), "anna", "no more"), actor="api")
+    worker.finish(worker.call("b"))
+    worker.settle()
+    [call] = worker.calls
+    assert call.node.endswith(":c")
+    crash(store, saga_id, len(store.load([saga_id])[saga_id]) - 1)
+    worker.finish(call)
+    worker.commit()
+    assert (worker.behind, reason_of(store, saga_id)) == ([saga_id], None)
+    worker.wake(saga_id)
+    worker.finish_all()
+    assert state_of(store, DEFINITIONS, saga_id).status is SagaStatus.COMPENSATED
