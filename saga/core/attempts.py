@@ -257,7 +257,7 @@ def _backward(case: _Case) -> Verdict:
 
 def _is_null(case: _Case) -> bool:
     """Whether the undo proved that an action of unknown effect had done nothing: its answer reports no movement."""
-    return case.outcome.effects == () and case.state.node(action_of(case.step)).effect is Effect.UNKNOWN
+    return case.outcome.effects == () and case.state.node(action_of(case.step)).effect is not Effect.APPLIED
 
 
 def _undone(case: _Case) -> tuple[EffectChange, ...]:

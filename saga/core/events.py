@@ -61,19 +61,22 @@ class CancelAsked:
 
 @dataclass(frozen=True, slots=True)
 class HoldAsked:
-    """The journal may lack what happened: nothing is to be sent until somebody lets the saga go."""
+    """The journal may lack what happened after `since`: nothing is to be sent until somebody lets the saga go."""
 
     at: datetime
     why: HaltReason
     detail: str
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class LetGo:
-    """Somebody answers for what the journal may lack; the saga goes on where it was held."""
+    """Somebody answers for what the journal may lack; the saga goes on where it was held. `is_past_return`: the books of a
+    participant have its step of no return."""
 
     at: datetime
     detail: str
+    is_past_return: bool = False
 
 
 Event = Woken | StartAsked | PrepareFailed | Ended | CancelAsked | HoldAsked | LetGo

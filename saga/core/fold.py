@@ -111,6 +111,10 @@ class SagaState:
     halt: Halt | None = None
     cancel: t.CancelRequested | None = None
     is_cancel_refused: bool = False
+    may_lack: bool = False
+    """Whether its journal may lack sends of actions: it was held while it went forward, and has been let go."""
+    is_past_return: bool = False
+    """Whether the participants' books have its step of no return, whatever the journal says."""
     deadline_at: datetime | None = None
     traceparent: str | None = None
     warnings: tuple[str, ...] = ()
@@ -275,7 +279,7 @@ def _plan_frozen(state: SagaState, it: t.PlanFrozen) -> SagaState:
 
 def _saga_halted(state: SagaState, it: t.SagaHalted) -> SagaState:
     resumes = SagaStatus.RUNNING if state.cause is None else SagaStatus.COMPENSATING
-    since = state.halt.at if state.halt else it.at
+    since = state.halt.at if state.halt else (it.since or it.at)
     under = state.halt if it.reason in HELD else None
     return replace(state, halt=Halt(it.reason, since, resumes, it.node, it.detail, under))
 
@@ -284,7 +288,14 @@ def _saga_resumed(state: SagaState, it: t.SagaResumed) -> SagaState:
     if state.halt is None:
         raise IllegalTransition(state.saga_id, state.status, it.kind)
     deadline_at = state.deadline_at + (it.at - state.halt.at) if state.deadline_at else None
-    return replace(state, status=state.halt.resumes, halt=None, deadline_at=deadline_at)
+    return replace(
+        state,
+        status=state.halt.resumes,
+        halt=None,
+        deadline_at=deadline_at,
+        may_lack=state.may_lack or (state.halt.is_hold and state.cause is None),
+        is_past_return=state.is_past_return or it.is_past_return,
+    )
 
 
 def _saga_completed(state: SagaState, it: t.SagaCompleted) -> SagaState:

@@ -9,6 +9,10 @@ intent, never per attempt.
 from base64 import b32encode
 from hashlib import sha256
 
+from saga.core.fold import SagaState
+from saga.core.states import Direction
+from saga.core.steps import Step
+
 GENERATION = 1
 
 
@@ -21,3 +25,10 @@ def wire_key(environment: str, tenant: str, logical: str, key_max: int = 32) -> 
     """The key as it is sent: `a-z2-7`, at most `key_max` characters, at least 100 bits of the hash."""
     digest = sha256("\x1f".join((environment, tenant, logical)).encode()).digest()
     return b32encode(digest).decode().lower().rstrip("=")[: min(key_max, 32)]
+
+
+def keys_of(state: SagaState, step: Step, direction: Direction) -> tuple[str, str]:
+    """The logical key of a step in one direction of this saga, and the wire key."""
+    connector = step.connector_in(direction)
+    logical = logical_key(state.definition, state.entity, state.run, f"{step.name}:{direction}")
+    return logical, wire_key(state.environment, state.tenant, logical, connector.key_max if connector else 32)

@@ -304,7 +304,7 @@ def _cancel_asked(draft: _Draft, event: CancelAsked) -> None:
 
 def _hold_asked(draft: _Draft, event: HoldAsked) -> None:
     if draft.state.status not in ENDED and not draft.state.is_held:
-        draft.add(t.SagaHalted(event.at, event.why, None, event.detail))
+        draft.add(t.SagaHalted(event.at, event.why, None, event.detail, event.since))
 
 
 def _let_go(draft: _Draft, event: LetGo) -> None:
@@ -315,7 +315,7 @@ def _let_go(draft: _Draft, event: LetGo) -> None:
     held = draft.state.halt
     if held is None or not held.is_hold:
         return
-    draft.add(t.SagaResumed(event.at, event.detail))
+    draft.add(t.SagaResumed(event.at, event.detail, event.is_past_return))
     before = held.under
     if before and not before.heals_itself and before.node and _has_failed(draft.state, before.node):
         _halt(draft, event.at, before.reason, before.node, before.detail)

@@ -16,6 +16,11 @@ that is applied behind it, in a saga that says that all is undone. Or it lacks t
 A repeat is the one action that is sent after the saga turned round. It may be what applies the action for the first time; its
 compensation follows in the same entry.
 
+The journal of a saga that was held and let go may lack its last sends. So a step that it does not have as sent, or as sent in
+vain, may have been applied after all, and enters the plan as one whose effect is unknown, where that is a matter for the engine:
+an undo by key does no harm where nothing was done, and a repeat is made where what it asks for is known. At a participant that
+ignores keys whoever let it go has answered that nothing was done. Only a rejection, of it or of a step before it, says so by itself.
+
 Entries run one at a time, in plan order. An entry that is stuck blocks only those entries whose results the stuck
 step's action had asked for (an unfinished void must not leave the stock of an unrelated branch reserved), and what is
 blocked blocks in turn.
@@ -25,6 +30,7 @@ from typing import Any
 
 from saga.core.definition import Kind, Saga, Step
 from saga.core.fold import NodeState, SagaState
+from saga.core.outcomes import OutcomeCode
 from saga.core.states import Direction, Effect, EntryState, NodePhase
 from saga.core.transitions import PlannedEntry
 
@@ -43,19 +49,31 @@ def make_plan(definition: Saga[Any], state: SagaState) -> tuple[PlannedEntry, ..
     """Every entry of the rollback of `state`, first to last."""
     entries = []
     for step in reversed(definition.order):
-        effect = state.node(action_of(step)).effect
-        if step.kind is not Kind.COMPENSATABLE or effect is Effect.ABSENT:
-            continue
-        entries.append(PlannedEntry(step.name, _mode(step, effect)))
+        mode = _mode(state, step) if step.kind is Kind.COMPENSATABLE else None
+        if mode is not None:
+            entries.append(PlannedEntry(step.name, mode))
     return tuple(entries)
 
 
-def _mode(step: Step, effect: Effect) -> str:
-    if effect is Effect.APPLIED:
+def _mode(state: SagaState, step: Step) -> str | None:
+    """How the entry of a step is worked on; None: nothing was done."""
+    node = state.node(action_of(step))
+    if node.effect is Effect.APPLIED:
         return "compensate"
     if not step.serialises_in(Direction.ACTION):
-        return "settle"
-    return "compensate" if step.is_undone_by_key else "repeat"
+        return None if node.effect is Effect.ABSENT else "settle"
+    if node.effect is Effect.ABSENT and not (state.may_lack and _may_be_sent(state, step)):
+        return None
+    if step.is_undone_by_key:
+        return "compensate"
+    is_askable = node.epoch > 0 or all(state.node(f"{name}:{Direction.ACTION}").result for name in step.asks_for())
+    return "repeat" if is_askable else "settle"
+
+
+def _may_be_sent(state: SagaState, step: Step) -> bool:
+    """Whether it may have been sent in what the journal lacks: no "no" stands at it or before it."""
+    names = (action_of(step), *(f"{name}:{Direction.ACTION}" for name in step.ancestors))
+    return all(state.node(name).code is not OutcomeCode.REJECTED for name in names)
 
 
 def node_of_entry(state: SagaState, step: Step, mode: str) -> tuple[str, Direction]:
@@ -67,18 +85,20 @@ def node_of_entry(state: SagaState, step: Step, mode: str) -> tuple[str, Directi
 
 def has_reached_no_return(definition: Saga[Any], state: SagaState) -> bool:
     """Whether a step of no return was started at all."""
-    return any(state.node(action_of(step)).phase is not NodePhase.WAITING for step in definition.no_return)
+    nodes = [state.node(action_of(step)) for step in definition.no_return]
+    return state.is_past_return or any(node.phase is not NodePhase.WAITING for node in nodes)
 
 
 def may_be_past_return(definition: Saga[Any], state: SagaState) -> bool:
     """Whether a step of no return may have happened: started, and not proved to have done nothing."""
     nodes = [state.node(action_of(step)) for step in definition.no_return]
-    return any(node.phase is not NodePhase.WAITING and not _did_nothing(node) for node in nodes)
+    return state.is_past_return or any(node.phase is not NodePhase.WAITING and not _did_nothing(node) for node in nodes)
 
 
 def is_past_return(definition: Saga[Any], state: SagaState) -> bool:
     """Whether a step of no return has succeeded: forward only."""
-    return any(state.node(action_of(step)).phase is NodePhase.DONE for step in definition.no_return)
+    nodes = [state.node(action_of(step)) for step in definition.no_return]
+    return state.is_past_return or any(node.phase is NodePhase.DONE for node in nodes)
 
 
 def _did_nothing(node: NodeState) -> bool:

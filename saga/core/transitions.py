@@ -157,6 +157,8 @@ class SagaHalted:
     reason: HaltReason
     node: str | None = None
     detail: str = ""
+    since: datetime | None = None
+    """From when on the deadline stands still, where that is not `at`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,8 @@ class SagaResumed:
     kind: ClassVar[str] = "saga_resumed"
     at: datetime
     detail: str = ""
+    is_past_return: bool = False
+    """The participants' books have its step of no return, whatever the journal says."""
 
 
 @dataclass(frozen=True, slots=True)

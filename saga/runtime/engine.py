@@ -287,15 +287,7 @@ def tell(
     Safe beside any number of workers: when somebody else appended first, the tail is read and it is decided again.
     Raises `SagaNotFound`, `JournalDamaged`, or `DefinitionError` when this process does not have the saga's definition.
     """
-    loaded = load(definitions, saga_id, store.load([saga_id]).get(saga_id, []))
-    if loaded is None:
-        if store.row(saga_id) is None:
-            raise SagaNotFound(saga_id)
-        msg = (
-            f"saga {saga_id}: this process does not have its definition and version; run the command where it is known, "
-            "and name it with -d MODULE:NAME when it is none of the product's"
-        )
-        raise DefinitionError(msg)
+    loaded = _loaded(store, definitions, saga_id)
     for _ in range(CONFLICT_LIMIT):
         decision = decide(loaded.definition, loaded.state, event)
         if not decision.transitions:
@@ -311,5 +303,19 @@ def tell(
         )
         if store.append([written.append])[0] is AppendResult.APPENDED:
             return decision
-        loaded = follow(loaded, store.tail(saga_id, loaded.seq))
+        # Refused, and nobody was first: the row remembers more, or says that the journal is damaged. To load says which.
+        loaded = followed_by(loaded, store.tail(saga_id, loaded.seq)) or _loaded(store, definitions, saga_id)
     raise ConcurrencyError(saga_id, loaded.seq + 1)
+
+
+def _loaded(store: Store, definitions: Definitions, saga_id: str) -> Loaded:
+    loaded = load(definitions, saga_id, store.load([saga_id]).get(saga_id, []))
+    if loaded is not None:
+        return loaded
+    if store.row(saga_id) is None:
+        raise SagaNotFound(saga_id)
+    msg = (
+        f"saga {saga_id}: this process does not have its definition and version; run the command where it is known, "
+        "and name it with -d MODULE:NAME when it is none of the product's"
+    )
+    raise DefinitionError(msg)

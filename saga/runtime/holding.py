@@ -7,6 +7,7 @@ comparison with the participants' ledgers, lets it go (`let_go`); whoever lets g
 """
 
 from dataclasses import replace
+from datetime import datetime
 
 from saga.core.events import HoldAsked, LetGo
 from saga.core.fold import NodeState
@@ -24,27 +25,37 @@ def hold(store: Store, definitions: Definitions, saga_id: str, *, actor: str, re
 
     Raises what `tell` raises. A journal that is not whole is marked as damaged, which holds it as well.
     """
+    journal = store.load([saga_id]).get(saga_id, Journal())
+    now = store.clock()
+    asked = HoldAsked(now, HaltReason.RESTORED, reason, since=_known_until(journal, now))
     try:
-        asked = HoldAsked(store.clock(), HaltReason.RESTORED, reason)
         return bool(tell(store, definitions, saga_id, asked, actor=actor, reason=reason).transitions)
     except JournalDamaged:
-        store.mark_damaged(saga_id)
+        store.mark_damaged(saga_id, journal.reached)
         return True
 
 
-def let_go(store: Store, definitions: Definitions, saga_id: str, *, actor: str, reason: str) -> bool:
+def _known_until(journal: Journal, now: datetime) -> datetime:
+    """Until when a journal knows what happened: its deadline stands still from there, since what came of it then is lost."""
+    return min(journal[-1].at, now) if journal else now
+
+
+def let_go(
+    store: Store, definitions: Definitions, saga_id: str, *, actor: str, reason: str, is_past_return: bool = False
+) -> bool:
     """Let a held saga go on where it stands; whether it was held. The journal of a damaged one says from here on what it lacks.
+    `is_past_return`: a participant's books have its step of no return, so it goes forward only.
 
     Raises what `tell` raises, and `JournalDamaged` for entries that do not follow one another: nobody can go on from there.
     """
     journal = store.load([saga_id]).get(saga_id, Journal())
-    event = LetGo(store.clock(), f"{actor}: {reason}")
+    event = LetGo(store.clock(), f"{actor}: {reason}", is_past_return)
     if journal.lacks is None:
         return bool(tell(store, definitions, saga_id, event, actor=actor, reason=reason).transitions)
     loaded = known(definitions, journal)
     if loaded is None:
         raise _not_here(store, saga_id, journal)
-    asked = HoldAsked(event.at, HaltReason.JOURNAL_DAMAGED, journal.lacks)
+    asked = HoldAsked(event.at, HaltReason.JOURNAL_DAMAGED, journal.lacks, since=_known_until(journal, event.at))
     held = decide(loaded.definition, loaded.state, asked)
     gone = decide(loaded.definition, held.state, event)
     written = append_for(
@@ -90,7 +101,7 @@ def fell_behind(store: Store, memory: Loaded) -> None:
     try:
         state = fold(journal)[0] if journal else None
     except SagaError as error:  # a hole, or an entry that this release cannot read: nobody here can say what is gone
-        store.mark_damaged(saga_id, Reached(memory.seq, memory.hash))
+        store.mark_damaged(saga_id, journal.reached, Reached(memory.seq, memory.hash))
         logger.error("journal_damaged", saga_id=saga_id, error=str(error))
         return
     for name, node in memory.state.nodes.items():
@@ -99,7 +110,7 @@ def fell_behind(store: Store, memory: Loaded) -> None:
         # The plan knows nothing of an action that is lost; its own compensations are sent again under their keys.
         has_turned = direction is Direction.ACTION and state is not None and state.cause is not None
         if is_lost and node.epoch and (has_turned or not step.is_repeatable_in(direction)):
-            store.mark_damaged(saga_id, Reached(memory.seq, memory.hash))
+            store.mark_damaged(saga_id, journal.reached, Reached(memory.seq, memory.hash))
             logger.error("journal_damaged", saga_id=saga_id, node=name, reason="a send is gone from the journal")
             return
     logger.warning("journal_fell_back", saga_id=saga_id, count=len(journal))

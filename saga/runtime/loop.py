@@ -367,7 +367,7 @@ def messages_for(store: Store, definitions: Definitions, saga_ids: Sequence[str]
         try:
             loaded = load(definitions, saga_id, entries)
         except JournalDamaged as error:
-            store.mark_damaged(saga_id)
+            store.mark_damaged(saga_id, entries.reached)
             logger.error("journal_damaged", saga_id=saga_id, error=str(error))
             continue
         except Exception as error:  # whatever stands in a row that somebody spoiled

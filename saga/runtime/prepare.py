@@ -13,7 +13,7 @@ from saga.core.binding import CONTEXT, INPUT, Binding, StepContext
 from saga.core.connector import Call, Model, Operation, Undo
 from saga.core.definition import Step
 from saga.core.fold import SagaState
-from saga.core.keys import logical_key, wire_key
+from saga.core.keys import keys_of
 from saga.core.outcomes import Payload, Request
 from saga.core.plan import action_of
 from saga.core.states import Direction
@@ -37,12 +37,12 @@ class Prepared:
 def prepare(state: SagaState, step: Step, direction: Direction, deadline_at: datetime) -> Prepared:
     """Keys and request of a node's first attempt. Raises `BrokenStep` when the user's code fails."""
     node = f"{step.name}:{direction}"
-    logical = logical_key(state.definition, state.entity, state.run, node)
-    connector = step.connector_in(direction)
-    wire = wire_key(state.environment, state.tenant, logical, connector.key_max if connector else 32)
+    logical, wire = keys_of(state, step, direction)
     callee = step.action if direction is Direction.ACTION else step.compensation
     if isinstance(callee, Undo):
-        undoes = state.node(action_of(step)).wire_key
+        undoes = (
+            state.node(action_of(step)).wire_key or keys_of(state, step, Direction.ACTION)[1]
+        )  # its send may be lost
         body = json.dumps({"undoes": undoes}, separators=(",", ":"))
         return Prepared(logical, wire, Request("POST", callee.path, Payload(body)))
     operation = step.operation_in(direction)

@@ -32,7 +32,8 @@ class Slots:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._claims: set[Claim] = set()
+        self._claims: dict[tuple[str, str], int] = {}
+        """The epoch by (saga id, node); of a node there is one at most."""
         self._handed: dict[Claim, _Handed] = {}
         self._overdue: dict[Claim, datetime] = {}
         """Since when each was seen to be."""
@@ -45,7 +46,7 @@ class Slots:
 
     def __contains__(self, node: tuple[str, str]) -> bool:
         """Whether an attempt of (saga id, node) still takes a slot, whatever the journal says of it by now."""
-        return any(claim[:2] == node for claim in self._claims)
+        return node in self._claims
 
     @property
     def is_quiet(self) -> bool:
@@ -82,12 +83,15 @@ class Slots:
         return max(0, min(self.total - len(self), self._limits.held - held_count))
 
     def claim(self, claim: Claim, *, alone: bool) -> None:
-        self._claims.add(claim)
+        saga_id, node, epoch = claim
+        self._claims[saga_id, node] = epoch
         self._lone = claim if alone else self._lone
 
     def give_up(self, claim: Claim) -> None:
         """The claim was not written, or its call has ended."""
-        self._claims.discard(claim)
+        saga_id, node, epoch = claim
+        if self._claims.get((saga_id, node)) == epoch:
+            del self._claims[saga_id, node]
         self._lone = None if self._lone == claim else self._lone
 
     def handed_out(self, claim: Claim, now: datetime, deadline_at: datetime) -> None:

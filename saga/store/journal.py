@@ -62,7 +62,9 @@ class Journal(list[JournalEntry]):
         return "its saga row says that it was damaged" if self.is_marked else None
 
 
-def damage_values(reached: Reached | None) -> tuple[int, bytes | None, int]:
-    """How far a journal had got, as parameters of the statement that marks it; what a row remembers never becomes less."""
+def damage_values(
+    saga_id: str, seen: Reached | None, reached: Reached | None
+) -> tuple[int, bytes | None, int, str, bytes | None]:
+    """The parameters of the statement that marks a journal; what a row remembers never becomes less."""
     seq, last = (0, None) if reached is None else (reached.seq, reached.hash)
-    return seq, last, seq
+    return seq, last, seq, saga_id, None if seen is None else seen.hash

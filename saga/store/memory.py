@@ -119,10 +119,10 @@ class MemoryStore(RestoringInMemory, RowsInMemory):
             found = [(saga_id, it) for saga_id in saga_ids if (it := self._find(saga_id)) is not None]
             return {saga_id: Journal(it.journal, it.journal.reached, is_marked=is_marked(it)) for saga_id, it in found}
 
-    def mark_damaged(self, saga_id: str, reached: Reached | None = None) -> None:
+    def mark_damaged(self, saga_id: str, seen: Reached | None, reached: Reached | None = None) -> None:
         with self._lock:
             stored = self._sagas.get(saga_id)
-            if stored is not None and stored.row.status not in ENDED:
+            if stored is not None and stored.row.status not in ENDED and stored.journal.reached == seen:
                 why = HaltReason.JOURNAL_DAMAGED
                 stored.row = replace(stored.row, status=SagaStatus.HALTED, halt_reason=why, due_at=None)
                 before = stored.journal.reached

@@ -294,10 +294,11 @@ class Store(Overview, Restoring, Protocol):
         one while its row remembers any."""
         ...
 
-    def mark_damaged(self, saga_id: str, reached: Reached | None = None) -> None:
+    def mark_damaged(self, saga_id: str, seen: Reached | None, reached: Reached | None = None) -> None:
         """Halt the row of a saga that has not ended, in front of a person: its journal is not whole, so nothing can be
-        appended that says so. `reached` is what a process knows to have been durable, where that is more than the row
-        remembers. Nobody is due to look any more."""
+        appended that says so. `seen` is what the row remembered when that was found out: where it remembers something else by
+        now, somebody has let the saga go meanwhile, and nothing is done. `reached` is what a process knows to have been durable,
+        where that is more than the row remembers. Nobody is due to look any more."""
         ...
 
     def tail(self, saga_id: str, after_seq: int) -> list[JournalEntry]:

@@ -99,8 +99,8 @@ class PostgresStore(Reads):
         wanted = statements.texts(dict.fromkeys(saga_ids))
         return statements.journals(self._rows(statements.LOAD, (wanted, *statements.scope_values(self.scope)), "load"))
 
-    def mark_damaged(self, saga_id: str, reached: Reached | None = None) -> None:
-        self._rows(statements.DAMAGED, (*damage_values(reached), saga_id), "mark damaged")
+    def mark_damaged(self, saga_id: str, seen: Reached | None, reached: Reached | None = None) -> None:
+        self._rows(statements.DAMAGED, damage_values(saga_id, seen, reached), "mark damaged")
 
     def tail(self, saga_id: str, after_seq: int) -> list[JournalEntry]:
         values = (saga_id, after_seq, saga_id, *statements.scope_values(self.scope))

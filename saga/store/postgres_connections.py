@@ -6,6 +6,8 @@ Rules of this file:
   round trip, one implicit transaction that ends at its Sync. Settings are local, so nothing leaks behind a pooler.
 - The pins switch sequential scans and hash and merge joins off. On tables that grew since they were last analysed the
   planner otherwise keeps a cached plan that reads whole tables (DESIGN section 10 measured a third of the throughput).
+  With that settled a statement is planned once for each session: the planner takes an array parameter for ten elements, thinks
+  a plan for the one or two of a small group cheaper, and would plan each append anew, for as long as it takes to run.
 - They also make the commit durable: `synchronous_commit` is `on`, whatever the database or the role sets, and stays
   `remote_apply` where that is set. A server that does not write to disk (`fsync = off`) is refused when a store is opened.
 - A connection on which anything but a refusal or a lost race went wrong is thrown away, never given back; one that was
@@ -39,7 +41,8 @@ Result = TypeVar("Result")
 Session = psycopg.Connection[tuple[Any, ...]]
 
 PINS = f"""SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
-    set_config('enable_mergejoin', 'off', true), set_config('lock_timeout', '5s', true), {DURABLE}"""
+    set_config('enable_mergejoin', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true),
+    set_config('lock_timeout', '5s', true), {DURABLE}"""
 ROW_PINS = PINS.replace("'5s'", "'300ms'")
 """For statements that write rows of projections too: a lock that somebody holds on his own table must not hold up the journal."""
 REFUSALS = (

@@ -108,7 +108,7 @@ RETURNING s.saga_id, s.definition, s.version, s.due_pushes - 1, s.due_at, due.pr
 DAMAGED = """UPDATE saga.saga SET status = 'halted', halt_reason = 'journal_damaged', due_at = NULL, due_pushes = 0,
     journal_hash = CASE WHEN coalesce(journal_seq, 0) < %s THEN %s ELSE journal_hash END,
     journal_seq = nullif(greatest(journal_seq, %s), 0)
-WHERE saga_id = %s AND status NOT IN ('completed', 'compensated') RETURNING saga_id"""
+WHERE saga_id = %s AND journal_hash IS NOT DISTINCT FROM %s::bytea AND status NOT IN ('completed', 'compensated') RETURNING saga_id"""
 
 REST = """UPDATE saga.saga s SET due_at = r.due_at, due_pushes = 0
 FROM unnest(%s::text[], %s::timestamptz[], %s::timestamptz[]) AS r (saga_id, until, due_at)

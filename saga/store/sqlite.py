@@ -119,8 +119,8 @@ class SqliteStore(Reads):
             journals.setdefault(row[0], Journal()).append(statements.journal_entry(row[1:]))
         return journals
 
-    def mark_damaged(self, saga_id: str, reached: Reached | None = None) -> None:
-        values = (*damage_values(reached), saga_id)
+    def mark_damaged(self, saga_id: str, seen: Reached | None, reached: Reached | None = None) -> None:
+        values = damage_values(saga_id, seen, reached)
         self._write(lambda session: session.execute(statements.DAMAGED, values), "mark damaged")
 
     def tail(self, saga_id: str, after_seq: int) -> list[JournalEntry]:

@@ -47,7 +47,7 @@ WHERE saga_id IN (SELECT value FROM json_each(?)) AND (journal_seq IS NOT NULL O
 DAMAGED = """UPDATE saga SET status = 'halted', halt_reason = 'journal_damaged', due_at = NULL, due_pushes = 0,
     journal_hash = CASE WHEN coalesce(journal_seq, 0) < ? THEN ? ELSE journal_hash END,
     journal_seq = nullif(max(coalesce(journal_seq, 0), ?), 0)
-WHERE saga_id = ? AND status NOT IN ('completed', 'compensated')"""
+WHERE saga_id = ? AND journal_hash IS ? AND status NOT IN ('completed', 'compensated')"""
 TAIL = f"""SELECT {JOURNAL_COLUMNS} FROM journal WHERE saga_id = ? AND seq > ?
 AND NOT EXISTS (SELECT 1 FROM saga s WHERE s.saga_id = ? AND NOT ({OWNED})) ORDER BY seq"""
 

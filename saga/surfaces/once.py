@@ -12,7 +12,7 @@ from typing import Any
 from saga.core import transitions as t
 from saga.core.definition import Saga
 from saga.core.fold import SagaState
-from saga.core.keys import logical_key, wire_key
+from saga.core.keys import keys_of, logical_key
 from saga.surfaces.audit_lost import CLOCK_SKEW
 from saga.surfaces.invariants import (
     AVAILABLE,
@@ -59,9 +59,7 @@ def _key_derived(definition: Saga[Any] | None, state: SagaState, node: str, inte
         yield f"its key is {intent.key} and must be {logical}"
     if definition is None or node.rpartition(":")[0] not in definition.by_name:
         return
-    step, direction = definition.node(node)
-    connector = step.connector_in(direction)
-    wire = wire_key(state.environment, state.tenant, logical, connector.key_max if connector else 32)
+    wire = keys_of(state, *definition.node(node))[1]
     if intent.wire_key != wire:
         yield f"its wire key is {intent.wire_key} and must be {wire}"
 

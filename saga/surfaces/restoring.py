@@ -20,8 +20,10 @@ from typing import Any
 
 from saga.core.connector import Undo
 from saga.core.definition import Kind, Saga, Step
+from saga.core.events import LetGo
 from saga.core.fold import SagaState
-from saga.core.keys import logical_key, wire_key
+from saga.core.keys import keys_of
+from saga.core.machine import decide
 from saga.core.plan import is_past_return
 from saga.core.states import Direction, HaltReason, NodePhase, SagaStatus
 from saga.errors import DefinitionError, SagaError, UsageError
@@ -62,12 +64,14 @@ def restored(store: Store, definitions: Definitions, *, restored_to: datetime, a
     now = store.now()
     if restored_to > now:
         raise UsageError(f"--at {restored_to.isoformat()} is later than now, {now.isoformat(timespec='seconds')}")
-    newest = store.find(SagaFilter(), 1)
-    is_told = any(it.restored_to == restored_to for it in store.restorations())
-    if not is_told and newest and newest[0].accepted_at > restored_to:
+    told = store.restorations()
+    # An earlier instant than was told corrects what was told: what came since is no part of the backup.
+    corrected = min((it.told_at for it in told if restored_to <= it.restored_to), default=now)
+    newest = next((row for row in pages(store, SagaFilter()) if row.accepted_at <= corrected), None)
+    if newest is not None and newest.accepted_at > restored_to:
         raise UsageError(
-            f"--at {restored_to.isoformat()}: the database holds {newest[0].entity}, accepted at "
-            f"{newest[0].accepted_at.isoformat(timespec='milliseconds')}. Either the backup is of later, or this is not what it held: "
+            f"--at {restored_to.isoformat()}: the database holds {newest.entity}, accepted at "
+            f"{newest.accepted_at.isoformat(timespec='milliseconds')}. Either the backup is of later, or this is not what it held: "
             "a SQLite file is restored without the -wal and -shm files of the one before, and workers and API are stopped first"
         )
     store.restored(Restoration(uuid7(), restored_to, now, actor, reason))
@@ -86,8 +90,14 @@ def reconciled(store: Store, definitions: Definitions, ledgers: Ledgers, *, acto
         definition = definitions.get(row.definition, row.version)
         if definition is None:
             raise DefinitionError(f"{row.definition} v{row.version}")
-        why = "; ".join(doubts(definition, fold(journal)[0], ledgers))
-        return why or let_go(store, definitions, row.saga_id, actor=actor, reason=reason)
+        state = fold(journal)[0]
+        is_past = _is_past_return(definition, state, ledgers)
+        then = decide(definition, state, LetGo(store.clock(), reason, is_past)).state
+        turns = state.cause is None and then.cause is not None
+        why = "; ".join(
+            [*(_no_way_back(definition, then, ledgers) if turns else ()), *doubts(definition, then, ledgers)]
+        )
+        return why or let_go(store, definitions, row.saga_id, actor=actor, reason=reason, is_past_return=is_past)
 
     return _each(held(store), compare)
 
@@ -138,9 +148,14 @@ def held(store: Store) -> list[SagaRow]:
     return list(pages(store, SagaFilter(statuses=(SagaStatus.HALTED,), halt_reason=HaltReason.RESTORED)))
 
 
+def _is_past_return(definition: Saga[Any], state: SagaState, ledgers: Ledgers) -> bool:
+    """Whether a participant's books have a step of no return that the journal does not have as done."""
+    return any(_key_of(state, step, Direction.ACTION) in ledgers.by_key for step in definition.no_return)
+
+
 def doubts(definition: Saga[Any], state: SagaState, ledgers: Ledgers) -> Iterator[str]:
     """What may have been done in the lost part and would be done again, or gone on over, if the saga went on; of what the journal
-    has as done there is none."""
+    has as done there is none. `state`: as it will be then. What its plan names is compensated, whether it was done or not."""
     for step in definition.order:
         for direction in Direction:
             node = f"{step.name}:{direction}"
@@ -148,10 +163,10 @@ def doubts(definition: Saga[Any], state: SagaState, ledgers: Ledgers) -> Iterato
             if is_missing or state.node(node).phase is NodePhase.DONE:
                 continue
             if not step.is_repeatable_in(direction):
-                yield from _doubt(definition, state, step, direction, ledgers, "")
+                yield from _doubt(state, step, direction, ledgers, "")
             elif direction is Direction.COMPENSATION and _may_be_gone_over(definition, state, step):
-                then = f'it was rolled back, so type  saga cancel {state.saga_id} --reason "…"  before you let it go'
-                yield from _doubt(definition, state, step, direction, ledgers, then)
+                then = f'it was rolled back, so type  saga cancel {state.saga_id} --reason "…"  and then  saga db reconcile'
+                yield from _doubt(state, step, direction, ledgers, then)
 
 
 def _may_be_gone_over(definition: Saga[Any], state: SagaState, step: Step) -> bool:
@@ -162,16 +177,25 @@ def _may_be_gone_over(definition: Saga[Any], state: SagaState, step: Step) -> bo
     return not is_one_way and not isinstance(step.compensation, Undo)
 
 
-def _doubt(
-    definition: Saga[Any], state: SagaState, step: Step, direction: Direction, ledgers: Ledgers, then: str
-) -> Iterator[str]:
+def _no_way_back(definition: Saga[Any], state: SagaState, ledgers: Ledgers) -> Iterator[str]:
+    """Steps of no return that no books show, of a saga that turns round as soon as it is let go."""
+    for step in definition.no_return:
+        if step.is_repeatable_in(Direction.ACTION):  # of the others `doubts` asks whichever way it goes
+            yield from _doubt(state, step, Direction.ACTION, ledgers, "the order must not be rolled back")
+
+
+def _doubt(state: SagaState, step: Step, direction: Direction, ledgers: Ledgers, then: str) -> Iterator[str]:
     """`then` is what to do if it was sent."""
     connector, node = step.connector_in(direction), f"{step.name}:{direction}"
     if connector is None or not ledgers.has(connector.name):
         who = connector.name if connector else "the step's own function"
         yield f"{node} may have been sent, and {who} has no ledger to look at{then and f'; if it was, {then}'}"
         return
-    logical = logical_key(definition.name, state.entity, state.run, node)
-    key = state.node(node).wire_key or wire_key(state.environment, state.tenant, logical, connector.key_max)
+    key = _key_of(state, step, direction)
     if key in ledgers.by_key or key in ledgers.barrier:
         yield f"{node} was sent: {connector.name} has key {key} in its books{then and f'; {then}'}"
+
+
+def _key_of(state: SagaState, step: Step, direction: Direction) -> str:
+    """The key under which a participant was or would be asked."""
+    return state.node(f"{step.name}:{direction}").wire_key or keys_of(state, step, direction)[1]

@@ -5,6 +5,8 @@ Rules of this file
 - The plan must be what DESIGN section 5 says: every compensatable step whose effect is applied or unknown at that moment,
   in reverse order of the definition. The effects are folded here from the outcomes alone; what the engine wrote about
   them is not read.
+- A journal that was held and let go may lack its last sends. So every step of it that serialises keys counts
+  as one whose effect is unknown, whether the journal has an attempt of it or not, unless it or a step before it was rejected.
 - Compensations start in the order of the plan. One may overtake another only when that one is stuck, or waits for a stuck
   one, or when both were parallel and the definition undoes branches together.
 - After `rollback_requested` no attempt of an action starts, but for the repeats that the frozen plan itself names.
@@ -17,8 +19,8 @@ from typing import Any
 from saga.core import transitions as t
 from saga.core.connector import Undo
 from saga.core.definition import Kind, Saga, Step
-from saga.core.outcomes import effect_after
-from saga.core.states import Direction, Effect, NodePhase
+from saga.core.outcomes import OutcomeCode, effect_after
+from saga.core.states import HELD, Direction, Effect, NodePhase
 
 
 @dataclass
@@ -34,6 +36,11 @@ class _Walk:
     """Steps of the plan whose action is sent again before it is compensated."""
     begun: list[str] = field(default_factory=list)
     done: set[str] = field(default_factory=set)
+    answered: set[str] = field(default_factory=set)
+    """Steps whose results later ones can ask for."""
+    rejected: set[str] = field(default_factory=set)
+    is_held: bool = False
+    may_lack: bool = False
     stuck: set[str] = field(default_factory=set)
 
     def started(self, it: t.AttemptStarted) -> Iterator[str]:
@@ -75,6 +82,9 @@ class _Walk:
         if direction is Direction.ACTION:
             self.open_actions.discard(step.name)
             self.effects[step.name] = effect_after(self.effects.get(step.name, Effect.ABSENT), it.code)
+            (self.rejected.add if it.code is OutcomeCode.REJECTED else self.rejected.discard)(step.name)
+            if it.result is not None:
+                self.answered.add(step.name)
             if it.null:
                 self.done.add(step.name)
             elif it.phase is NodePhase.DONE:
@@ -94,23 +104,28 @@ class _Walk:
     def frozen(self, it: t.PlanFrozen) -> Iterator[str]:
         wanted = []
         for step in reversed(self.definition.order):
-            in_flight = step.name in self.open_actions
-            effect = Effect.UNKNOWN if in_flight else self.effects.get(step.name, Effect.ABSENT)
+            effect = Effect.UNKNOWN if step.name in self.open_actions else self.effects.get(step.name, Effect.ABSENT)
+            if effect is Effect.ABSENT and self._may_be_lost(step):
+                effect = Effect.UNKNOWN
             if step.kind is Kind.COMPENSATABLE and effect is not Effect.ABSENT:
-                wanted.append(t.PlannedEntry(step.name, _mode(step, effect)))
+                wanted.append(t.PlannedEntry(step.name, self._mode(step, effect)))
         if tuple(wanted) != it.entries:
             yield f"the frozen plan is {_listed(it.entries)} and must be {_listed(wanted)}"
         self.plan = [entry.step for entry in it.entries]
         self.stuck |= {entry.step for entry in it.entries if entry.mode == "settle"}
         self.repeats = {entry.step for entry in it.entries if entry.mode == "repeat"}
 
+    def _may_be_lost(self, step: Step) -> bool:
+        refused = self.rejected & {step.name, *step.ancestors}
+        return self.may_lack and not refused and step.serialises_in(Direction.ACTION)
 
-def _mode(step: Step, effect: Effect) -> str:
-    """By what its compensation is: what is no undo by key may run only when it is known what the action did."""
-    is_known = effect is Effect.APPLIED
-    if not is_known and not step.serialises_in(Direction.ACTION):
-        return "settle"
-    return "compensate" if is_known or isinstance(step.compensation, Undo) else "repeat"
+    def _mode(self, step: Step, effect: Effect) -> str:
+        """By what its compensation is: what is no undo by key may run only when it is known what the action did. What was never
+        sent as far as the journal knows can be sent only with the results that it asks for."""
+        if effect is Effect.APPLIED or isinstance(step.compensation, Undo):
+            return "compensate" if effect is Effect.APPLIED or step.serialises_in(Direction.ACTION) else "settle"
+        is_askable = step.name in self.effects or step.asks_for() <= self.answered
+        return "repeat" if step.serialises_in(Direction.ACTION) and is_askable else "settle"
 
 
 def _were_parallel(one: Step, other: Step) -> bool:
@@ -134,6 +149,11 @@ def plan_faults(definition: Saga[Any], journal: Sequence[t.Transition]) -> Itera
                 walk.broke(it)
             case t.RollbackRequested():
                 walk.is_turned = True
+            case t.SagaHalted():
+                walk.is_held = it.reason in HELD
+            case t.SagaResumed():
+                walk.may_lack |= walk.is_held and not walk.is_turned
+                walk.is_held = False
             case t.PlanFrozen():
                 yield from walk.frozen(it)
             case t.SagaCompensated():

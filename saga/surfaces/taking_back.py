@@ -27,7 +27,7 @@ from pydantic import Field
 from saga.core.definition import Saga
 from saga.core.fold import SagaState
 from saga.core.plan import has_reached_no_return
-from saga.core.states import SagaStatus
+from saga.core.states import Effect, HaltReason, SagaStatus
 from saga.errors import CodecError, ConcurrencyError, DataRefused, DuplicateOrder, KeyReused, SagaNotFound
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.models import LINES_MAX, QUANTITY_MAX, Given, Id, Text
@@ -46,7 +46,7 @@ from saga.fulfilment.returns import (
 from saga.runtime.engine import fold, is_readable
 from saga.runtime.starting import Starter, first_hints, hash_of
 from saga.runtime.work import Hint
-from saga.store.journal import JournalEntry
+from saga.store.journal import Journal
 from saga.store.port import (
     SagaFilter,
     SagaRow,
@@ -56,6 +56,7 @@ from saga.store.port import (
 ROUNDS = 64
 RUNS_SEEN = 100
 RETURNS_MAX = 200
+REFUND = "refund_payment:a"
 SHOWN_MAX = 20
 BATCH, PAGE = 50, 200
 ID_MAX = 64
@@ -106,6 +107,8 @@ class Returned:
     state: SagaState
     is_readable: bool
     """Whether this release may decide by its journal."""
+    is_damaged: bool = False
+    """Whether its journal lacks what its saga row remembers."""
 
     @property
     def is_counted(self) -> bool:
@@ -170,7 +173,7 @@ def _of_order(store: Store, order_id: str, rows: Sequence[SagaRow]) -> list[Retu
     """With their journals, all of them read at once. A number may be another order's return: of an order whose id is the digest of
     a longer one, or started by hand."""
     journals = store.load([row.saga_id for row in rows]) if rows else {}
-    found = [_returned_from(row.saga_id, journals.get(row.saga_id, ())) for row in rows]
+    found = [_returned_from(row.saga_id, journals.get(row.saga_id, Journal())) for row in rows]
     return [one for one in found if one.wanted.order_id == order_id]
 
 
@@ -264,10 +267,13 @@ def _started(
 
 
 def _check_free(order_id: str, earlier: Returned) -> None:
-    halt, return_id = earlier.state.halt, earlier.wanted.return_id
-    if halt is not None and not halt.heals_itself:
+    """Whether it is known of an earlier return what was paid for it, or will be."""
+    halt, refund, return_id = earlier.state.halt, earlier.state.node(REFUND), earlier.wanted.return_id
+    is_open = earlier.state.is_held or earlier.is_damaged or refund.effect is Effect.UNKNOWN
+    if is_open and (earlier.is_damaged or (halt is not None and not halt.heals_itself)):
+        why = HaltReason.JOURNAL_DAMAGED if earlier.is_damaged or halt is None else halt.reason
         raise ReturnWaits(
-            f"{return_id} waits for a person ({halt.reason}), so no more of {order_id} comes back: see  saga show {return_id}"
+            f"{return_id} waits for a person ({why}), so no more of {order_id} comes back: see  saga show {return_id}"
         )
 
 
@@ -277,11 +283,13 @@ def _check_readable(saga_id: str, is_readable_here: bool) -> None:
 
 
 def _returned(store: Store, saga_id: str) -> Returned:
-    return _returned_from(saga_id, store.load([saga_id]).get(saga_id, ()))
+    return _returned_from(saga_id, store.load([saga_id]).get(saga_id, Journal()))
 
 
-def _returned_from(saga_id: str, entries: Sequence[JournalEntry]) -> Returned:
-    if not entries:
+def _returned_from(saga_id: str, journal: Journal) -> Returned:
+    if not journal:
         raise SagaNotFound(saga_id)
-    state = fold(entries)[0]
-    return Returned(payload_of(ReturnOrder, state, state.input), state, is_readable(entries))
+    state = fold(journal)[0]
+    return Returned(
+        payload_of(ReturnOrder, state, state.input), state, is_readable(journal), is_damaged=journal.lacks is not None
+    )

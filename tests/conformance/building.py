@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from saga.core.states import SagaStatus
-from saga.store.journal import JournalEntry
+from saga.store.journal import Journal, JournalEntry, Reached
 from saga.store.port import (
     AcceptStatus,
     Append,
@@ -84,3 +84,8 @@ def moved(store: Store, saga_id: str, seq: int, status: SagaStatus, effects: Seq
 def due_ago(store: Store, seconds: float) -> datetime:
     """The instant `seconds` before now."""
     return store.now() - timedelta(seconds=seconds)
+
+
+def mark_damaged(store: Store, saga_id: str, reached: Reached | None = None) -> None:
+    """As whoever looks at it now."""
+    store.mark_damaged(saga_id, store.load([saga_id]).get(saga_id, Journal()).reached, reached)

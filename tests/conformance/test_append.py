@@ -8,7 +8,7 @@ import pytest
 from saga.core.states import HaltReason, SagaStatus
 from saga.store.journal import Reached
 from saga.store.port import Append, AppendResult, EffectRow, SagaColumns, Store
-from tests.conformance.building import accepted, append_of, due_ago, entry, entry_of, moved
+from tests.conformance.building import accepted, append_of, due_ago, entry, entry_of, mark_damaged, moved
 
 APPENDED, CONFLICT, REFUSED = AppendResult.APPENDED, AppendResult.CONFLICT, AppendResult.REFUSED
 
@@ -57,7 +57,7 @@ def test_a_damaged_journal_takes_nothing_but_an_answer_for_it(store: Store) -> N
     """Not from a process that has read it before it was marked, and the row stays as it is; what a person answers for goes in."""
     saga_id = accepted(store).saga_id
     ready = moved(store, saga_id, 2, SagaStatus.COMPENSATING)
-    store.mark_damaged(saga_id)
+    mark_damaged(store, saga_id)
     assert store.append([ready]) == [CONFLICT]
     row = store.row(saga_id)
     assert row is not None
@@ -71,10 +71,22 @@ def test_a_row_that_remembers_more_takes_nothing(store: Store) -> None:
     """What it remembers is no less afterwards, whoever marks it."""
     saga_id = accepted(store).saga_id
     far = Reached(9, b"9" * 32)
-    store.mark_damaged(saga_id, far)
-    store.mark_damaged(saga_id, Reached(3, b"3" * 32))
+    mark_damaged(store, saga_id, far)
+    mark_damaged(store, saga_id, Reached(3, b"3" * 32))
     assert store.load([saga_id])[saga_id].reached == far
     assert store.append([append_of(store, saga_id, 2)]) == [CONFLICT]
+
+
+def test_whoever_saw_the_damage_too_early_marks_nothing(store: Store) -> None:
+    """A person has let the saga go since, and what goes on is not held again."""
+    saga_id = accepted(store).saga_id
+    mark_damaged(store, saga_id, Reached(2, b"2" * 32))
+    seen = store.load([saga_id])[saga_id].reached
+    assert store.append([replace(moved(store, saga_id, 2, SagaStatus.RUNNING), answers_for_damage=True)]) == [APPENDED]
+    store.mark_damaged(saga_id, seen)
+    row = store.row(saga_id)
+    assert row is not None
+    assert row.status is SagaStatus.RUNNING
 
 
 def test_a_saga_that_does_not_exist_is_a_conflict(store: Store) -> None:

@@ -6,11 +6,12 @@ from datetime import timedelta
 import psycopg
 import pytest
 
+from saga.core.states import SagaStatus
 from saga.scope import EVERYBODY, Scope
 from saga.store.opening import open_store
-from saga.store.port import AppendResult, Store
+from saga.store.port import AppendResult
 from saga.store.postgres import PostgresStore
-from tests.conformance.building import accepted, append_of, new_saga
+from tests.conformance.building import accepted, append_of, moved, new_saga
 
 SCANS = "SELECT coalesce(sum(seq_scan), 0) FROM pg_stat_user_tables WHERE relname IN ('saga', 'journal', 'request')"
 
@@ -19,7 +20,7 @@ SCOPES = pytest.mark.parametrize("scope", [EVERYBODY, Scope("test"), Scope("test
 
 
 @pytest.fixture
-def analysed(scope: Scope, store_postgres_url: str) -> Iterator[Store]:
+def analysed(scope: Scope, store_postgres_url: str) -> Iterator[PostgresStore]:
     """A store whose tables were analysed when they held five sagas: a sequential scan is what the planner would take."""
     store = PostgresStore(store_postgres_url, scope=scope)
     for _ in range(5):
@@ -31,7 +32,7 @@ def analysed(scope: Scope, store_postgres_url: str) -> Iterator[Store]:
 
 
 @SCOPES
-def test_hot_statements_never_scan_a_table(analysed: Store, store_postgres_url: str) -> None:
+def test_hot_statements_never_scan_a_table(analysed: PostgresStore, store_postgres_url: str) -> None:
     """Twelve groups of accept, append, load and sweep on such tables: not one sequential scan by this store."""
     with psycopg.connect(store_postgres_url, autocommit=True) as connection:
         before = connection.execute(SCANS).fetchone()
@@ -47,6 +48,19 @@ def test_hot_statements_never_scan_a_table(analysed: Store, store_postgres_url: 
         analysed.close()
         connection.execute("SELECT pg_stat_force_next_flush()")
         assert connection.execute(SCANS).fetchone() == before
+
+
+@SCOPES
+def test_an_append_is_planned_once(analysed: PostgresStore) -> None:
+    """For each session, and not for each group: planning it takes about as long as running it."""
+    for _ in range(8):
+        saga_id = accepted(analysed).saga_id
+        assert analysed.append([append_of(analysed, saga_id, 2)]) == [AppendResult.APPENDED]
+        assert analysed.append([moved(analysed, saga_id, 3, SagaStatus.HALTED)]) == [AppendResult.APPENDED]
+    planned = "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE '%%INSERT INTO saga.journal%%SELECT * FROM unnest%%'"
+    found = analysed._connections.run(lambda session: session.execute(planned).fetchall(), "plans")
+    assert len(found) >= 2
+    assert [row for row in found if row[1] or not row[0]] == []
 
 
 @SCOPES

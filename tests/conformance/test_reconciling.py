@@ -3,7 +3,8 @@
 A shop whose bank serialises keys and is asked for a refund by a function of the charge, as the README recommends it: an undo by key
 would leave a tombstone, a refund leaves nothing at the key of the charge."""
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,7 +28,7 @@ from saga.surfaces.ledgers import BarrierRow, Ledgers, Movement
 from saga.surfaces.restoring import Moved, held, reconciled, restored
 from tests.simulation.stepping import DONE, Process, state_of
 
-BY = {"actor": "ops", "reason": "the disk died"}
+BY: dict[str, Any] = {"actor": "ops", "reason": "the disk died"}
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -98,17 +99,24 @@ IGNORED = shop(
 )
 
 
+ANSWERED = Outcome(OutcomeCode.SUCCEEDED, result=Payload('{"ref":"r"}'), effects=())
+
+
 @dataclass
 class Bank:
     """Keeps its answer under each key, and what was charged less what was given back."""
 
     kept: dict[str, Outcome] = field(default_factory=dict)
     balance: int = 0
+    undone: list[str] = field(default_factory=list)
+    """The keys that were closed."""
 
     def answer(self, call: Sent) -> Outcome:
         if call.wire_key not in self.kept:
             self.balance += {"charge:a": 1, "charge:c": -1}.get(call.node, 0)
-            self.kept[call.wire_key] = Outcome(OutcomeCode.SUCCEEDED, result=Payload('{"ref":"r"}'), effects=())
+            self.kept[call.wire_key] = ANSWERED
+            if call.request and "undoes" in (body := json.loads(call.request.body.data)):
+                self.undone.append(body["undoes"])
         return self.kept[call.wire_key]
 
 
@@ -145,6 +153,14 @@ class Played:
         at = self.store.now()
         assert restored(self.store, self.definitions, restored_to=at, **BY).count == 1
         return self
+
+    def played_on(self, participant: "Bank") -> SagaStatus:
+        """To its end, by another process."""
+        self.process = Process(self.store, self.definitions, "w2")
+        self.wake()
+        while self.process.calls:
+            self.finish((call := self.process.calls[0]).node, outcome=participant.answer(call))
+        return state_of(self.store, self.definitions, self.saga_id).status
 
     def reconciled(self, books: Ledgers | None = None) -> Moved:
         return reconciled(self.store, self.definitions, books or Ledgers(), **BY)
@@ -225,12 +241,48 @@ def test_an_order_that_was_refunded_after_the_backup_is_not_shipped(store: Store
     asked = CancelRequest(reason="was refunded")
     assert cancel(store, order.definitions, order.saga_id, asked, surface="cli").standing is CancelStanding.HELD
     assert let_go(store, order.definitions, order.saga_id, **BY)
-    order.process = Process(store, order.definitions, "w2")
-    order.wake()
-    while order.process.calls:
-        order.finish((call := order.process.calls[0]).node, outcome=money.answer(call))
-    assert state_of(store, order.definitions, order.saga_id).status is SagaStatus.COMPENSATED
+    assert order.played_on(money) is SagaStatus.COMPENSATED
     assert (money.balance, key_of("ship:a") in money.kept) == (0, False)
+
+
+def test_an_order_that_was_refunded_is_reconciled_once_it_is_cancelled(store: Store) -> None:
+    """As the advice says. The backup knows neither the charge nor the refund: both are asked for again, and answered."""
+    money, order = Bank(), Played(store, PLAIN, "w0").restored()
+    money.balance = 0
+    money.kept = {key_of(node): ANSWERED for node in ("charge:a", "charge:c")}
+    store.close_worker("w0")
+    asked = CancelRequest(reason="was refunded")
+    assert cancel(store, order.definitions, order.saga_id, asked, surface="cli").standing is CancelStanding.HELD
+    assert (
+        order.reconciled(in_ledger("charge:c")).left[0].why.startswith("ship:a may have been sent, and carrier has no")
+    )
+    books = in_ledger("charge:c")
+    assert order.reconciled(replace(books, services=books.services | {"carrier"})).count == 1
+    assert order.played_on(money) is SagaStatus.COMPENSATED
+    assert (money.balance, key_of("ship:a") in money.kept) == (0, False)
+
+
+def test_what_was_shipped_is_not_rolled_back_by_a_cancel(store: Store) -> None:
+    """The carrier's books have the step of no return that the backup does not know: the order goes forward, and the cancel comes too
+    late, also one that is asked for before the step is sent again."""
+    order = Played(store, BY_KEY, "w0").finish("pack").restored()
+    cancel(store, order.definitions, order.saga_id, CancelRequest(reason="too slow"), surface="cli")
+    store.close_worker("w0")
+    assert order.reconciled(in_ledger("ship:a", "carrier")).count == 1
+    assert state_of(store, order.definitions, order.saga_id).is_cancel_refused
+    assert order.played_on(Bank()) is SagaStatus.COMPLETED
+
+
+def test_a_cancel_between_letting_go_and_the_next_send_leaves_nothing_behind(store: Store) -> None:
+    """The pack was lost from the journal, and is undone by its derived key."""
+    order = Played(store, BY_KEY, "w0").restored()
+    store.close_worker("w0")
+    assert order.reconciled().count == 1
+    asked = CancelAsked(store.clock(), "anna", "customer called")
+    tell(store, order.definitions, order.saga_id, asked, actor="api")
+    carrier_side = Bank()
+    assert order.played_on(carrier_side) is SagaStatus.COMPENSATED
+    assert carrier_side.undone == [key_of("pack:a")]
 
 
 def test_a_held_journal_that_lost_entries_since_is_not_let_go() -> None:

@@ -10,7 +10,7 @@ from saga.core.states import HaltReason, SagaStatus
 from saga.store.journal import Journal, Reached
 from saga.store.memory import MemoryStore
 from saga.store.port import SagaFilter, Store
-from tests.conformance.building import accepted, append_of, moved
+from tests.conformance.building import accepted, append_of, mark_damaged, moved
 
 Cut = Callable[[str, int], None]
 
@@ -81,13 +81,13 @@ def test_a_damaged_saga_is_halted_and_nobody_is_due(store: Store) -> None:
     """By its row alone, since nothing can be appended that says so; the others are as they were."""
     damaged, other = accepted(store).saga_id, accepted(store).saga_id
     known = Reached(7, b"h" * 32)
-    store.mark_damaged(damaged, known)
+    mark_damaged(store, damaged, known)
     row = store.row(damaged)
     assert row is not None
     assert (row.status, row.halt_reason, row.due_at) == (SagaStatus.HALTED, HaltReason.JOURNAL_DAMAGED, None)
     assert journal_of(store, damaged).reached == known
     assert [it.saga_id for it in store.find(SagaFilter(is_due=True), 10)] == [other]
-    store.mark_damaged(damaged)
+    mark_damaged(store, damaged)
     assert journal_of(store, damaged).reached == known, "what is known is not forgotten"
 
 
@@ -95,7 +95,7 @@ def test_an_ended_saga_stays_ended(store: Store) -> None:
     """There is nothing left to hold; the audit tells what its journal lacks."""
     saga_id = accepted(store).saga_id
     store.append([moved(store, saga_id, 2, SagaStatus.COMPENSATED)])
-    store.mark_damaged(saga_id)
+    mark_damaged(store, saga_id)
     row = store.row(saga_id)
     assert row is not None
     assert row.status is SagaStatus.COMPENSATED

@@ -1,6 +1,8 @@
 """What a store keeps of restored backups, and sagas that are held and let go, on each of the three stores."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -15,13 +17,14 @@ from saga.runtime.engine import Definitions, fold, tell
 from saga.runtime.holding import hold, let_go
 from saga.runtime.starting import answer, new_saga
 from saga.store.memory import MemoryStore
-from saga.store.port import SagaRow, Store
+from saga.store.port import Append, AppendResult, SagaRow, Store
 from saga.store.restoring import Restoration, Settled
 from saga.surfaces.ledgers import Ledgers, Movement
 from saga.surfaces.restoring import held, reconciled, restored
+from tests.conformance.building import mark_damaged
 from tests.simulation.stepping import Process
 
-BY = {"actor": "ops", "reason": "the disk died"}
+BY: dict[str, Any] = {"actor": "ops", "reason": "the disk died"}
 
 
 class Order(BaseModel):
@@ -125,6 +128,18 @@ def test_what_is_younger_than_the_backup_is_no_part_of_it(store: Store) -> None:
     assert restored(store, DEFINITIONS, restored_to=later, **BY).count == 0
 
 
+def test_an_instant_that_was_too_late_can_be_corrected(store: Store) -> None:
+    """Also when orders have come since it was told; not to one of before an order of the backup."""
+    begun(store, "SO-1")
+    backup = store.now()
+    assert restored(store, DEFINITIONS, restored_to=store.now(), **BY).count == 1
+    begun(store, "SO-2")
+    assert restored(store, DEFINITIONS, restored_to=backup, **BY).count == 0
+    assert [it.restored_to for it in store.restorations()][1:] == [backup]
+    with pytest.raises(UsageError, match="the database holds SO-1"):
+        restored(store, DEFINITIONS, restored_to=backup - timedelta(hours=1), **BY)
+
+
 def test_what_cannot_be_held_is_named(store: Store) -> None:
     """A definition that is not at hand; an instant that has not come yet."""
     begun(store, "SO-1")
@@ -168,6 +183,26 @@ def test_the_key_of_a_charge_that_the_backup_does_not_know_is_derived(store: Sto
     key = worker.call("charge").wire_key
     assert reconciled(store, DEFINITIONS, ledgers(key), **BY).count == 0
     assert row_of(store, saga_id).status is SagaStatus.HALTED
+
+
+def test_an_event_from_outside_meets_the_mark_and_not_the_limit(store: Store) -> None:
+    """The row was marked after it had been read: nobody was first, so the tail is empty, and what is told is why."""
+    saga_id = begun(store, "SO-1")
+
+    class Late:
+        """Marks the row before the first append."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store, name)
+
+        def append(self, group: Sequence[Append]) -> list[AppendResult]:
+            mark_damaged(store, saga_id)
+            return store.append(group)
+
+    late: Any = Late()
+    asked = CancelAsked(store.now(), "anna", "customer called")
+    with pytest.raises(JournalDamaged, match="its saga row says that it was damaged"):
+        tell(late, DEFINITIONS, saga_id, asked, actor="cli")
 
 
 def shortened(store: Store, request: pytest.FixtureRequest, saga_id: str) -> None:

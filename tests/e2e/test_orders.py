@@ -155,7 +155,8 @@ def test_every_part_as_a_process_of_its_own(place: Place, peers: dict[str, str])
             200,
             {"database", "migrations"} | others,
         )
-        workers = [running.enter_context(told.running(["worker"], "")) for _ in range(2)]
+        heard = Place(told.directory, told.home, {**told.more, "SAGA_LOG_LEVEL": "info"})
+        workers = [running.enter_context(heard.running(["worker"], "ready.")) for _ in range(2)]
         command = ("orders", "submit", "-", "--provision", "--api", url, "--wait", "--timeout", "60", "-o", "json")
         given = json_lines([order(f"SO-{n}") for n in range(5)])
         done = told.run(*command, given=given)

@@ -135,6 +135,14 @@ RUNTIME = [
         ),
     ),
     Mutant(
+        "what-comes-from-outside-meets-the-mark",
+        "saga/runtime/engine.py",
+        "or _loaded(store, definitions, saga_id)\n    raise",
+        "or loaded\n    raise",
+        "a cancel of a damaged saga is tried 64 times and says that somebody was faster",
+        ("tests/conformance/test_restoring.py::test_an_event_from_outside_meets_the_mark_and_not_the_limit[memory]",),
+    ),
+    Mutant(
         "another-story-is-behind",
         "saga/runtime/engine.py",
         "    except JournalDamaged:\n        return None\n",

@@ -30,6 +30,7 @@ from saga.store.port import (
 )
 from saga.surfaces.belongings import kin
 from saga.surfaces.taking_back import RETURNS_MAX, ReturnRequest, WantedLine, return_id_of, returns_of, take_back
+from tests.conformance.building import mark_damaged
 from tests.integration.api.serving import Shop, opened, order_values, problem
 
 SKU = "85123A"
@@ -124,6 +125,24 @@ def test_nothing_more_comes_back_while_a_return_waits_for_a_person(shop: Shop) -
     found = problem(shop.give_back(key="r-2"), 409, "return_waits")
     assert found["detail"].endswith("so no more of SO-1 comes back: see  saga show R1.SO-1")
     assert returns(shop.store) == ["R1.SO-1"]
+
+
+def test_a_return_that_waits_for_a_person_after_its_refund_holds_up_no_other(shop: Shop) -> None:
+    """What was paid is known: the pieces that are left come back."""
+    completed(shop)
+    moved = {"restock_inventory:a": Outcome(OutcomeCode.DEFECT, "KeyError")}
+    shop.move(shop.give_back({SKU: 2}, key="r-1").json()["saga_id"], moved)
+    assert shop.store.find(SagaFilter(entity="R1.SO-1"), 1)[0].status is SagaStatus.HALTED
+    again = shop.give_back(key="r-2")
+    assert (again.status_code, again.json()["lines"]) == (202, [{"sku": SKU, "quantity": 4}])
+
+
+def test_nothing_more_comes_back_beside_a_return_whose_journal_is_damaged(shop: Shop) -> None:
+    """What it lacks may be its refund."""
+    completed(shop)
+    mark_damaged(shop.store, shop.give_back({SKU: 2}, key="r-1").json()["saga_id"])
+    found = problem(shop.give_back(key="r-2"), 409, "return_waits")
+    assert "R1.SO-1 waits for a person (journal_damaged)" in found["detail"]
 
 
 def test_the_dearest_pieces_come_back_first_and_once(small_shop: Shop) -> None:

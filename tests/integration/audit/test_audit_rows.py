@@ -13,6 +13,7 @@ from saga.store.sqlite import SqliteStore
 from saga.surfaces.audit import AuditReport, audit, render
 from saga.surfaces.audit_rows import lost_requests, lost_sagas, settled
 from saga.surfaces.invariants import Invariant
+from tests.conformance.building import mark_damaged
 from tests.integration.audit.books import serving
 from tests.integration.audit.conftest import (
     ACCEPTED,
@@ -295,6 +296,6 @@ def test_a_journal_that_is_marked_as_damaged_is_one_fault(world: World) -> None:
     """Its row is halted, which what is left of the journal cannot say; that is told once, with what to type."""
     saga_id = world.saga_id(ACCEPTED)
     reached = Reached(2, bytes(32))
-    world.store.mark_damaged(saga_id, reached)
+    mark_damaged(world.store, saga_id, reached)
     words = ("remembers entry 2, and the journal has 1", f'saga db let-go {saga_id} --reason "…"')
     tells(world.audit(), saga_id, ACCEPTED, *words)

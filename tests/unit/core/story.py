@@ -142,13 +142,13 @@ class Story:
     def cancel(self) -> Self:
         return self.tell(CancelAsked(self.now, "clerk", "customer changed their mind"))
 
-    def holds(self, why: HaltReason = HaltReason.RESTORED) -> Self:
+    def holds(self, why: HaltReason = HaltReason.RESTORED, *, since: datetime | None = None) -> Self:
         """Its journal may not be whole: nothing is to move."""
-        return self.tell(HoldAsked(self.now, why, "restored to yesterday"))
+        return self.tell(HoldAsked(self.now, why, "restored to yesterday", since=since or self.now))
 
-    def let_go(self) -> Self:
+    def let_go(self, *, is_past_return: bool = False) -> Self:
         """A person answers for what the journal may lack."""
-        return self.tell(LetGo(self.now, "clerk: compared with the ledgers"))
+        return self.tell(LetGo(self.now, "clerk: compared with the ledgers", is_past_return))
 
     def dies(self, worker: str = "w1") -> Self:
         """The process is gone and somebody noticed."""

@@ -1,12 +1,14 @@
 """A saga that is held, because its journal may lack what happened: nothing moves until a person lets it go."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
-from saga.core.definition import Kind, parallel
+from saga.core.definition import Kind, Step, parallel
 from saga.core.outcomes import OutcomeCode
-from saga.core.states import HELD, HaltReason, NodePhase
+from saga.core.states import HELD, EntryState, HaltReason, NodePhase
+from saga.surfaces.rollbacks import plan_faults
 from tests.unit.core.shop import (
     TWO_TRIES,
     abc,
@@ -18,7 +20,7 @@ from tests.unit.core.shop import (
     undoing_by_result,
     with_pivot,
 )
-from tests.unit.core.story import Story
+from tests.unit.core.story import Story, change
 
 
 @pytest.mark.parametrize("why", sorted(HELD))
@@ -39,10 +41,16 @@ def test_let_go_it_goes_on_where_it_stood() -> None:
 
 
 def test_a_cancel_of_a_held_saga_counts_when_it_is_let_go() -> None:
-    """Written down, and obeyed as soon as something may move."""
+    """Written down, and obeyed as soon as something may move. `b` and `c` may have been sent and lost, so their keys are closed."""
     story = Story(abc()).does("a").holds().cancel()
     assert story.status == "halted"
-    assert story.let_go().plan == ["a"]
+    assert story.let_go().plan == ["c", "b", "a"]
+    story.undoes("c", effects=()).undoes("b", effects=(change(sign=-1),)).undoes("a", effects=())
+    assert (story.status, story.entries["c"], story.entries["b"]) == (
+        "compensated",
+        EntryState.NULL,
+        EntryState.COMPENSATED,
+    )
 
 
 def test_a_rollback_is_held_and_goes_on() -> None:
@@ -109,6 +117,82 @@ def test_one_that_was_about_to_turn_round_turns_round() -> None:
     story = Story(abc()).does("a").start("b").holds().rejects("b")
     assert (story.phase("b"), story.status) == (NodePhase.FAILED, "halted")
     assert story.let_go().plan == ["a"]
+
+
+def beside_x(x: Step) -> Story:
+    """`x` was not sent as far as the journal knows, beside a step that was rejected."""
+    return Story(saga_of(step("a"), parallel(x, step("y")))).does("a").holds().let_go().start("y")
+
+
+LOST_AT: dict[str, tuple[Callable[[], Step], str | None]] = {
+    "undone by key": (lambda: step("x"), "compensate"),
+    "undone by its result": (lambda: step("x", compensation=undoing_by_result("x", barrier)), "repeat"),
+    "asks for a result": (lambda: step("x", compensation=undoing_by_result("x", barrier), asks="a"), "repeat"),
+    "keys ignored": (lambda: step("x", at=provider), None),
+}
+
+
+@pytest.mark.parametrize("name", LOST_AT)
+def test_what_a_journal_may_lack_enters_the_plan(name: str) -> None:
+    """As one whose effect is unknown: by key it is undone blind, else it is sent again. Where keys are ignored whoever let it go
+    has answered that it was not sent."""
+    make, mode = LOST_AT[name]
+    story = beside_x(make()).rejects("y")
+    assert [(it.step, it.mode) for it in story.state.plan or ()] == [("x", mode)] * (mode is not None) + [
+        ("a", "compensate")
+    ]
+    assert list(plan_faults(story.definition, story.journal)) == []
+    if mode == "repeat":
+        assert story.may_start == ["x"]
+        assert story.does("x").undoes("x", "a").status == "compensated"
+
+
+def test_what_asks_for_a_result_that_is_lost_is_settled() -> None:
+    """Nobody can say what was sent; `b` itself may have been, and is undone by its key."""
+    story = Story(saga_of(step("b"), step("x", compensation=undoing_by_result("x", barrier), asks="b")))
+    story.holds().cancel().let_go()
+    assert (story.plan, story.halted) == (["x (settle)", "b"], HaltReason.UNRESOLVED_EFFECT)
+    assert list(plan_faults(story.definition, story.journal)) == []
+
+
+def test_a_send_that_is_known_to_have_been_in_vain_may_not_be_the_last() -> None:
+    """Throttled before the hold; the journal may lack the next attempt. Without a hold nothing was done."""
+
+    def throttled() -> Story:
+        return Story(abc()).does("a").start("b").ends("b", OutcomeCode.THROTTLED)
+
+    assert throttled().cancel().plan == ["a"]
+    assert throttled().holds().let_go().cancel().plan == ["c", "b", "a"]
+
+
+def test_a_hold_in_a_rollback_adds_nothing_to_its_plan() -> None:
+    """No action was sent after it turned round."""
+    story = Story(saga_of(step("a"), parallel(step("x"), step("y")), step("z"))).does("a").start("x", "y").rejects("y")
+    assert story.holds().let_go().succeeds("x").plan == ["x", "a"]
+    assert list(plan_faults(story.definition, story.journal)) == []
+
+
+def test_the_books_say_that_it_is_past_its_point_of_no_return() -> None:
+    """Neither a cancel nor the deadline turns it round, though the journal has no attempt of the pivot; a "no" of the pivot does."""
+
+    def known() -> Story:
+        story = Story(saga_of(step("a"), step("p", Kind.PIVOT), deadline_s=60)).does("a").holds().cancel()
+        return story.passes(1000).let_go(is_past_return=True)
+
+    story = known()
+    assert (story.status, story.last_kinds) == ("running", ["saga_resumed", "cancel_refused"])
+    assert story.passes(1000).does("p").status == "completed"
+    assert known().start("p").rejects("p").plan == ["a"]
+
+
+def test_the_deadline_stands_still_from_what_the_journal_knows_last() -> None:
+    """What was lost took its time, and so did whoever restored: none of that turns the saga round."""
+    story = Story(abc(deadline_s=60)).does("a").passes(50)
+    known_until = story.now
+    story.now += timedelta(seconds=1000)
+    story.holds(since=known_until).passes(1000).let_go()
+    assert (story.status, story.passes(5).status) == ("running", "running")
+    assert story.passes(10).status == "compensating"
 
 
 def test_a_halt_that_heals_itself_heals_again() -> None:

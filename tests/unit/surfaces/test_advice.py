@@ -26,6 +26,7 @@ from saga.surfaces.restoring import released
 from saga.surfaces.saga_page import saga_page
 from saga.surfaces.showing import look_at
 from saga.surfaces.taking_back import Standing, standing_of
+from tests.conformance.building import mark_damaged
 from tests.simulation.stepping import Process, kinds, state_of
 
 
@@ -217,7 +218,7 @@ def test_a_damaged_journal_says_what_its_row_says(store: MemoryStore, is_marked:
     row = stands(store, "before", None)
     del store._sagas[row.saga_id].journal[-1:]
     if is_marked:
-        store.mark_damaged(row.saga_id)
+        mark_damaged(store, row.saga_id)
     page = advised(store, row)
     head = page.splitlines()[0]
     assert ("HALTED   journal_damaged: its saga row remembers entry 2" in head, "RUNNING" in head) == (
@@ -237,7 +238,7 @@ def test_a_gap_in_a_journal_is_not_let_go(store: MemoryStore) -> None:
     """Nobody can go on behind it, and the page does not say that somebody could."""
     row = stands(store, "before", None)
     del store._sagas[row.saga_id].journal[0]
-    store.mark_damaged(row.saga_id)
+    mark_damaged(store, row.saga_id)
     page = advised(store, store.find(SagaFilter(), 1)[0])
     assert "HALTED   journal_damaged" in page.splitlines()[0]
     assert "go on      no command of this release moves it; its entries from a backup do" in page.splitlines()
