@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from saga.core.connector import Call, Connector
-from saga.core.definition import Saga, compensatable, pivot, retriable
+from saga.core.definition import Saga, compensatable, pivot, readonly, retriable
 from saga.core.events import CancelAsked
 from saga.core.keys import logical_key, wire_key
 from saga.core.outcomes import Outcome, OutcomeCode, Payload
@@ -59,6 +59,8 @@ at_bank, back_at_bank = bank.post("/charges", Order, Charged), bank.post("/refun
 at_club, back_at_club = club.post("/charges", Order, Charged), club.post("/refunds", Charged, Refunded)
 do_ship, do_pack = carrier.post("/ships", Order, Sealed), carrier.post("/packs", Order, Packed)
 unpack = carrier.undo("/packs/undo", of=do_pack)
+do_label = carrier.post("/labels", Order, Packed)
+unlabel = carrier.undo("/labels/undo", of=do_label)
 
 
 def charge(order: Order) -> Call[Charged]:
@@ -85,6 +87,10 @@ def write(order: Order) -> None:
     """A letter."""
 
 
+def look(order: Order) -> None:
+    """At the shelf."""
+
+
 def shop(*steps: Any) -> Saga[Any]:
     return Saga("shop", version=1, input=Order, entity=lambda order: order.order_id, steps=list(steps))
 
@@ -92,6 +98,12 @@ def shop(*steps: Any) -> Saga[Any]:
 CHARGED = compensatable(charge, compensation=refund)
 PLAIN = shop(CHARGED, pivot(ship), retriable(write, keys="serialise"))
 BY_KEY = shop(compensatable(do_pack, name="pack", compensation=unpack), pivot(ship))
+LABELLED = shop(
+    compensatable(do_pack, name="pack", compensation=unpack),
+    readonly(look),
+    compensatable(do_label, name="label", compensation=unlabel),
+    pivot(ship),
+)
 IGNORED = shop(
     compensatable(do_pack, name="pack", compensation=unpack),
     compensatable(charge_at_club, name="charge", compensation=refund_at_club, on_unknown="halt"),
@@ -274,15 +286,15 @@ def test_what_was_shipped_is_not_rolled_back_by_a_cancel(store: Store) -> None:
 
 
 def test_a_cancel_between_letting_go_and_the_next_send_leaves_nothing_behind(store: Store) -> None:
-    """The pack was lost from the journal, and is undone by its derived key."""
-    order = Played(store, BY_KEY, "w0").restored()
+    """The label was lost from the journal, and is undone by its derived key."""
+    order = Played(store, LABELLED, "w0").finish("pack").restored()
     store.close_worker("w0")
     assert order.reconciled().count == 1
     asked = CancelAsked(store.clock(), "anna", "customer called")
     tell(store, order.definitions, order.saga_id, asked, actor="api")
     carrier_side = Bank()
     assert order.played_on(carrier_side) is SagaStatus.COMPENSATED
-    assert carrier_side.undone == [key_of("pack:a")]
+    assert carrier_side.undone == [key_of("label:a"), key_of("pack:a")]
 
 
 def test_a_held_journal_that_lost_entries_since_is_not_let_go() -> None:

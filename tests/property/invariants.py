@@ -11,7 +11,7 @@ from saga.core.connector import Undo
 from saga.core.definition import Kind, Saga, Step
 from saga.core.fold import SagaState, replay
 from saga.core.outcomes import OutcomeCode
-from saga.core.states import Direction, Effect, EntryState, NodePhase
+from saga.core.states import HELD, Direction, Effect, EntryState, NodePhase
 from tests.unit.core.shop import Order
 
 Journal = Sequence[t.Transition]
@@ -74,20 +74,38 @@ def may_have_an_effect(codes: list[OutcomeCode]) -> bool:
     return any(code not in NO_WORK | {OutcomeCode.REJECTED} for code in codes)
 
 
+def may_lack(journal: Journal) -> bool:
+    """Whether it was held while it went forward, and let go."""
+    turned = at_first(journal, t.RollbackRequested)
+    held = [place for place, it in enumerate(journal[:turned]) if isinstance(it, t.SagaHalted) and it.reason in HELD]
+    return any(isinstance(it, t.SagaResumed) for place in held for it in journal[place:])
+
+
 def the_plan_is_the_definition_reversed(definition: Saga[Order], journal: Journal) -> None:
-    """Frozen once, with exactly the compensatable steps that may have had an effect, last of the definition first."""
+    """Frozen once, with exactly the compensatable steps that may have had an effect, last of the definition first. In a journal
+    that may lack its end that is each step that serialises keys, but for those at or behind a "no"."""
     frozen = at_first(journal, t.PlanFrozen)
     if frozen is None:
         return
     assert sum(isinstance(it, t.PlanFrozen) for it in journal) == 1
     codes: dict[str, list[OutcomeCode]] = {step.name: [] for step in definition.order}
+    results = {it.node[:-2] for it in journal[:frozen] if isinstance(it, t.AttemptEnded) and it.result is not None}
+    begun = {it.node[:-2] for it in journal[:frozen] if isinstance(it, t.AttemptStarted)}
     for it in journal[:frozen]:
         if isinstance(it, t.AttemptEnded):
             codes[it.node.removesuffix(":a")].append(it.code)
+    refused = {name for name, heard in codes.items() if heard[-1:] == [OutcomeCode.REJECTED]}
+    lost = {
+        step.name
+        for step in definition.order
+        if may_lack(journal[:frozen])
+        and step.serialises_in(Direction.ACTION)
+        and not refused & {step.name, *step.ancestors}
+    }
     expected = [
         step.name
         for step in reversed(definition.order)
-        if step.kind is Kind.COMPENSATABLE and may_have_an_effect(codes[step.name])
+        if step.kind is Kind.COMPENSATABLE and (may_have_an_effect(codes[step.name]) or step.name in lost)
     ]
     plan = journal[frozen]
     assert isinstance(plan, t.PlanFrozen)
@@ -95,7 +113,9 @@ def the_plan_is_the_definition_reversed(definition: Saga[Order], journal: Journa
     for entry in plan.entries:
         step = definition.by_name[entry.step]
         is_safe, is_known = step.serialises_in(Direction.ACTION), OutcomeCode.SUCCEEDED in codes[entry.step]
-        unknown = "settle" if not is_safe else "compensate" if isinstance(step.compensation, Undo) else "repeat"
+        can_ask = step.name in begun or step.asks_for() <= results
+        blind = "compensate" if isinstance(step.compensation, Undo) else "repeat" if can_ask else "settle"
+        unknown = blind if is_safe else "settle"
         assert entry.mode == ("compensate" if is_known else unknown)
 
 
