@@ -72,11 +72,12 @@ class HoldAsked:
 @dataclass(frozen=True, slots=True)
 class LetGo:
     """Somebody answers for what the journal may lack; the saga goes on where it was held. `is_past_return`: the books of a
-    participant have its step of no return."""
+    participant have its step of no return. `absent`: the nodes of which books have nothing, though the journal has them as sent."""
 
     at: datetime
     detail: str
     is_past_return: bool = False
+    absent: tuple[str, ...] = ()
 
 
 Event = Woken | StartAsked | PrepareFailed | Ended | CancelAsked | HoldAsked | LetGo

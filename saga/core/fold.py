@@ -288,8 +288,13 @@ def _saga_resumed(state: SagaState, it: t.SagaResumed) -> SagaState:
     if state.halt is None:
         raise IllegalTransition(state.saga_id, state.status, it.kind)
     deadline_at = state.deadline_at + (it.at - state.halt.at) if state.deadline_at else None
+    nodes = dict(state.nodes)
+    for name in it.absent:
+        node = replace(state.node(name), phase=NodePhase.BACKOFF, effect=Effect.ABSENT, deadline_at=None, next_at=it.at)
+        nodes[name] = node
     return replace(
         state,
+        nodes=nodes,
         status=state.halt.resumes,
         halt=None,
         deadline_at=deadline_at,

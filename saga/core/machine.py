@@ -315,7 +315,7 @@ def _let_go(draft: _Draft, event: LetGo) -> None:
     held = draft.state.halt
     if held is None or not held.is_hold:
         return
-    draft.add(t.SagaResumed(event.at, event.detail, event.is_past_return))
+    draft.add(t.SagaResumed(event.at, event.detail, event.is_past_return, event.absent))
     before = held.under
     if before and not before.heals_itself and before.node and _has_failed(draft.state, before.node):
         _halt(draft, event.at, before.reason, before.node, before.detail)

@@ -168,6 +168,8 @@ class SagaResumed:
     detail: str = ""
     is_past_return: bool = False
     """The participants' books have its step of no return, whatever the journal says."""
+    absent: tuple[str, ...] = ()
+    """Nodes that were sent as far as the journal knows, and of which the books have nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,6 +190,10 @@ class Ledgers:
     def has(self, service: str) -> bool:
         return service in self.services
 
+    def knows(self, key: str) -> bool:
+        """Whether a participant has heard that key, whatever came of it."""
+        return key in self.by_key or key in self.barrier
+
     def movements_of(self, service: str) -> Iterator[Movement]:
         """Every row of that service's ledger."""
         return (it for movements in self.by_key.values() for it in movements if it.service == service)

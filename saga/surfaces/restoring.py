@@ -4,9 +4,10 @@ Protocol (docs/restore.md)
 --------------------------
 1. Workers and API are stopped, the backup is restored, `restored` writes down to which instant and holds what had not ended.
 2. `reconciled` lets go what can go on without harm: whatever was done in the part that is lost meets its own key at a participant
-   that serialises keys, and what was undone by key meets a tombstone. Two things meet nothing, so the participant's own books say
-   whether they were done, and without books a person finds out: a send at a participant that ignores keys would be done twice, and
-   a compensation that is no undo by key leaves the key of its action open, so an order that was refunded would go forward again.
+   that serialises keys, and an action that was undone by key meets a tombstone. Three things meet nothing, so the participant's own
+   books say whether they were done, and without books a person finds out: a send at a participant that ignores keys would be done
+   twice; a compensation that is no undo by key leaves the key of its action open, so an order that was refunded would go forward
+   again; and so would one whose actions the journal has as done, since they are not sent again.
 3. What is left is let go by name (`released`), with actor and reason.
 4. Orders that were accepted in the lost part are known to participants alone, and no step here sees them. Whoever has one sends it
    again if each step with an effect serialises keys: the keys are the same, so what was done is answered and not done again. At a
@@ -15,16 +16,15 @@ Protocol (docs/restore.md)
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from saga.core.connector import Undo
 from saga.core.definition import Kind, Saga, Step
 from saga.core.events import LetGo
 from saga.core.fold import SagaState
 from saga.core.keys import keys_of
-from saga.core.machine import decide
-from saga.core.plan import is_past_return
+from saga.core.machine import GRACE_S, decide
+from saga.core.plan import is_past_return, may_be_past_return
 from saga.core.states import Direction, HaltReason, NodePhase, SagaStatus
 from saga.errors import DefinitionError, SagaError, UsageError
 from saga.ids import uuid7
@@ -91,13 +91,18 @@ def reconciled(store: Store, definitions: Definitions, ledgers: Ledgers, *, acto
         if definition is None:
             raise DefinitionError(f"{row.definition} v{row.version}")
         state = fold(journal)[0]
-        is_past = _is_past_return(definition, state, ledgers)
-        then = decide(definition, state, LetGo(store.clock(), reason, is_past)).state
+        now, is_past = store.clock(), _is_past_return(definition, state, ledgers)
+        absent = tuple(_never_arrived(definition, state, ledgers, now))
+        then = decide(definition, state, LetGo(now, reason, is_past, absent)).state
         turns = state.cause is None and then.cause is not None
         why = "; ".join(
             [*(_no_way_back(definition, then, ledgers) if turns else ()), *doubts(definition, then, ledgers)]
         )
-        return why or let_go(store, definitions, row.saga_id, actor=actor, reason=reason, is_past_return=is_past)
+        if why:
+            return why
+        return let_go(
+            store, definitions, row.saga_id, actor=actor, reason=reason, is_past_return=is_past, absent=absent
+        )
 
     return _each(held(store), compare)
 
@@ -153,6 +158,17 @@ def _is_past_return(definition: Saga[Any], state: SagaState, ledgers: Ledgers) -
     return any(_key_of(state, step, Direction.ACTION) in ledgers.by_key for step in definition.no_return)
 
 
+def _never_arrived(definition: Saga[Any], state: SagaState, ledgers: Ledgers, now: datetime) -> Iterator[str]:
+    """Steps of no return that the journal has as sent, whose time is over, and of which the books have nothing."""
+    for step in definition.no_return:
+        node, connector = state.node(step.action_node), step.connector_in(Direction.ACTION)
+        is_over = node.deadline_at is None or now >= node.deadline_at + timedelta(seconds=GRACE_S)
+        is_sent = node.phase in (NodePhase.OPEN, NodePhase.BACKOFF) and is_over
+        key = _key_of(state, step, Direction.ACTION)
+        if is_sent and connector and ledgers.has(connector.name) and not ledgers.knows(key):
+            yield step.action_node
+
+
 def doubts(definition: Saga[Any], state: SagaState, ledgers: Ledgers) -> Iterator[str]:
     """What may have been done in the lost part and would be done again, or gone on over, if the saga went on; of what the journal
     has as done there is none. `state`: as it will be then. What its plan names is compensated, whether it was done or not."""
@@ -166,15 +182,22 @@ def doubts(definition: Saga[Any], state: SagaState, ledgers: Ledgers) -> Iterato
                 yield from _doubt(state, step, direction, ledgers, "")
             elif direction is Direction.COMPENSATION and _may_be_gone_over(definition, state, step):
                 then = f'it was rolled back, so type  saga cancel {state.saga_id} --reason "…"  and then  saga db reconcile'
+                if may_be_past_return(definition, state):
+                    then = (
+                        "it was rolled back; its step of no return may have been sent as well, so a cancel does not roll it back "
+                        "until the books show that it was not"
+                    )
                 yield from _doubt(state, step, direction, ledgers, then)
 
 
 def _may_be_gone_over(definition: Saga[Any], state: SagaState, step: Step) -> bool:
-    """Whether the saga may go forward over a compensation that was done. An undo by key closes the key of its action; any other
-    leaves it open, and the action is answered as if nothing had been undone. A saga that had turned round does not go forward,
-    and one that is past the point of no return was never rolled back."""
+    """Whether the saga may go forward over a compensation that was done. An undo by key closes the key of its action, which meets
+    that when it is sent; any other leaves it open, and the action is answered as if nothing had been undone. What the journal has
+    as done is not sent again, and meets nothing. A saga that had turned round does not go forward, and one that is past the
+    point of no return was never rolled back."""
     is_one_way = state.cause is not None or is_past_return(definition, state)
-    return not is_one_way and not isinstance(step.compensation, Undo)
+    is_closed = step.is_undone_by_key and state.node(step.action_node).phase is not NodePhase.DONE
+    return not is_one_way and not is_closed
 
 
 def _no_way_back(definition: Saga[Any], state: SagaState, ledgers: Ledgers) -> Iterator[str]:
@@ -192,7 +215,7 @@ def _doubt(state: SagaState, step: Step, direction: Direction, ledgers: Ledgers,
         yield f"{node} may have been sent, and {who} has no ledger to look at{then and f'; if it was, {then}'}"
         return
     key = _key_of(state, step, direction)
-    if key in ledgers.by_key or key in ledgers.barrier:
+    if ledgers.knows(key):
         yield f"{node} was sent: {connector.name} has key {key} in its books{then and f'; {then}'}"
 
 

@@ -35,7 +35,7 @@ SURFACES = [
     Mutant(
         "reconcile-takes-every-undo-for-one-by-key",
         RESTORING,
-        "return not is_one_way and not isinstance(step.compensation, Undo)",
+        "return not is_one_way and not is_closed",
         "return False",
         "an order that was refunded after the backup goes forward over its refund and is shipped for nothing",
         (
@@ -45,9 +45,9 @@ SURFACES = [
     ),
     Mutant(
         "reconcile-looks-into-the-ledger-alone",
-        RESTORING,
-        "if key in ledgers.by_key or key in ledgers.barrier:",
-        "if key in ledgers.by_key:",
+        "saga/surfaces/ledgers.py",
+        "return key in self.by_key or key in self.barrier",
+        "return key in self.by_key",
         "what a participant knows under a key without having moved anything counts as never sent",
         (f"{RECONCILING}test_a_refund_that_is_no_undo_by_key_is_looked_up[memory-accepted]",),
     ),
@@ -70,8 +70,8 @@ SURFACES = [
     Mutant(
         "reconcile-asks-for-the-point-of-no-return",
         RESTORING,
-        "is_past = _is_past_return(definition, state, ledgers)",
-        "is_past = False",
+        "now, is_past = store.clock(), _is_past_return(definition, state, ledgers)",
+        "now, is_past = store.clock(), False",
         "an order that was shipped after the backup is rolled back by a cancel",
         (f"{RECONCILING}test_what_was_shipped_is_not_rolled_back_by_a_cancel[memory]",),
     ),
@@ -90,6 +90,22 @@ SURFACES = [
         ".wire_key",
         "what was sent after the backup is left behind by a cancel",
         (f"{RECONCILING}test_a_cancel_between_letting_go_and_the_next_send_leaves_nothing_behind[memory]",),
+    ),
+    Mutant(
+        "what-is-done-meets-no-tombstone",
+        RESTORING,
+        "is_closed = step.is_undone_by_key and state.node(step.action_node).phase is not NodePhase.DONE",
+        "is_closed = step.is_undone_by_key",
+        "an order whose label was voided after the backup is shipped",
+        (f"{RECONCILING}test_an_undo_by_key_of_what_is_done_is_looked_up[memory]",),
+    ),
+    Mutant(
+        "a-step-of-no-return-that-never-arrived",
+        RESTORING,
+        "absent = tuple(_never_arrived(definition, state, ledgers, now))",
+        "absent = ()",
+        "an order that was refunded can neither be rolled back nor go on",
+        ("tests/simulation/test_restored.py::test_a_restored_order_ends_as_if_nothing_was_lost[7]",),
     ),
     Mutant(
         "an-instant-can-be-corrected",
