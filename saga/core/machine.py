@@ -68,6 +68,8 @@ HINT_S = 2.0
 SUSPECT_COUNT = 2
 """From this many deaths on, a node that was open in them runs alone."""
 
+UNDONE = "the books of its participant have the undo of it"
+
 _IN_THE_AIR = frozenset({NodePhase.OPEN, NodePhase.BACKOFF, NodePhase.PENDING})
 
 
@@ -316,6 +318,9 @@ def _let_go(draft: _Draft, event: LetGo) -> None:
     if held is None or not held.is_hold:
         return
     draft.add(t.SagaResumed(event.at, event.detail, event.is_past_return, event.absent))
+    if event.undone and draft.state.cause is None:
+        draft.add(t.RollbackRequested(event.at, "undone", event.undone, UNDONE))
+        return
     before = held.under
     if before and not before.heals_itself and before.node and _has_failed(draft.state, before.node):
         _halt(draft, event.at, before.reason, before.node, before.detail)

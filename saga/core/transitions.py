@@ -126,7 +126,7 @@ class RollbackRequested:
     kind: ClassVar[str] = "rollback_requested"
     at: datetime
     cause: str
-    """rejected, unknown, deadline or cancelled."""
+    """rejected, unknown, deadline, cancelled, or undone: the books of a participant have an undo of it."""
     step: str | None = None
     detail: str = ""
 

@@ -41,22 +41,15 @@ def _known_until(journal: Journal, now: datetime) -> datetime:
 
 
 def let_go(
-    store: Store,
-    definitions: Definitions,
-    saga_id: str,
-    *,
-    actor: str,
-    reason: str,
-    is_past_return: bool = False,
-    absent: tuple[str, ...] = (),
+    store: Store, definitions: Definitions, saga_id: str, *, actor: str, reason: str, books: LetGo | None = None
 ) -> bool:
     """Let a held saga go on where it stands; whether it was held. The journal of a damaged one says from here on what it lacks.
-    `is_past_return`, `absent`: what the participants' books say of it, as `LetGo` has it.
+    `books`: the event with what the participants' books say of it.
 
     Raises what `tell` raises, and `JournalDamaged` for entries that do not follow one another: nobody can go on from there.
     """
     journal = store.load([saga_id]).get(saga_id, Journal())
-    event = LetGo(store.clock(), f"{actor}: {reason}", is_past_return, absent)
+    event = books or LetGo(store.clock(), f"{actor}: {reason}")
     if journal.lacks is None:
         return bool(tell(store, definitions, saga_id, event, actor=actor, reason=reason).transitions)
     loaded = known(definitions, journal)

@@ -15,7 +15,7 @@ Protocol (docs/restore.md)
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -36,6 +36,7 @@ from saga.store.restoring import Restoration
 from saga.surfaces.ledgers import Ledgers
 from saga.surfaces.lookup import pages
 
+SENT = (NodePhase.OPEN, NodePhase.BACKOFF)
 LIVE = (SagaStatus.RUNNING, SagaStatus.COMPENSATING, SagaStatus.HALTED)
 
 
@@ -91,18 +92,13 @@ def reconciled(store: Store, definitions: Definitions, ledgers: Ledgers, *, acto
         if definition is None:
             raise DefinitionError(f"{row.definition} v{row.version}")
         state = fold(journal)[0]
-        now, is_past = store.clock(), _is_past_return(definition, state, ledgers)
-        absent = tuple(_never_arrived(definition, state, ledgers, now))
-        then = decide(definition, state, LetGo(now, reason, is_past, absent)).state
-        turns = state.cause is None and then.cause is not None
-        why = "; ".join(
-            [*(_no_way_back(definition, then, ledgers) if turns else ()), *doubts(definition, then, ledgers)]
-        )
-        if why:
-            return why
-        return let_go(
-            store, definitions, row.saga_id, actor=actor, reason=reason, is_past_return=is_past, absent=absent
-        )
+        books = _as_books_say(definition, state, ledgers, LetGo(store.clock(), f"{actor}: {reason}"))
+        if books.is_past_return and books.undone:
+            return f"the books have its step of no return, and the undo of {books.undone}: no order of this program has both"
+        then = decide(definition, state, books).state
+        turns = state.cause is None and then.cause is not None and not books.undone
+        why = [*(_no_way_back(definition, then, ledgers) if turns else ()), *doubts(definition, then, ledgers)]
+        return "; ".join(why) or let_go(store, definitions, row.saga_id, actor=actor, reason=reason, books=books)
 
     return _each(held(store), compare)
 
@@ -153,20 +149,30 @@ def held(store: Store) -> list[SagaRow]:
     return list(pages(store, SagaFilter(statuses=(SagaStatus.HALTED,), halt_reason=HaltReason.RESTORED)))
 
 
-def _is_past_return(definition: Saga[Any], state: SagaState, ledgers: Ledgers) -> bool:
-    """Whether a participant's books have a step of no return that the journal does not have as done."""
-    return any(_key_of(state, step, Direction.ACTION) in ledgers.by_key for step in definition.no_return)
+def _as_books_say(definition: Saga[Any], state: SagaState, ledgers: Ledgers, event: LetGo) -> LetGo:
+    """The event with what the books have of the saga and its journal has not: a step of no return; an undo, which nobody sends
+    before the saga has turned round; and that a step of no return never arrived, though the journal has it as sent."""
 
+    def knows(step: Step, direction: Direction) -> bool:
+        return ledgers.knows(_key_of(state, step, direction))
 
-def _never_arrived(definition: Saga[Any], state: SagaState, ledgers: Ledgers, now: datetime) -> Iterator[str]:
-    """Steps of no return that the journal has as sent, whose time is over, and of which the books have nothing."""
+    undone = next(
+        (
+            step.name
+            for step in definition.order
+            if step.kind is Kind.COMPENSATABLE and state.cause is None and knows(step, Direction.COMPENSATION)
+        ),
+        "",
+    )
+    absent = []
     for step in definition.no_return:
         node, connector = state.node(step.action_node), step.connector_in(Direction.ACTION)
-        is_over = node.deadline_at is None or now >= node.deadline_at + timedelta(seconds=GRACE_S)
-        is_sent = node.phase in (NodePhase.OPEN, NodePhase.BACKOFF) and is_over
-        key = _key_of(state, step, Direction.ACTION)
-        if is_sent and connector and ledgers.has(connector.name) and not ledgers.knows(key):
-            yield step.action_node
+        is_over = node.deadline_at is None or event.at >= node.deadline_at + timedelta(seconds=GRACE_S)
+        is_known = connector is not None and ledgers.has(connector.name) and not knows(step, Direction.ACTION)
+        if node.phase in SENT and (undone or (is_over and is_known)):
+            absent.append(step.action_node)
+    moved = any(_key_of(state, step, Direction.ACTION) in ledgers.by_key for step in definition.no_return)
+    return replace(event, is_past_return=moved, absent=tuple(absent), undone=undone)
 
 
 def doubts(definition: Saga[Any], state: SagaState, ledgers: Ledgers) -> Iterator[str]:
@@ -201,9 +207,13 @@ def _may_be_gone_over(definition: Saga[Any], state: SagaState, step: Step) -> bo
 
 
 def _no_way_back(definition: Saga[Any], state: SagaState, ledgers: Ledgers) -> Iterator[str]:
-    """Steps of no return that no books show, of a saga that turns round as soon as it is let go."""
+    """Steps of no return without books, of a saga that turns round as soon as it is let go."""
     for step in definition.no_return:
-        if step.is_repeatable_in(Direction.ACTION):  # of the others `doubts` asks whichever way it goes
+        connector = step.connector_in(Direction.ACTION)
+        has_books = connector is not None and ledgers.has(connector.name)
+        if (
+            step.is_repeatable_in(Direction.ACTION) and not has_books
+        ):  # of the others `doubts` asks whichever way it goes
             yield from _doubt(state, step, Direction.ACTION, ledgers, "the order must not be rolled back")
 
 

@@ -81,7 +81,7 @@ SURFACES = [
         "if turns else ()",
         "if not turns else ()",
         "an order that may have been shipped is rolled back",
-        (f"{RECONCILING}test_an_order_that_was_refunded_is_reconciled_once_it_is_cancelled[memory]",),
+        (f"{RECONCILING}test_an_order_that_was_refunded_is_cancelled_where_there_are_no_books[memory]",),
     ),
     Mutant(
         "a-lost-send-is-undone-by-its-key",
