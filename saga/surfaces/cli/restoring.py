@@ -170,11 +170,12 @@ def _ledgers(settings: Settings) -> Ledgers:
 def _instant(text: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        if at.tzinfo is not None:
+            return at.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise UsageError(f"--at {text}: write an instant, as in 2026-11-29T14:00:00Z") from None
-    if at.tzinfo is None:
-        raise UsageError(f"--at {text}: say of which time zone it is, as in {text}Z or {text}+01:00")
-    return at.astimezone(UTC)
+    whole = at.isoformat()
+    raise UsageError(f"--at {text}: say of which time zone it is, and the time, as in {whole}Z or {whole}+01:00")
 
 
 def _said(reason: str) -> str:
