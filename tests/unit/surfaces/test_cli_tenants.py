@@ -1,6 +1,7 @@
 """The commands over one database of two tenants: each sees its own, `--all-tenants` all with a column, another environment none."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,8 @@ from saga.surfaces.cli.commands import app
 from saga.surfaces.cli.completing import references
 from saga.surfaces.cli.options import NOT_FOUND, USAGE, code_of
 from tests.integration.api.serving import order_values
+from tests.simulation.sagas import Order as Thing
+from tests.simulation.sagas import line
 
 OWN, OTHER = "SO-OWN", "SO-OTHER"
 
@@ -101,6 +104,34 @@ def test_show_and_journal_of_all_say_whose_it_is(everything: Store) -> None:
     assert typed("journal", theirs.saga_id, "--all-tenants").stdout.splitlines()[0] == "tenant other"
     facts = value("journal", OWN)["entries"][0]["transitions"][0]["facts"]
     assert (facts["environment"], facts["tenant"]) == ("production", "shop")
+
+
+def test_what_show_says_to_type_works_as_it_stands(everything: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a definition that is named by -d, and of another tenant: each command finds the saga and has its definition."""
+    starter = Starter(everything, environment="production", tenant="other")
+    starter.start(line, Thing(order_id="THEIRS"))
+    starter.stop()
+    shown = typed("show", "THEIRS", "--all-tenants", "-d", "tests.simulation.sagas:line").stdout
+    _, _, advice = shown.partition("see also ")
+    commands = [it.strip() for text in advice.splitlines() for it in text.removeprefix("roll back").split(" · ")]
+    assert [shlex.split(it.partition("saga ")[2])[0] for it in commands] == [
+        "journal",
+        "watch",
+        "show",
+        "show",
+        "cancel",
+    ]
+    for command in commands:
+        setting, _, words = command.rpartition("saga ")
+        with monkeypatch.context() as at:
+            if setting:
+                at.setenv(*setting.strip().split("=", 1))
+            arguments = shlex.split(words) + (["--timeout", "0"] if words.startswith("watch") else [])
+            done = typed(*arguments)
+        assert done.exception is None or isinstance(done.exception, SystemExit), command
+        assert "THEIRS" in done.stdout
+        if arguments[0] == "show":
+            assert "compensatable" in done.stdout, "only its definition says so"
 
 
 def test_the_status_is_of_the_own_tenant(everything: Store) -> None:
