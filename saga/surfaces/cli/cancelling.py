@@ -100,7 +100,7 @@ def _request(reason: str, actor: str) -> CancelRequest:
 
 def _await_end(store: Store, saga_id: str, bound_s: float | None) -> SagaStatus:
     give_up_at = None if bound_s is None else monotonic() + bound_s
-    remind = Reminder(saga_id)
+    remind = Reminder(saga_id, store, saga_id)
     while True:
         row = store.row(saga_id)
         assert row is not None, f"{saga_id} was cancelled and is not there"

@@ -91,7 +91,7 @@ def start(
             put_one(output, value, started.saga_id)
             return
         tally = Tally(saga_ids=[started.saga_id])
-        remind = Reminder(started.saga_id)
+        remind = Reminder(started.saga_id, intake.store, started.saga_id)
         is_over = await_ends(
             intake,
             tally,
@@ -101,9 +101,9 @@ def start(
         if tally.unreadable:
             raise CodecError(f"saga {started.saga_id}: its journal cannot be read by this release: saga audit")
         status = next(iter(tally.ended))
+        if not is_over:
+            remind.say(SagaStatus(status))
     put_one(output, {**value, "status": status}, f"{started.saga_id}   {status}")
-    if not is_over:
-        remind.say(SagaStatus(status))
     if status != SagaStatus.COMPLETED:
         raise typer.Exit(FAILED)
 
