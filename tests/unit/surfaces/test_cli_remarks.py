@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from saga.core.outcomes import Outcome, OutcomeCode
 from saga.core.states import SagaStatus
@@ -127,6 +127,21 @@ def test_a_fault_that_could_never_fire_is_refused(arguments: list[str], says: st
     with pytest.raises(UsageError, match=says):
         CliRunner().invoke(app, ["fault", *arguments], catch_exceptions=False)
     assert asking.REJECT == "reject"
+
+
+def test_a_key_of_another_request_is_called_as_it_was_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line has no header: the option is named, the saga that has the key, and what to do."""
+    monkeypatch.setenv("SAGA_HOME", str(tmp_path))
+
+    def start(order_id: str) -> Result:
+        data = json.dumps({"order_id": order_id})
+        return CliRunner().invoke(app, ["start", "tests.simulation.sagas:line", data, "--key", "once"])
+
+    first = start("SO-1").stdout.strip()
+    for refused in (start("SO-2"), CliRunner().invoke(app, ["return", "SO-1", "--key", "once"])):
+        assert isinstance(refused.exception, UsageError)
+        says = f"--key once: was used before with another content, for saga {first}; type another key"
+        assert str(refused.exception) == says
 
 
 def test_a_reference_that_is_no_text_is_not_found() -> None:
