@@ -88,11 +88,11 @@ def reconcile(
 
 
 def let_go_sagas(
+    reason: ReasonOption,
     refs: Annotated[list[str] | None, typer.Argument(metavar="[REF]...", help="Orders or sagas.")] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Every saga that is held after a restore, of whichever tenant.")
     ] = False,
-    reason: ReasonOption = "",
     actor: ActorOption = "cli",
     definition: DefinitionOption = None,
     output: OutputOption = Output.TABLE,
