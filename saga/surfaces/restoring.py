@@ -16,6 +16,7 @@ Protocol (docs/restore.md)
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from shlex import quote
 from typing import Any
 
 from saga.core.connector import Undo
@@ -165,7 +166,8 @@ def doubts(definition: Saga[Any], state: SagaState, ledgers: Ledgers) -> Iterato
             if not step.is_repeatable_in(direction):
                 yield from _doubt(state, step, direction, ledgers, "")
             elif direction is Direction.COMPENSATION and _may_be_gone_over(definition, state, step):
-                then = f'it was rolled back, so type  saga cancel {state.saga_id} --reason "…"  and then  saga db reconcile'
+                cancel = f'SAGA_TENANT={quote(state.tenant)} saga cancel {state.saga_id} --reason "…"'
+                then = f"it was rolled back, so type  {cancel}  and then  saga db reconcile"
                 yield from _doubt(state, step, direction, ledgers, then)
 
 

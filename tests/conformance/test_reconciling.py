@@ -196,7 +196,7 @@ def test_a_refund_that_is_no_undo_by_key_is_looked_up(store: Store, done: tuple[
         moved = order.reconciled(books)
         assert (moved.count, len(moved.left)) == (0, 1)
         assert words in moved.left[0].why
-        assert f"type  saga cancel {order.saga_id}" in moved.left[0].why
+        assert f"type  SAGA_TENANT=shop saga cancel {order.saga_id}" in moved.left[0].why
     assert order.reconciled(in_ledger("charge:a")).count == 1
 
 
