@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 from saga.clock import monotonic
 from saga.core.states import Direction, NodePhase, SagaStatus
+from saga.core.transitions import AttemptStarted
 from saga.runtime.engine import fold
+from saga.store.codec import decode
 from saga.store.port import Store
 from saga.surfaces.cli.options import say
 from saga.surfaces.partly import UNREADABLE
@@ -38,14 +40,17 @@ def awaited(store: Store, saga_id: str) -> str:
     now = store.now()
     alive = {worker.worker_id for worker, lease_until in store.workers() if lease_until > now}
     try:
-        nodes = fold(store.load([saga_id])[saga_id])[0].nodes
+        entries = store.load([saga_id])[saga_id]
+        nodes = fold(entries)[0].nodes
+        facts = [fact for entry in entries for fact in decode(entry.body)]
     except UNREADABLE:
         return NOBODY
+    begun = {(it.node, it.epoch): it.at for it in facts if isinstance(it, AttemptStarted)}
     for name, node in nodes.items():
         step, _, direction = name.rpartition(":")
         what = f"it waits for {'undo ' * (direction == Direction.COMPENSATION)}{step}"
-        if node.phase is NodePhase.OPEN and node.owner in alive and node.deadline_at is not None:
-            return f"{what}, try {node.epoch}, whose answer is due in {duration(max(0.0, (node.deadline_at - now).total_seconds()))}"
+        if node.phase is NodePhase.OPEN and node.owner in alive:
+            return f"{what}, try {node.epoch}, since {duration((now - begun[name, node.epoch]).total_seconds())}"
         if alive and node.next_at is not None and node.next_at > now:
             return f"{what}, {node.code}; it is looked at again in {duration((node.next_at - now).total_seconds())}"
     return NOBODY

@@ -93,7 +93,7 @@ def test_a_wait_asks_for_no_worker_where_one_is_at_work() -> None:
     process.wake(saga_id)
     process.settle()
     clock.pass_s(2.0)
-    assert awaited(store, saga_id) == "it waits for a, try 1, whose answer is due in 8.0 s"
+    assert awaited(store, saga_id) == "it waits for a, try 1, since 2.0 s"
     process.finish(process.call("a"), Outcome(OutcomeCode.THROTTLED, retry_after_s=50.0))
     process.settle()
     clock.pass_s(1.0)
