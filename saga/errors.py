@@ -75,14 +75,14 @@ class DuplicateOrder(SagaError):
 
 
 class KeyReused(SagaError):
-    """The caller's Idempotency-Key was used before with another request."""
+    """The caller's request key (over HTTP its Idempotency-Key) was used before with another request."""
 
     def __init__(self, request_key: str, saga_id: str) -> None:
         super().__init__(request_key, saga_id)
         self.request_key, self.saga_id = request_key, saga_id
 
     def __str__(self) -> str:
-        return f"Idempotency-Key {self.request_key!r} belongs to another request (saga {self.saga_id}); send a new key"
+        return f"request key {self.request_key!r} belongs to another request (saga {self.saga_id}); send a new key"
 
 
 class FingerprintChanged(SagaError):

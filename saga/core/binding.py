@@ -37,6 +37,7 @@ class StepContext:
 
 
 CONTEXT, INPUT = "", None
+BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,9 @@ def bind(
     else:
         hints = hints_of(action, where)
         names = inspect.signature(action).parameters
+        if odd := [name for name, it in names.items() if it.kind not in BY_PLACE]:
+            msg = f"{where}: parameter {odd[0]} stands behind a * or **; write each parameter without, as in (order: {input_model.__name__})"
+            raise DefinitionError(msg)
         if bare := [name for name in names if name not in hints]:
             msg = f"{where}: parameter {bare[0]} has no type annotation; annotate it with the saga's input, a result model of an earlier step, or StepContext"
             raise DefinitionError(msg)

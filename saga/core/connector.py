@@ -24,7 +24,6 @@ from saga.core.options import (
     A_FLAG,
     A_WAIT,
     Rule,
-    a,
     are_statuses,
     hold,
     is_count,
@@ -35,6 +34,7 @@ from saga.core.options import (
 from saga.errors import DefinitionError
 from saga.words import one_line, shown
 
+NAME = re.compile(r"[a-z][a-z0-9_]*")
 PATH = re.compile(r"/(?!/)[^\s\\]*")
 Keys = Literal["serialise", "replay", "ignored"]
 
@@ -56,7 +56,10 @@ Res = TypeVar("Res", bound=Model)
 
 
 _RULES: dict[str, Rule] = {
-    "name": a(str, "it is a text"),
+    "name": (
+        lambda name: isinstance(name, str) and NAME.fullmatch(name) is not None,
+        "small letters from a to z, digits and '_', and a letter at the beginning; SAGA_<NAME>_URL is its address",
+    ),
     "keys": one_of(*get_args(Keys)),
     "remembers_rejections": A_FLAG,
     "throttled": (are_statuses, "it is a tuple of statuses: write throttled=(429,)"),

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 from saga.core.checks import checked
 from saga.core.connector import Model
 from saga.core.fingerprint import fingerprint
-from saga.core.options import A_DURATION, A_FLAG, Rule, a, hold, is_count, is_identifier, perhaps
+from saga.core.options import A_DURATION, A_FLAG, A_NAME, Rule, a, hold, is_count, is_identifier, perhaps
 from saga.core.projection import Projection
 from saga.core.states import Direction
 from saga.core.steps import (
@@ -52,7 +52,7 @@ __all__ = [
 
 In = TypeVar("In", bound=Model)
 _RULES: dict[str, Rule] = {
-    "name": (is_identifier, "it is a name that is an identifier, such as 'place_order'"),
+    "name": (is_identifier, f"{A_NAME[1]}, as in 'place_order'"),
     "version": (is_count, "it is a whole number, 1 or more"),
     "entity": (callable, "it is a function of the input, such as lambda order: order.order_id"),
     "steps": (lambda steps: isinstance(steps, list | tuple) and len(steps) > 0, "it is a list of one step or more"),

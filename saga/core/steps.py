@@ -17,6 +17,7 @@ from saga.core.connector import Call, Connector, Keys, Model, Operation, Res, Un
 from saga.core.options import (
     A_DURATION,
     A_FUNCTION,
+    A_NAME,
     A_QUEUE,
     EXCEPTIONS,
     ROLLBACK,
@@ -62,7 +63,7 @@ class Kind(StrEnum):
     READONLY = "readonly"
 
 
-A_RETRY = a(RetryPolicy, "it is a RetryPolicy: write retry=RetryPolicy(max_attempts=3)")
+A_RETRY = a(RetryPolicy, "it is a RetryPolicy, as in RetryPolicy(max_attempts=3)")
 _RULES: dict[str, Rule] = {
     "action": A_FUNCTION,
     "compensation": perhaps(a((Callable, Undo), "it is a function, or the undo of an operation")),  # type: ignore[arg-type]
@@ -207,8 +208,8 @@ def _step(
     if not is_identifier(name):
         what = f"{action.connector.name} {action.path}" if isinstance(action, Operation) else shown(action)
         example = _identifier(action.path if isinstance(action, Operation) else "")
-        has = f"name={shown(name)}, which is none" if given_name else "no name of its own"
-        msg = f"the {kind} step of {what} has {has}; give it one: {kind}(..., name={example!r})"
+        has = f"name={shown(name)}; {A_NAME[1]}" if given_name else "no name of its own; give it one"
+        msg = f"the {kind} step of {what} has {has}: {kind}(..., name={example!r})"
         raise DefinitionError(msg)
     given: dict[str, Any] = {"compensation": compensation, **options}
     known = [*(["compensation"] if kind is Kind.COMPENSATABLE else []), *StepOptions.__annotations__]

@@ -132,10 +132,10 @@ def waits_for_person(state: SagaState) -> bool:
     return state.halt is not None and not state.halt.heals_itself
 
 
-def what_moves(state: SagaState) -> str:
-    """What moves a saga that waits for a person, as far as this release goes."""
+def what_moves(state: SagaState, options: str = "") -> str:
+    """What moves a saga that waits for a person, as far as this release goes. `options`: those that name its definition."""
     if state.is_held:
-        return let_go_words(state)
+        return let_go_words(state, options)
     halt = state.halt
     node = state.node(halt.node) if halt is not None and halt.node is not None else None
     may_be_answered = node is not None and node.phase is NodePhase.FAILED and node.code is OutcomeCode.UNKNOWN
@@ -155,19 +155,19 @@ def let_go_command(reference: str) -> str:
     return f'saga db let-go {reference} --reason "…"'
 
 
-def let_go_words(state: SagaState) -> str:
+def let_go_words(state: SagaState, options: str = "") -> str:
     """What moves a saga that is held, since its journal may not be whole."""
-    return f"{let_go_command(typed(state.entity, state.saga_id))}  lets it go on, once it is known what was done"
+    return (
+        f"{let_go_command(typed(state.entity, state.saga_id) + options)}  lets it go on, once it is known what was done"
+    )
 
 
-def held_words(state: SagaState) -> str:
+def held_words(state: SagaState, options: str = "") -> str:
     """What is said of a cancel that nothing follows, behind the name of the saga."""
-    reason = f" ({state.halt.reason})" if state.halt is not None else ""
+    reason, then = f" ({state.halt.reason})" if state.halt is not None else "", what_moves(state, options)
     if state.cause is not None:
-        return (
-            f"is in its rollback, which waits for a person{reason}: this cancel adds nothing, and {what_moves(state)}"
-        )
-    return f"waits for a person{reason}: nothing is undone now, the cancel is kept, and {what_moves(state)}"
+        return f"is in its rollback, which waits for a person{reason}: this cancel adds nothing, and {then}"
+    return f"waits for a person{reason}: nothing is undone now, the cancel is kept, and {then}"
 
 
 def who_must_run(store: Store, found: Cancelled, definitions: Iterable[str] = ()) -> str | None:

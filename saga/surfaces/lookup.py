@@ -39,10 +39,14 @@ def look_up(store: Store, reference: str, *, is_changed: bool = False) -> SagaRo
 
 def _latest(reference: str, runs: Sequence[SagaRow]) -> SagaRow:
     """The last run; each tenant may have an order of that id."""
-    if len(tenants := sorted({row.tenant for row in runs})) > 1:
-        some = f"{', '.join(tenants[:AMBIGUOUS_SHOWN])}{' …' if len(tenants) > AMBIGUOUS_SHOWN else ''}"
-        raise UsageError(f"{reference!r} is of several tenants: {some}; set SAGA_TENANT to one, or type the saga id")
-    return max(runs, key=lambda row: (row.run, row.saga_id))
+    last = {row.tenant: row for row in sorted(runs, key=lambda row: (row.run, row.saga_id))}
+    if len(last) > 1:
+        some = ", ".join(f"{tenant} (saga {last[tenant].saga_id})" for tenant in sorted(last)[:AMBIGUOUS_SHOWN])
+        more = " …" if len(last) > AMBIGUOUS_SHOWN else ""
+        raise UsageError(
+            f"{reference!r} is of several tenants: {some}{more}; type the saga id of the one that is meant"
+        )
+    return next(iter(last.values()))
 
 
 def is_storable(reference: str) -> bool:

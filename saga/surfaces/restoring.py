@@ -17,6 +17,7 @@ Protocol (docs/restore.md)
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from shlex import quote
 from typing import Any
 
 from saga.core.definition import Kind, Saga, Step
@@ -187,7 +188,8 @@ def doubts(definition: Saga[Any], state: SagaState, ledgers: Ledgers) -> Iterato
             if not step.is_repeatable_in(direction):
                 yield from _doubt(state, step, direction, ledgers, "")
             elif direction is Direction.COMPENSATION and _may_be_gone_over(definition, state, step):
-                then = f'it was rolled back, so type  saga cancel {state.saga_id} --reason "…"  and then  saga db reconcile'
+                cancel = f'SAGA_TENANT={quote(state.tenant)} saga cancel {state.saga_id} --reason "…"'
+                then = f"it was rolled back, so type  {cancel}  and then  saga db reconcile"
                 if may_be_past_return(definition, state):
                     then = (
                         "it was rolled back; its step of no return may have been sent as well, so a cancel does not roll it back "

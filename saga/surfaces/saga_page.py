@@ -7,6 +7,7 @@ it. What is not known is a dash.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from shlex import quote
 from textwrap import wrap
 
 from saga.core.outcomes import OutcomeCode
@@ -35,7 +36,7 @@ def saga_page(shown: Shown, *, with_attempts: bool = False, with_tenant: bool = 
     ]
     if with_attempts:
         parts.insert(2, _attempts(shown.attempts))
-    return page((part for part in [*parts, _see_also(shown)] if part), between="\n\n")
+    return page((part for part in [*parts, _see_also(shown, with_tenant=with_tenant)] if part), between="\n\n")
 
 
 def _head(shown: Shown, *, with_tenant: bool) -> Page:
@@ -248,19 +249,22 @@ def _around(shown: Shown) -> Page:
     return page(lines)
 
 
-def _see_also(shown: Shown) -> Page:
+def _see_also(shown: Shown, *, with_tenant: bool) -> Page:
     saga = shown.saga
     name = typed(saga.entity, saga.saga_id)
-    named = [f"saga journal {name}", f"saga show {name} --attempts", f"saga show {name} -o json"]
+    everybody = " --all-tenants" if with_tenant else ""
+    as_tenant = f"SAGA_TENANT={quote(one_line(saga.tenant))} " if with_tenant else ""
+    show = f"saga show {name}{everybody}{shown.options}"
+    named = [f"saga journal {name}{everybody}", f"{show} --attempts", f"{show} -o json"]
     if saga.status in (SagaStatus.RUNNING, SagaStatus.COMPENSATING):
-        named[1:1] = [f"saga watch {name}"]
+        named[1:1] = [f"{as_tenant}saga watch {name}"]
     lines = [f"see also   {' · '.join(named)}"]
     if len(lines[0]) > WIDTH:
         lines = [f"see also   {' · '.join(named[:-1])}", f"{'':11}{named[-1]}"]
     if shown.can_cancel:
-        lines.append(f'roll back  saga cancel {name} --reason "…"')
+        lines.append(f'roll back  {as_tenant}saga cancel {name}{shown.options} --reason "…"')
     if saga.halt:
-        lines.append(f"alike      saga list --status halted --reason {saga.halt.reason}")
+        lines.append(f"alike      saga list --status halted --reason {saga.halt.reason}{everybody}")
     if shown.moved_by:
         lines.append(f"go on      {shown.moved_by}")
     return page(lines)

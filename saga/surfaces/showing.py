@@ -51,6 +51,8 @@ class Shown:
     """Whether a cancel would roll it back now; None when this process does not have the definition."""
     moved_by: str
     """What moves a saga that waits for a person; empty when it does not."""
+    options: str
+    """What whoever reads it must type besides, so that a command has the definition."""
     at: datetime
     """The database's clock at the look."""
 
@@ -69,8 +71,8 @@ class Shown:
         return value
 
 
-def look_at(store: Store, row: SagaRow, sagas: list[Saga[Any]], mail_folder: Path) -> Shown:
-    """Read one saga, as far as its journal can be read. Raises `SagaNotFound` without a journal."""
+def look_at(store: Store, row: SagaRow, sagas: list[Saga[Any]], mail_folder: Path, options: str = "") -> Shown:
+    """Read one saga, as far as its journal can be read. `options` as in `Shown`. Raises `SagaNotFound` without a journal."""
     definitions = Definitions(sagas)
     entries = store.load([row.saga_id]).get(row.saga_id)
     if not entries:
@@ -99,7 +101,8 @@ def look_at(store: Store, row: SagaRow, sagas: list[Saga[Any]], mail_folder: Pat
         lacks=seen.lacks,
         is_moving=seen.is_moving,
         can_cancel=_can_cancel(definition, state),
-        moved_by=_moved_by(seen, state, unreadable),
+        moved_by=_moved_by(seen, state, unreadable, options),
+        options=options,
         at=store.now(),
     )
 
@@ -113,12 +116,12 @@ def _as_its_row_says(seen: audit_rows.Seen, unreadable: UnreadableReading | None
     return evolve(state, SagaHalted(seen.entries[-1].at, HaltReason.JOURNAL_DAMAGED, None, why))
 
 
-def _moved_by(seen: audit_rows.Seen, state: SagaState, unreadable: UnreadableReading | None) -> str:
+def _moved_by(seen: audit_rows.Seen, state: SagaState, unreadable: UnreadableReading | None, options: str) -> str:
     if unreadable is not None and state.is_held:
         return "no command of this release moves it; its entries from a backup do"
     if seen.lacks:
-        return let_go_words(state)
-    return what_moves(state) if waits_for_person(state) else ""
+        return let_go_words(state, options)
+    return what_moves(state, options) if waits_for_person(state) else ""
 
 
 def _can_cancel(definition: Saga[Any] | None, state: SagaState) -> bool | None:

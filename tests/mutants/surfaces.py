@@ -158,7 +158,7 @@ SURFACES = [
     Mutant(
         "a-held-saga-is-moved-by-no-command",
         "saga/surfaces/cancelling.py",
-        "    if state.is_held:\n        return let_go_words(state)\n",
+        "    if state.is_held:\n        return let_go_words(state, options)\n",
         "",
         "whoever reads what is held since a restore is told that nothing moves it",
         (f"{ADVICE}test_what_show_advises_does_what_it_says[before-restored]",),

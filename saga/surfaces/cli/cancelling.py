@@ -19,6 +19,7 @@ from saga.surfaces.cli.options import (
     Output,
     OutputOption,
     TimeoutOption,
+    as_options,
     definitions_named,
     put_one,
     say,
@@ -83,7 +84,7 @@ def cancel_saga(
         if wait and found.standing not in NOTHING_FOLLOWS:
             status = _await_end(store, row.saga_id, timeout_s)
     standing = AT_END.get(status, found.standing)
-    said = held_words(found.state) if standing is CancelStanding.HELD else SAID[standing]
+    said = held_words(found.state, as_options(definition)) if standing is CancelStanding.HELD else SAID[standing]
     value = {**_value(found, standing, status), "must_run": must_run}
     put_one(output, value, f"{row.entity}   {status}   {said}")
     if standing in NOTHING_FOLLOWS or (wait and status is not SagaStatus.COMPENSATED):
@@ -99,7 +100,7 @@ def _request(reason: str, actor: str) -> CancelRequest:
 
 def _await_end(store: Store, saga_id: str, bound_s: float | None) -> SagaStatus:
     give_up_at = None if bound_s is None else monotonic() + bound_s
-    remind = Reminder(saga_id)
+    remind = Reminder(saga_id, store, saga_id)
     while True:
         row = store.row(saga_id)
         assert row is not None, f"{saga_id} was cancelled and is not there"

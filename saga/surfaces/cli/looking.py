@@ -26,6 +26,7 @@ from saga.surfaces.cli.options import (
     DefinitionOption,
     Output,
     OutputOption,
+    as_options,
     definitions_named,
     finite,
     put_many,
@@ -153,7 +154,8 @@ def show(
     """
     settings = settings_and_log()
     with reading_store(settings, all_tenants=all_tenants) as store:
-        shown = look_at(store, look_up(store, ref), definitions_named(definition), settings.mail_folder)
+        row, sagas = look_up(store, ref), definitions_named(definition)
+        shown = look_at(store, row, sagas, settings.mail_folder, as_options(definition))
     put_one(
         output, shown.to_json(with_attempts=attempts), saga_page(shown, with_attempts=attempts, with_tenant=all_tenants)
     )

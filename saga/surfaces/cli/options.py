@@ -135,6 +135,11 @@ def definitions_named(*names: list[str] | None) -> list[Saga[Any]]:
     return find_definitions([name for some in names for name in some or []], Path.cwd())
 
 
+def as_options(definitions: list[str] | None) -> str:
+    """The definitions that were named with -d, as they are typed behind another command."""
+    return "".join(f" -d {name}" for name in definitions or ())
+
+
 def say(text: str) -> None:
     """A remark for the person at the terminal; never data."""
     print(_shown(text), file=sys.stderr, flush=True)

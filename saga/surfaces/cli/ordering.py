@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from saga.core.connector import Model
 from saga.core.definition import Saga
 from saga.core.states import SagaStatus
-from saga.errors import CodecError, UsageError
+from saga.errors import CodecError, KeyReused, UsageError
 from saga.fulfilment.models import broken_rules
 from saga.runtime.starting import Starter, start_and_hint
 from saga.settings import Settings
@@ -60,6 +60,16 @@ def checked_key(key: str | None) -> str | None:
     return key
 
 
+@contextmanager
+def naming_key() -> Iterator[None]:
+    """Says `--key` of a request key that another request has."""
+    try:
+        yield
+    except KeyReused as error:
+        msg = f"--key {error.request_key}: was used before with another content, for saga {error.saga_id}; type another key"
+        raise UsageError(msg) from error
+
+
 def start(
     definition: Annotated[str, typer.Argument(metavar="MODULE:SAGA", help="The definition.")],
     data: Annotated[str, typer.Argument(metavar="JSON", help="Its input: JSON, @FILE, or - for stdin.")],
@@ -85,13 +95,14 @@ def start(
     saga = find_definitions([definition], Path.cwd())[0]
     order = _input(saga, _text(data))
     with hinted_intake(settings, saga) as (intake, hints):
-        started = start_and_hint(intake.starter, saga, order, hints, request_key=key)
+        with naming_key():
+            started = start_and_hint(intake.starter, saga, order, hints, request_key=key)
         value: dict[str, Any] = {"saga_id": started.saga_id, "run": started.run, "is_replayed": started.is_replayed}
         if not wait:
             put_one(output, value, started.saga_id)
             return
         tally = Tally(saga_ids=[started.saga_id])
-        remind = Reminder(started.saga_id)
+        remind = Reminder(started.saga_id, intake.store, started.saga_id)
         is_over = await_ends(
             intake,
             tally,
@@ -101,9 +112,9 @@ def start(
         if tally.unreadable:
             raise CodecError(f"saga {started.saga_id}: its journal cannot be read by this release: saga audit")
         status = next(iter(tally.ended))
+        if not is_over:
+            remind.say(SagaStatus(status))
     put_one(output, {**value, "status": status}, f"{started.saga_id}   {status}")
-    if not is_over:
-        remind.say(SagaStatus(status))
     if status != SagaStatus.COMPLETED:
         raise typer.Exit(FAILED)
 

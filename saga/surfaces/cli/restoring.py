@@ -61,7 +61,7 @@ def restored(
     sagas = Definitions(definitions_named(definition))
     with reading_store(settings, all_tenants=True) as store:  # a backup is of the whole database
         moved = restoring.restored(store, sagas, restored_to=_instant(at), actor=actor, reason=_said(reason))
-    _put(output, moved, "held", "held until saga db reconcile, or saga db let-go")
+    _put(output, settings, moved, "held", "held until saga db reconcile, or saga db let-go")
 
 
 def reconcile(
@@ -84,15 +84,17 @@ def reconcile(
     sagas = Definitions(definitions_named(definition))
     with reading_store(settings, all_tenants=True) as store:
         moved = restoring.reconciled(store, sagas, _ledgers(settings), actor=actor, reason=_said(reason))
-    _put(output, moved, "let go", "let go; they go on where the backup left them")
+    _put(output, settings, moved, "let go", "let go; they go on where the backup left them")
 
 
 def let_go_sagas(
-    refs: Annotated[list[str] | None, typer.Argument(metavar="[REF]...", help="Orders or sagas.")] = None,
+    reason: ReasonOption,
+    refs: Annotated[
+        list[str] | None, typer.Argument(metavar="[REF]...", help="Orders or sagas, of whichever tenant.")
+    ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Every saga that is held after a restore, of whichever tenant.")
     ] = False,
-    reason: ReasonOption = "",
     actor: ActorOption = "cli",
     definition: DefinitionOption = None,
     output: OutputOption = Output.TABLE,
@@ -111,13 +113,13 @@ def let_go_sagas(
     if bool(refs) == everything:
         raise UsageError("name the orders to let go, or say --all")
     sagas, why = Definitions(definitions_named(definition)), _said(reason)
-    with reading_store(settings, all_tenants=everything) as store:
+    with reading_store(settings, all_tenants=True) as store:  # what is held is of every tenant
         if everything:
             moved = restoring.released_all(store, sagas, actor=actor, reason=why)
         else:  # each is looked up before the first is moved: a name that is mistyped moves nothing
             rows = [look_up(store, ref, is_changed=True) for ref in refs or ()]
             moved = restoring.released(store, sagas, rows, actor=actor, reason=why)
-    _put(output, moved, "let go", "let go; they go on where their journals stand")
+    _put(output, settings, moved, "let go", "let go; they go on where their journals stand")
 
 
 def settle(
@@ -170,11 +172,12 @@ def _ledgers(settings: Settings) -> Ledgers:
 def _instant(text: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        if at.tzinfo is not None:
+            return at.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise UsageError(f"--at {text}: write an instant, as in 2026-11-29T14:00:00Z") from None
-    if at.tzinfo is None:
-        raise UsageError(f"--at {text}: say of which time zone it is, as in {text}Z or {text}+01:00")
-    return at.astimezone(UTC)
+    whole = at.isoformat()
+    raise UsageError(f"--at {text}: say of which time zone it is, and the time, as in {whole}Z or {whole}+01:00")
 
 
 def _said(reason: str) -> str:
@@ -183,12 +186,17 @@ def _said(reason: str) -> str:
     return reason.strip()
 
 
-def _put(output: Output, moved: restoring.Moved, verb: str, words: str) -> None:
+def _put(output: Output, settings: Settings, moved: restoring.Moved, verb: str, words: str) -> None:
     lines = [f"{moved.count} {words}"]
-    lines += [f"{it.row.entity}   {it.row.saga_id}   {it.why}" for it in moved.left[:SHOWN]]
+    for it in moved.left[:SHOWN]:
+        of = "" if it.row.tenant == settings.tenant else f"   tenant {it.row.tenant}"
+        lines.append(f"{it.row.entity}{of}   {it.row.saga_id}   {it.why}")
     if len(moved.left) > SHOWN:
         lines.append(f"and {len(moved.left) - SHOWN} more; -o json lists all")
-    left = [{"entity": it.row.entity, "saga_id": it.row.saga_id, "why": it.why} for it in moved.left]
+    left = [
+        {"tenant": it.row.tenant, "entity": it.row.entity, "saga_id": it.row.saga_id, "why": it.why}
+        for it in moved.left
+    ]
     value: dict[str, Any] = {verb.replace(" ", "_"): moved.count, "left": left}
     put_one(output, value, page(lines))
     if moved.left:

@@ -21,7 +21,7 @@ from saga.settings import Settings
 from saga.store.port import Store
 from saga.surfaces.cli.looking import reading_store
 from saga.surfaces.cli.options import FAILED, Output, OutputOption, TimeoutOption, put_one, say, settings_and_log
-from saga.surfaces.cli.ordering import WaitOption, checked_key
+from saga.surfaces.cli.ordering import WaitOption, checked_key, naming_key
 from saga.surfaces.cli.reminding import Reminder
 from saga.surfaces.draining import is_over
 from saga.surfaces.embedded import registered
@@ -83,7 +83,8 @@ def return_pieces(
         parts.callback(starter.stop)
         publish = parts.enter_context(publisher(settings, definitions))
         try:
-            taken = take_back(store, starter, definitions.latest(return_order.name), order, request, key=key)
+            with naming_key():
+                taken = take_back(store, starter, definitions.latest(return_order.name), order, request, key=key)
         except NotCompleted as error:
             _say_instead(store, settings, definitions, error)
             raise typer.Exit(FAILED) from None
@@ -125,7 +126,7 @@ def _ended(store: Store, taken: TakenBack, bound_s: float | None) -> ReturnReadi
     """The return once nobody but a person can move it, or after so many seconds."""
     saga_id = taken.returned.state.saga_id
     give_up_at = None if bound_s is None else monotonic() + bound_s
-    remind = Reminder(taken.returned.wanted.return_id)
+    remind = Reminder(taken.returned.wanted.return_id, store, saga_id)
     while (row := store.row(saga_id)) is not None and not is_over(row):
         remind.look(row.status)
         if give_up_at is not None and monotonic() >= give_up_at:

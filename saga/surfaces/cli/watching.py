@@ -14,6 +14,7 @@ from saga.store.port import Store
 from saga.surfaces.changes import Change, Narration, StepChange
 from saga.surfaces.cli.looking import ReferenceArgument, reading_store
 from saga.surfaces.cli.options import FAILED, Output, OutputOption, TimeoutOption, put, put_page, say, settings_and_log
+from saga.surfaces.cli.reminding import awaited
 from saga.surfaces.lookup import look_up
 from saga.surfaces.render import clock_time, duration
 from saga.surfaces.visible import page
@@ -49,11 +50,11 @@ def watch(ref: ReferenceArgument, timeout_s: TimeoutOption = None, output: Outpu
                 put(change.model_dump_json())
             else:
                 put_page(page(lines(change, row.entity)))
+        state = narration.state
+        if not narration.is_unreadable and (state is None or not _is_at_rest(state)):
+            say(f"saga: {row.saga_id} has not ended; {awaited(store, row.saga_id)}")
     if output is Output.JSON:
         put(json.dumps(kept, indent=2, ensure_ascii=False))
-    state = narration.state
-    if not narration.is_unreadable and (state is None or not _is_at_rest(state)):
-        say(f"saga: {row.saga_id} has not ended; is a worker running? saga status")
     if state is None or state.status is not SagaStatus.COMPLETED:
         raise typer.Exit(FAILED)
 

@@ -127,6 +127,27 @@ def test_a_parameter_without_annotation_is_refused() -> None:
         saga_of(readonly(untyped))
 
 
+def _any_number(*orders: Order) -> Done:
+    return Done(done=bool(orders))
+
+
+def _by_any_name(**orders: Order) -> Done:
+    return Done(done=bool(orders))
+
+
+def _by_name(*, orders: Order) -> Done:
+    return Done(done=bool(orders))
+
+
+@pytest.mark.parametrize("odd", [_any_number, _by_any_name, _by_name])
+def test_a_parameter_that_no_place_fills_is_refused(odd: Any) -> None:
+    """Values are handed over by place: any other parameter would break each order in the worker. So for what undoes."""
+    with pytest.raises(DefinitionError, match=r"x: parameter orders stands behind a \* .* as in \(order: Order\)"):
+        saga_of(readonly(odd, name="x"))
+    with pytest.raises(DefinitionError, match=r"quote \(compensation\): parameter orders stands behind a \*"):
+        saga_of(compensatable(quote, compensation=odd, keys="serialise"))
+
+
 def test_a_hint_that_cannot_be_resolved_has_a_message_of_its_own() -> None:
     """An import under TYPE_CHECKING is the usual cause, and the message says so."""
 

@@ -34,10 +34,14 @@ def test_a_fact_that_nobody_can_mean_is_refused(wrong: dict[str, Any], says: str
         Connector("x", **wrong)  # type: ignore[arg-type, unused-ignore]  # one fact at a time, by name
 
 
-def test_a_connector_has_a_name() -> None:
-    """It is how addresses are given to it."""
-    with pytest.raises(DefinitionError, match="connector 5: name=5; it is a text"):
-        Connector(5)  # type: ignore[arg-type]
+@pytest.mark.parametrize("name", [5, "", "my bank", "my-bank", "Bank", "1st", "straße", "bank\n"])
+def test_a_connector_is_named_as_a_setting_can_be(name: Any) -> None:
+    """`SAGA_<NAME>_URL` is read in small letters: an address for any other name is never found."""
+    with pytest.raises(
+        DefinitionError, match=r"name=.*; small letters from a to z, digits and '_', .* SAGA_<NAME>_URL"
+    ):
+        Connector(name)
+    assert Connector("my_bank_2").name == "my_bank_2"
 
 
 def test_calling_an_operation_sends_nothing() -> None:

@@ -65,8 +65,11 @@ def test_nodes_and_the_pivot_are_found_by_name() -> None:
 @pytest.mark.parametrize(
     ("option", "says"),
     [
-        ({"name": "not a name"}, "saga 'not a name': name='not a name'; it is a name that is an identifier"),
-        ({"name": 5}, "saga 5: name=5; it is a name that is an identifier"),
+        (
+            {"name": "not a name"},
+            "saga 'not a name': name='not a name'; letters, digits and '_', and no digit at the beginning, as in 'place_order'",
+        ),
+        ({"name": 5}, "saga 5: name=5; letters, digits and '_'"),
         ({"version": 0}, "saga 'shop': version=0; it is a whole number, 1 or more"),
         ({"version": True}, "saga 'shop': version=True; it is a whole number, 1 or more"),
         ({"version": "1"}, "saga 'shop': version='1'; it is a whole number, 1 or more"),
@@ -356,8 +359,8 @@ def test_a_compensation_function_takes_what_its_own_step_returned() -> None:
         ({"timeout_s": True}, r"p: timeout_s=True; it is a number of seconds above 0"),
         ({"timeout_s": math.nan}, r"p: timeout_s=nan; it is a number of seconds above 0"),
         ({"pending_s": None}, r"p: pending_s=None; it is a number of seconds above 0"),
-        ({"retry": 3}, r"p: retry=3; it is a RetryPolicy: write retry=RetryPolicy\(max_attempts=3\)"),
-        ({"compensation_retry": None}, r"p: compensation_retry=None; it is a RetryPolicy: write retry=RetryPolicy"),
+        ({"retry": 3}, r"p: retry=3; it is a RetryPolicy, as in RetryPolicy\(max_attempts=3\)"),
+        ({"compensation_retry": None}, "p: compensation_retry=None; it is a RetryPolicy, as in RetryPolicy"),
         ({"rejects": [ValueError]}, r"p: rejects=\[.*\]; it is a tuple of .* write rejects=\(OutOfStock,\)"),
         ({"rejects": ValueError}, r"p: rejects=.*; it is a tuple of classes of exceptions: write rejects="),
         ({"rejects": ("ValueError",)}, r"p: rejects=\('ValueError',\); it is a tuple of classes of exceptions"),
@@ -421,8 +424,11 @@ def test_a_deadline_is_a_time_that_a_database_can_hold(deadline_s: float) -> Non
 @pytest.mark.parametrize("name", [5, "", "not a name", None])
 def test_a_step_is_called_by_an_identifier(name: Any) -> None:
     """What was written is shown; nothing was written when it is the operation that has no name."""
-    has = "has no name of its own" if not name else f"has name={name!r}, which is none"
-    with pytest.raises(DefinitionError, match=f"the pivot step of barrier /reserve {has}; give it one"):
+    rule = "letters, digits and '_', and no digit at the beginning"
+    has = "no name of its own; give it one" if not name else f"name={name!r}; {rule}"
+    with pytest.raises(
+        DefinitionError, match=rf"the pivot step of barrier /reserve has {has}: pivot\(\.\.\., name='reserve'\)"
+    ):
         pivot(reserve, name=name)
 
 

@@ -1,6 +1,7 @@
 """The commands after a restore, over one database: what is held, what may be said of it, and what each refuses."""
 
 import json
+import re
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
@@ -118,14 +119,34 @@ def test_orders_without_any_claim_are_reconciled_without_a_ledger(url: str) -> N
 def test_bad_words_are_refused_by_name(url: str) -> None:
     """Nothing is held by a command that was refused."""
     assert "write an instant, as in" in refusal("restored", "--at", "yesterday", *WHY)
-    assert "of which time zone" in refusal("restored", "--at", "2026-11-29T14:00:00", *WHY)
+    assert "write an instant, as in" in refusal("restored", "--at", "0001-01-01T00:00:00+01:00", *WHY)
     assert "is later than now" in refusal("restored", "--at", "2999-01-01T00:00:00Z", *WHY)
     assert "--reason: say why" in refusal("restored", "--at", now(), "--reason", " ")
-    assert "--reason: say why" in refusal("let-go", "SO-1")
+    assert "--reason: say why" in refusal("let-go", "SO-1", "--reason", " ")
     assert "name the orders to let go, or say --all" in refusal("let-go", *WHY)
     assert "name the orders to let go, or say --all" in refusal("let-go", "SO-1", "--all", *WHY)
     assert "a journal knows this order" in refusal("settle", "SO-1", *WHY)
     assert held(url) == set()
+
+
+@pytest.mark.parametrize("at", ["2026-11-29", "20261129", "2026-11-29T14", "2026-11-29 14:00:00"])
+def test_what_is_said_of_an_instant_can_be_typed(url: str, at: str) -> None:
+    """An instant without time or time zone is answered with two that are read: what refuses them is another rule."""
+    said = refusal("restored", "--at", at, *WHY)
+    assert "of which time zone" in said
+    for hint in said.partition("as in ")[2].split(" or "):
+        assert re.search("is later than now|the database holds", refusal("restored", "--at", hint, *WHY))
+
+
+@pytest.mark.usefixtures("url")
+@pytest.mark.parametrize(
+    "command", [["restored", "--at", "2026-11-29T14:00:00Z"], ["let-go", "SO-1"], ["settle", "SO-1"]]
+)
+def test_the_help_says_that_a_reason_is_needed(command: list[str]) -> None:
+    """Whoever answers for what a journal lacks says why; who leaves it out is told before anything is opened."""
+    done = typed(*command)
+    assert (done.exit_code, "Missing option '--reason'" in done.output) == (2, True)
+    assert "[required]" in typed(command[0], "--help").stdout.partition("--reason <str>")[2].partition("  --")[0]
 
 
 def test_a_slip_lets_nobodys_order_go(url: str) -> None:

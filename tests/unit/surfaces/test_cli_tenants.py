@@ -1,6 +1,7 @@
 """The commands over one database of two tenants: each sees its own, `--all-tenants` all with a column, another environment none."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,11 +20,13 @@ from saga.settings import Settings
 from saga.store import schema
 from saga.store.journal import JournalEntry
 from saga.store.opening import open_store
-from saga.store.port import Append, SagaColumns, Store
+from saga.store.port import Append, SagaColumns, SagaFilter, Store
 from saga.surfaces.cli.commands import app
 from saga.surfaces.cli.completing import references
 from saga.surfaces.cli.options import NOT_FOUND, USAGE, code_of
 from tests.integration.api.serving import order_values
+from tests.simulation.sagas import Order as Thing
+from tests.simulation.sagas import line
 
 OWN, OTHER = "SO-OWN", "SO-OTHER"
 
@@ -103,6 +106,34 @@ def test_show_and_journal_of_all_say_whose_it_is(everything: Store) -> None:
     assert (facts["environment"], facts["tenant"]) == ("production", "shop")
 
 
+def test_what_show_says_to_type_works_as_it_stands(everything: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a definition that is named by -d, and of another tenant: each command finds the saga and has its definition."""
+    starter = Starter(everything, environment="production", tenant="other")
+    starter.start(line, Thing(order_id="THEIRS"))
+    starter.stop()
+    shown = typed("show", "THEIRS", "--all-tenants", "-d", "tests.simulation.sagas:line").stdout
+    _, _, advice = shown.partition("see also ")
+    commands = [it.strip() for text in advice.splitlines() for it in text.removeprefix("roll back").split(" · ")]
+    assert [shlex.split(it.partition("saga ")[2])[0] for it in commands] == [
+        "journal",
+        "watch",
+        "show",
+        "show",
+        "cancel",
+    ]
+    for command in commands:
+        setting, _, words = command.rpartition("saga ")
+        with monkeypatch.context() as at:
+            if setting:
+                at.setenv(*setting.strip().split("=", 1))
+            arguments = shlex.split(words) + (["--timeout", "0"] if words.startswith("watch") else [])
+            done = typed(*arguments)
+        assert done.exception is None or isinstance(done.exception, SystemExit), command
+        assert "THEIRS" in done.stdout
+        if arguments[0] == "show":
+            assert "compensatable" in done.stdout, "only its definition says so"
+
+
 def test_the_status_is_of_the_own_tenant(everything: Store) -> None:
     """Counts, the oldest, and what halted; of all, each name says whose it is, and what is to be typed finds it."""
     for row in everything.live_rows(9):
@@ -135,7 +166,7 @@ def test_a_rebuild_is_of_the_own_tenant() -> None:
 
 
 def test_a_restored_backup_is_of_every_tenant(everything: Store) -> None:
-    """What had not ended is held whosever it is, and so it is let go with --all; by name a person lets go his own tenant's."""
+    """What had not ended is held whosever it is, and so it is let go, by name and with --all; what stays says whose it is."""
 
     def held() -> set[str]:
         return {row.entity for row in everything.live_rows(9)} ^ {OWN, OTHER}
@@ -143,12 +174,34 @@ def test_a_restored_backup_is_of_every_tenant(everything: Store) -> None:
     arguments = ("--at", datetime.now(UTC).isoformat(), "--reason", "disk died")
     assert value("db", "restored", *arguments)["held"] == 2
     assert held() == {OWN, OTHER}
-    refused = typed("db", "let-go", OTHER, "--reason", "looked").exception
-    assert isinstance(refused, SagaNotFound)
-    assert value("db", "let-go", OWN, "--reason", "looked")["let_go"] == 1
-    assert held() == {OTHER}
+    ids = {row.entity: row.saga_id for row in everything.find(SagaFilter(), 9)}
+    lacking = ("-d", "tests.simulation.sagas:line")
+    left = typed("db", "reconcile", *lacking)
+    assert [line.split("   ")[:-1] for line in left.stdout.splitlines()[1:]] == [
+        [OTHER, "tenant other", ids[OTHER]],
+        [OWN, ids[OWN]],
+    ]
+    as_json = json.loads(typed("db", "let-go", OWN, OTHER, "--reason", "x", *lacking, "-o", "json").stdout)
+    assert [(it["entity"], it["tenant"]) for it in as_json["left"]] == [(OWN, "shop"), (OTHER, "other")]
+    assert value("db", "let-go", ids[OTHER], "--reason", "looked")["let_go"] == 1
+    assert held() == {OWN}
     assert value("db", "let-go", "--all", "--reason", "looked")["let_go"] == 1
     assert held() == set()
+
+
+def test_an_order_id_of_two_tenants_is_let_go_by_its_saga_id(everything: Store) -> None:
+    """Nobody guesses whose is meant, not the own one either: the refusal names both, and moves nothing."""
+    starter = Starter(everything, environment="production", tenant="other")
+    starter.start(fulfil_order, Order.model_validate_json(json.dumps(order_values(order_id=OWN))))
+    starter.stop()
+    arguments = ("--at", datetime.now(UTC).isoformat(), "--reason", "disk died")
+    assert value("db", "restored", *arguments)["held"] == 3
+    refused = typed("db", "let-go", OWN, "--reason", "looked").exception
+    assert isinstance(refused, UsageError)
+    for row in everything.find(SagaFilter(entity=OWN), 9):
+        assert f"{row.tenant} (saga {row.saga_id})" in str(refused)
+        assert row.status is SagaStatus.HALTED
+        assert value("db", "let-go", row.saga_id, "--reason", "looked")["let_go"] == 1
 
 
 ENTRIES = (

@@ -83,6 +83,9 @@ def test_what_is_only_elsewhere_is_not_there(store: MemoryStore) -> None:
 def test_an_order_of_several_tenants_is_none_in_particular(store: MemoryStore) -> None:
     """Whoever looks at every tenant is told whose there are; one that a single tenant has is found."""
     everybody = of(store, "test")
-    with pytest.raises(UsageError, match="'SO-1' is of several tenants: shop-a, shop-b; set SAGA_TENANT"):
+    theirs = {name: look_up(of(store, "test", name), "SO-1").saga_id for name in ("shop-a", "shop-b")}
+    some = rf"shop-a \(saga {theirs['shop-a']}\), shop-b \(saga {theirs['shop-b']}\)"
+    with pytest.raises(UsageError, match=f"'SO-1' is of several tenants: {some}; type the saga id"):
         look_up(everybody, "SO-1")
+    assert {name: look_up(everybody, saga_id).tenant for name, saga_id in theirs.items()} == {it: it for it in theirs}
     assert (look_up(everybody, "SO-12").tenant, look_up(everybody, "SO-34").tenant) == ("shop-a", "shop-b")
