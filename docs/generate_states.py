@@ -42,9 +42,9 @@ CAUSES: dict[str, str] = {
     "step_broke": "`PrepareFailed`: the step's own code failed before anything was sent",
     "evidence_kept": "`Ended` with succeeded or rejected for an attempt that is no longer open: kept, and changes nothing",
     "cancel_requested": "`CancelAsked`, unless the saga ended, turned round, or its pivot succeeded",
-    "cancel_refused": "the pivot succeeded while a cancel was pending",
+    "cancel_refused": "the pivot succeeded while a cancel was pending, or `LetGo` with books that have it",
     "rollback_requested": 'a rejection before the pivot, an unknown outcome whose step says `on_unknown="compensate"` after its '
-    "budget, the deadline, or a cancel",
+    "budget, the deadline, a cancel, or `LetGo` with books that have an undo of it",
     "plan_frozen": "the saga turned round and no action is in flight any more",
     "saga_halted": "one of the halt reasons below; `HoldAsked` for the last two",
     "saga_resumed": "the node that a self-healing halt names came to an outcome that leaves it neither open, in backoff nor pending; "
