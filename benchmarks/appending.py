@@ -1,7 +1,8 @@
-"""What the conditions of an append cost: the statement as it is beside one that only asks for the entry before, in turn.
+"""What the conditions of an append and the walls of a connection cost, each beside the same without, in turn.
 
-Both statements run on one connection, one after the other, each with a group of entries of sagas of its own turn, so a machine that
-becomes slower makes both slower. Printed are medians in microseconds for each entry, for groups of several sizes.
+The statement of an append runs as it is and as one that only asks for the entry before, on one connection, one after the other, so a
+machine that becomes slower makes both slower: medians in microseconds for each entry, for groups of several sizes. Then pipelines
+run on a connection whose waits have a wall and on psycopg's own: medians of the processor time of the client.
 
     python -m benchmarks.appending
 """
@@ -18,9 +19,11 @@ from benchmarks.throughput import database
 from saga.store import postgres_sql as statements
 from saga.store.journal import JournalEntry
 from saga.store.postgres_connections import PINS
+from saga.store.walls import Walled
 
 SIZES = (1, 8, 64)
 SAGAS, ENTRIES, WARM_UP = 1024, 12, 20
+ROUNDS, PIPELINES = 20, 200
 BODY = '[{"t":"attempt_ended","node":"reserve:a","epoch":1,"result":{"data":"' + "a" * 200 + '"}}]'
 BARE = f"""INSERT INTO saga.journal ({statements.JOURNAL_COLUMNS})
 SELECT * FROM {statements.JOURNAL_ARRAYS} AS d ({statements.JOURNAL_COLUMNS})
@@ -62,6 +65,21 @@ def measured(session: psycopg.Connection[tuple[object, ...]], size: int) -> dict
     return {name: statistics.median(times[WARM_UP:]) for name, times in taken.items()}
 
 
+def waited(url: str) -> dict[str, float]:
+    """Median microseconds of the client's processor time for a pipeline of two statements, by kind of connection."""
+    with Walled.connect(url, autocommit=True) as walled, psycopg.connect(url, autocommit=True) as plain:
+        taken: dict[str, list[float]] = {"walled": [], "plain": []}
+        for _ in range(ROUNDS):
+            for name, session in (("walled", walled), ("plain", plain)):
+                began = time.process_time()
+                for _ in range(PIPELINES):
+                    with session.pipeline():
+                        session.execute("SELECT 1", prepare=True)
+                        session.execute("SELECT 2", prepare=True)
+                taken[name].append((time.process_time() - began) / PIPELINES * 1e6)
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--server-url", default="postgresql://postgres@127.0.0.1:5432/postgres")
@@ -76,6 +94,10 @@ def main() -> None:
                 f"group of {size:3}   bare {of['bare']:7.1f} us   with conditions {of['with conditions']:7.1f} us   "
                 f"difference {of['with conditions'] - of['bare']:5.1f} us for each entry"
             )
+        of = waited(url)
+        print(
+            f"a pipeline   plain {of['plain']:7.1f} us   walled {of['walled']:7.1f} us of the client's processor time"
+        )
 
 
 if __name__ == "__main__":

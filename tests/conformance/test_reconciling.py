@@ -16,7 +16,7 @@ from saga.core.definition import Saga, compensatable, pivot, readonly, retriable
 from saga.core.events import CancelAsked
 from saga.core.keys import logical_key, wire_key
 from saga.core.outcomes import Outcome, OutcomeCode, Payload
-from saga.core.states import SagaStatus
+from saga.core.states import NodePhase, SagaStatus
 from saga.runtime.engine import Definitions, tell
 from saga.runtime.holding import let_go
 from saga.runtime.starting import answer, new_saga
@@ -27,6 +27,7 @@ from saga.surfaces.cancelling import CancelRequest, CancelStanding, cancel
 from saga.surfaces.ledgers import BarrierRow, Ledgers, Movement
 from saga.surfaces.restoring import Moved, held, reconciled, restored
 from tests.simulation.stepping import DONE, Process, state_of
+from tests.simulation.world import VirtualClock
 
 BY: dict[str, Any] = {"actor": "ops", "reason": "the disk died"}
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -224,6 +225,24 @@ def test_an_order_whose_undo_stands_in_the_books_rolls_back(store: Store, done: 
         "charge",
         "the books of its participant have the undo of it",
     )
+
+
+def test_what_never_arrived_is_not_waited_for(store: Store) -> None:
+    """The ship is on its way as far as the journal knows. An undo says that it is not; so do its books, once its time is over."""
+    order = Played(store, PLAIN, "w0").finish("charge").restored()
+    store.close_worker("w0")
+    assert order.reconciled(in_ledger("charge:c")).count == 1
+    assert state_of(store, order.definitions, order.saga_id).node("ship:a").phase is NodePhase.CLOSED
+    assert order.played_on(money := Bank()) is SagaStatus.COMPENSATED
+    assert key_of("ship:a") not in money.kept
+    clock = VirtualClock()
+    late = Played(MemoryStore(clock), BY_KEY, "w0").finish("pack").restored()
+    none_of_it = Ledgers(frozenset({"carrier"}))
+    clock.pass_s(60.0)
+    cancel(late.store, late.definitions, late.saga_id, CancelRequest(reason="too slow"), surface="cli")
+    late.store.close_worker("w0")
+    assert late.reconciled(none_of_it).count == 1
+    assert late.played_on(Bank()) is SagaStatus.COMPENSATED
 
 
 def test_books_that_say_both_are_for_a_person(store: Store) -> None:
