@@ -12,12 +12,13 @@ from datetime import datetime
 from saga.core.events import HoldAsked, LetGo
 from saga.core.fold import NodeState
 from saga.core.machine import decide
+from saga.core.plan import may_be_past_return
 from saga.core.states import Direction, HaltReason
 from saga.errors import ConcurrencyError, JournalDamaged, SagaError, SagaNotFound, UsageError
 from saga.log import logger
 from saga.runtime.engine import Definitions, Loaded, append_for, fold, known, tell
 from saga.store.journal import Journal, Reached
-from saga.store.port import AppendResult, Store
+from saga.store.port import Append, AppendResult, Store
 
 
 def hold(store: Store, definitions: Definitions, saga_id: str, *, actor: str, reason: str) -> bool:
@@ -55,22 +56,19 @@ def let_go(
     loaded = known(definitions, journal)
     if loaded is None:
         raise _not_here(store, saga_id, journal)
-    asked = HoldAsked(event.at, HaltReason.JOURNAL_DAMAGED, journal.lacks, since=_known_until(journal, event.at))
-    held = decide(loaded.definition, loaded.state, asked)
-    gone = decide(loaded.definition, held.state, event)
-    written = append_for(
-        loaded,
-        (*held.transitions, *gone.transitions),
-        gone.state,
-        at=event.at,
-        writer=actor,
-        actor=actor,
-        reason=reason,
-    )
-    answer = replace(written.append, answers_for_damage=True)
-    if store.append([answer])[0] is not AppendResult.APPENDED:
+    written = _through_a_hold(loaded, journal, journal.lacks, event, actor, reason)
+    if store.append([replace(written, answers_for_damage=True)])[0] is not AppendResult.APPENDED:
         raise ConcurrencyError(saga_id, loaded.seq + 1)
     return True
+
+
+def _through_a_hold(loaded: Loaded, journal: Journal, lacks: str, event: LetGo, actor: str, reason: str) -> Append:
+    """One entry that says what the journal lacks, and that the saga goes on."""
+    asked = HoldAsked(event.at, HaltReason.JOURNAL_DAMAGED, lacks, since=_known_until(journal, event.at))
+    held = decide(loaded.definition, loaded.state, asked)
+    gone = decide(loaded.definition, held.state, event)
+    facts = (*held.transitions, *gone.transitions)
+    return append_for(loaded, facts, gone.state, at=event.at, writer=actor, actor=actor, reason=reason).append
 
 
 def _not_here(store: Store, saga_id: str, journal: Journal) -> Exception:
@@ -90,9 +88,9 @@ def _is_another(remembered: NodeState, stands: NodeState) -> bool:
 def fell_behind(store: Store, memory: Loaded) -> None:
     """The journal of a saga is behind what this process knows to have been durable.
 
-    Sends that the journal no longer knows of are made again where that is safe, under the same keys. Where a second send is
-    money, or the saga turned round without them, the row is told how far the journal had got, so that nobody goes on
-    (`JournalDamaged`).
+    Sends that the journal no longer knows of are made again where that is safe, under the same keys; the journal says that it may
+    lack them, for a rollback that begins before they were. Where a second send is money, or the saga turned round without them, the
+    row is told how far the journal had got, so that nobody goes on (`JournalDamaged`).
     """
     saga_id = memory.state.saga_id
     journal = store.load([saga_id]).get(saga_id, Journal())
@@ -104,6 +102,7 @@ def fell_behind(store: Store, memory: Loaded) -> None:
         store.mark_damaged(saga_id, journal.reached, Reached(memory.seq, memory.hash))
         logger.error("journal_damaged", saga_id=saga_id, error=str(error))
         return
+    has_lost = False
     for name, node in memory.state.nodes.items():
         step, direction = memory.definition.node(name)
         is_lost = state is None or _is_another(node, state.node(name))
@@ -112,5 +111,13 @@ def fell_behind(store: Store, memory: Loaded) -> None:
         if is_lost and node.epoch and (has_turned or not step.is_repeatable_in(direction)):
             store.mark_damaged(saga_id, journal.reached, Reached(memory.seq, memory.hash))
             logger.error("journal_damaged", saga_id=saga_id, node=name, reason="a send is gone from the journal")
+            return
+        has_lost |= bool(is_lost and node.epoch)
+    if has_lost and (loaded := known(Definitions([memory.definition]), journal)) is not None:
+        is_past = may_be_past_return(memory.definition, memory.state)
+        event = LetGo(store.clock(), "what is lost is sent again under its keys", is_past)
+        written = _through_a_hold(loaded, journal, "its last entries are gone", event, "engine", event.detail)
+        if store.append([written])[0] is AppendResult.CONFLICT:
+            fell_behind(store, memory)  # with what somebody else has added, or with the mark that now stops everybody
             return
     logger.warning("journal_fell_back", saga_id=saga_id, count=len(journal))

@@ -115,6 +115,25 @@ RUNTIME = [
         ),
     ),
     Mutant(
+        "a-journal-that-fell-back-says-so",
+        HOLDING,
+        "    if has_lost and (loaded",
+        "    if False and (loaded",
+        "a cancel that comes before the lost sends were made again leaves them behind",
+        (
+            "tests/simulation/test_journal_fell_behind.py::test_a_cancel_after_the_fall_back_undoes_what_was_lost",
+            "tests/simulation/test_journal_fell_behind.py::test_a_lost_step_of_no_return_is_not_rolled_back_over",
+        ),
+    ),
+    Mutant(
+        "a-lost-step-of-no-return-counts",
+        HOLDING,
+        "is_past = may_be_past_return(memory.definition, memory.state)",
+        "is_past = False",
+        "an order that may have been charged is rolled back by a cancel",
+        ("tests/simulation/test_journal_fell_behind.py::test_a_lost_step_of_no_return_is_not_rolled_back_over",),
+    ),
+    Mutant(
         "a-hole-ends-no-loader",
         "saga/runtime/holding.py",
         "    except SagaError as error:  # a hole",

@@ -134,6 +134,33 @@ def test_a_live_worker_that_is_ahead_drops_its_memory_and_goes_on() -> None:
     assert "evidence_kept" in kinds(store, saga_id)
 
 
+def test_a_cancel_after_the_fall_back_undoes_what_was_lost() -> None:
+    """`a` and the claim of `b` are gone from the journal, and a cancel comes before they are sent again."""
+    store = MemoryStore()
+    worker, saga_id = at_second_call(store)
+    crash(store, saga_id, 1)
+    worker.finish(worker.call("b"))
+    worker.commit()
+    tell(store, DEFINITIONS, saga_id, CancelAsked(store.clock(), "anna", "called"), actor="api")
+    plan = state_of(store, DEFINITIONS, saga_id).plan
+    assert [entry.step for entry in plan or ()] == ["b", "a"]
+
+
+def test_a_lost_step_of_no_return_is_not_rolled_back_over() -> None:
+    """Its claim is gone from journal and row, and a cancel comes: too late, since it may have been done."""
+    store = MemoryStore()
+    worker, saga_id = at_second_call(store)
+    worker.finish(worker.call("b"))
+    worker.settle()
+    crash(store, saga_id, len(store.load([saga_id])[saga_id]) - 1)
+    worker.finish(worker.call("d"))
+    worker.commit()
+    tell(store, DEFINITIONS, saga_id, CancelAsked(store.clock(), "anna", "called"), actor="api")
+    worker.wake(saga_id)
+    worker.finish_all()
+    assert state_of(store, DEFINITIONS, saga_id).status is SagaStatus.COMPLETED
+
+
 def test_a_live_worker_that_is_ahead_of_a_charge_halts_the_saga() -> None:
     """Row and journal lost it alike, and only this process knows that it was sent: it says so, and nobody sends again."""
     store = MemoryStore()

@@ -146,9 +146,9 @@ class Story:
         """Its journal may not be whole: nothing is to move."""
         return self.tell(HoldAsked(self.now, why, "restored to yesterday", since=since or self.now))
 
-    def let_go(self, *, is_past_return: bool = False) -> Self:
+    def let_go(self, **books: Any) -> Self:
         """A person answers for what the journal may lack."""
-        return self.tell(LetGo(self.now, "clerk: compared with the ledgers", is_past_return))
+        return self.tell(LetGo(self.now, "clerk: compared with the ledgers", **books))
 
     def dies(self, worker: str = "w1") -> Self:
         """The process is gone and somebody noticed."""

@@ -7,7 +7,7 @@ import pytest
 
 from saga.core.definition import Kind, Step, parallel
 from saga.core.outcomes import OutcomeCode
-from saga.core.states import HELD, EntryState, HaltReason, NodePhase
+from saga.core.states import HELD, Effect, EntryState, HaltReason, NodePhase
 from saga.surfaces.rollbacks import plan_faults
 from tests.unit.core.shop import (
     TWO_TRIES,
@@ -183,6 +183,29 @@ def test_the_books_say_that_it_is_past_its_point_of_no_return() -> None:
     assert (story.status, story.last_kinds) == ("running", ["saga_resumed", "cancel_refused"])
     assert story.passes(1000).does("p").status == "completed"
     assert known().start("p").rejects("p").plan == ["a"]
+
+
+def test_the_books_have_nothing_of_the_pivot() -> None:
+    """It was on its way; now it is sent again, or with a cancel the saga rolls back."""
+
+    def known() -> Story:
+        return Story(with_pivot()).does("a").start("p").holds()
+
+    story = known().let_go(absent=("p:a",))
+    assert (story.may_start, story.node("p").effect, story.node("p").deadline_at) == (["p"], Effect.ABSENT, None)
+    assert known().cancel().let_go(absent=("p:a",)).plan == ["a"]
+    assert known().cancel().let_go().plan is None, "or it waits for what becomes of it"
+
+
+def test_the_books_have_an_undo() -> None:
+    """Nobody undoes before the saga has turned round: so it has, whatever its journal says and waits for."""
+    story = Story(with_pivot()).does("a").start("p").loses_answer("p").holds().let_go(undone="a", absent=("p:a",))
+    cause = story.state.cause
+    assert cause is not None
+    assert (cause.cause, cause.step, story.plan) == ("undone", "a", ["a"])
+    assert story.undoes("a").status == "compensated"
+    turned = Story(abc()).does("a").start("b").rejects("b").holds().let_go(undone="a")
+    assert turned.last_kinds == ["saga_resumed"], "it had turned round before"
 
 
 def test_the_deadline_stands_still_from_what_the_journal_knows_last() -> None:
