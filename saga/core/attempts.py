@@ -153,7 +153,7 @@ def person_reason(definition: Saga[Any], state: SagaState, name: str) -> HaltRea
         return HaltReason.PIVOT_UNRESOLVED if is_unknown or node.effect is not Effect.ABSENT else None
     if is_unknown:
         turns = step.on_unknown == "compensate" and (step.kind is Kind.COMPENSATABLE or node.spent)
-        return None if turns else HaltReason.UNRESOLVED_EFFECT
+        return None if turns and not _is_late(definition, state, step) else HaltReason.UNRESOLVED_EFFECT
     goes_forward = step.kind is Kind.RETRIABLE or _is_late(definition, state, step)
     return HaltReason.RETRIABLE_REJECTED if goes_forward else None
 
@@ -198,7 +198,8 @@ def _is_late(definition: Saga[Any], state: SagaState, step: Step) -> bool:
 def _unrepeatable(case: _Case) -> Verdict:
     if case.step.kind is Kind.PIVOT:
         return Verdict(NodePhase.FAILED, case.effect, halt=HaltReason.PIVOT_UNRESOLVED)
-    turns = case.step.on_unknown == "compensate" and case.step.kind is Kind.COMPENSATABLE
+    is_late = _is_late(case.definition, case.state, case.step)
+    turns = case.step.on_unknown == "compensate" and case.step.kind is Kind.COMPENSATABLE and not is_late
     return Verdict(NodePhase.FAILED, case.effect, halt=None if turns else HaltReason.UNRESOLVED_EFFECT)
 
 

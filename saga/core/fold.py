@@ -112,7 +112,7 @@ class SagaState:
     cancel: t.CancelRequested | None = None
     is_cancel_refused: bool = False
     may_lack: bool = False
-    """Whether its journal may lack sends of actions: it was held while it went forward, and has been let go."""
+    """Whether its journal may lack sends of actions: it was held before its plan was frozen, and has been let go."""
     is_past_return: bool = False
     """Whether the participants' books have its step of no return, whatever the journal says."""
     deadline_at: datetime | None = None
@@ -289,16 +289,16 @@ def _saga_resumed(state: SagaState, it: t.SagaResumed) -> SagaState:
         raise IllegalTransition(state.saga_id, state.status, it.kind)
     deadline_at = state.deadline_at + (it.at - state.halt.at) if state.deadline_at else None
     nodes = dict(state.nodes)
-    for name in it.absent:
-        node = replace(state.node(name), phase=NodePhase.BACKOFF, effect=Effect.ABSENT, deadline_at=None, next_at=it.at)
-        nodes[name] = node
+    for name in (*it.absent, *it.unknown):
+        effect = Effect.ABSENT if name in it.absent else Effect.UNKNOWN
+        nodes[name] = replace(state.node(name), phase=NodePhase.BACKOFF, effect=effect, deadline_at=None, next_at=it.at)
     return replace(
         state,
         nodes=nodes,
         status=state.halt.resumes,
         halt=None,
         deadline_at=deadline_at,
-        may_lack=state.may_lack or (state.halt.is_hold and state.cause is None),
+        may_lack=state.may_lack or (state.halt.is_hold and state.plan is None),
         is_past_return=state.is_past_return or it.is_past_return,
     )
 

@@ -317,7 +317,7 @@ def _let_go(draft: _Draft, event: LetGo) -> None:
     held = draft.state.halt
     if held is None or not held.is_hold:
         return
-    draft.add(t.SagaResumed(event.at, event.detail, event.is_past_return, event.absent))
+    draft.add(t.SagaResumed(event.at, event.detail, event.is_past_return, event.absent, event.unknown))
     if event.undone and draft.state.cause is None:
         draft.add(t.RollbackRequested(event.at, "undone", event.undone, UNDONE))
         return

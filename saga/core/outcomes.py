@@ -18,6 +18,10 @@ from enum import StrEnum
 
 from saga.core.states import Effect
 
+TOMBSTONED = "tombstoned"
+"""A barrier participant's word that an undo of this key was there, before the action or after it: a rejection at every
+connector that serialises keys. The saga rolls back, and its compensations are repeats."""
+
 
 class OutcomeCode(StrEnum):
     SUCCEEDED = "succeeded"

@@ -19,7 +19,7 @@ compensation follows in the same entry.
 The journal of a saga that was held and let go may lack its last sends. So a step that it does not have as sent, or as sent in
 vain, may have been applied after all, and enters the plan as one whose effect is unknown, where that is a matter for the engine:
 an undo by key does no harm where nothing was done, and a repeat is made where what it asks for is known. At a participant that
-ignores keys whoever let it go has answered that nothing was done. Only a rejection, of it or of a step before it, says so by itself.
+ignores keys whoever let it go has answered that nothing was done. Elsewhere only a rejection says so, its own or that of a step before it under a key.
 
 Entries run one at a time, in plan order. An entry that is stuck blocks only those entries whose results the stuck
 step's action had asked for (an unfinished void must not leave the stock of an unrelated branch reserved), and what is
@@ -30,7 +30,7 @@ from typing import Any
 
 from saga.core.definition import Kind, Saga, Step
 from saga.core.fold import NodeState, SagaState
-from saga.core.outcomes import OutcomeCode
+from saga.core.outcomes import TOMBSTONED, OutcomeCode
 from saga.core.states import Direction, Effect, EntryState, NodePhase
 from saga.core.transitions import PlannedEntry
 
@@ -49,20 +49,20 @@ def make_plan(definition: Saga[Any], state: SagaState) -> tuple[PlannedEntry, ..
     """Every entry of the rollback of `state`, first to last."""
     entries = []
     for step in reversed(definition.order):
-        mode = _mode(state, step) if step.kind is Kind.COMPENSATABLE else None
+        mode = _mode(definition, state, step) if step.kind is Kind.COMPENSATABLE else None
         if mode is not None:
             entries.append(PlannedEntry(step.name, mode))
     return tuple(entries)
 
 
-def _mode(state: SagaState, step: Step) -> str | None:
+def _mode(definition: Saga[Any], state: SagaState, step: Step) -> str | None:
     """How the entry of a step is worked on; None: nothing was done."""
     node = state.node(action_of(step))
     if node.effect is Effect.APPLIED:
         return "compensate"
     if not step.serialises_in(Direction.ACTION):
         return None if node.effect is Effect.ABSENT else "settle"
-    if node.effect is Effect.ABSENT and not (state.may_lack and _may_be_sent(state, step)):
+    if node.effect is Effect.ABSENT and not (state.may_lack and _may_be_sent(definition, state, step)):
         return None
     if step.is_undone_by_key:
         return "compensate"
@@ -70,10 +70,15 @@ def _mode(state: SagaState, step: Step) -> str | None:
     return "repeat" if is_askable else "settle"
 
 
-def _may_be_sent(state: SagaState, step: Step) -> bool:
-    """Whether it may have been sent in what the journal lacks: no "no" stands at it or before it."""
-    names = (action_of(step), *(f"{name}:{Direction.ACTION}" for name in step.ancestors))
-    return all(state.node(name).code is not OutcomeCode.REJECTED for name in names)
+def _may_be_sent(definition: Saga[Any], state: SagaState, step: Step) -> bool:
+    """Whether it may have been sent in what the journal lacks: no "no" says that it was not. One that it was answered itself does;
+    so does one before it under a key, since what had been applied under that would have been answered as that. A readonly step
+    answers anew each time, and a tombstone says that there was a rollback, and not how far the saga had come."""
+    before = [definition.by_name[name] for name in step.ancestors]
+    keyed = [it for it in before if it.kind is not Kind.READONLY and it.serialises_in(Direction.ACTION)]
+    nodes = [state.node(action_of(it)) for it in keyed]
+    is_refused = any(node.code is OutcomeCode.REJECTED and node.detail != TOMBSTONED for node in nodes)
+    return state.node(action_of(step)).code is not OutcomeCode.REJECTED and not is_refused
 
 
 def node_of_entry(state: SagaState, step: Step, mode: str) -> tuple[str, Direction]:

@@ -23,12 +23,9 @@ from datetime import datetime
 from typing import Any
 
 from saga.core.connector import Connector, Model
-from saga.core.outcomes import EffectChange, Outcome, OutcomeCode, Payload
+from saga.core.outcomes import TOMBSTONED, EffectChange, Outcome, OutcomeCode, Payload
 
 IN_PROGRESS = "in_progress"
-TOMBSTONED = "tombstoned"
-"""A barrier participant's word that an undo of this key was there, before the action or after it: a rejection at every
-connector that serialises keys. The saga rolls back, and its compensations are repeats."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,7 +161,8 @@ def load(definitions: Definitions, saga_id: str, entries: Sequence[JournalEntry]
     """
     if isinstance(entries, Journal) and entries.lacks is not None:
         raise JournalDamaged(
-            saga_id, f'{entries.lacks}; restore them, or answer for it with `saga db let-go {saga_id} --reason "…"`'
+            saga_id,
+            f'{entries.lacks}; restore them, or if nothing of it was done: `saga db let-go {saga_id} --reason "…"`',
         )
     return known(definitions, entries)
 

@@ -10,13 +10,12 @@ from dataclasses import replace
 from datetime import datetime
 
 from saga.core.events import HoldAsked, LetGo
-from saga.core.fold import NodeState
+from saga.core.fold import NodeState, SagaState
 from saga.core.machine import decide
-from saga.core.plan import may_be_past_return
-from saga.core.states import Direction, HaltReason
+from saga.core.states import ENDED, Direction, HaltReason
 from saga.errors import ConcurrencyError, JournalDamaged, SagaError, SagaNotFound, UsageError
 from saga.log import logger
-from saga.runtime.engine import Definitions, Loaded, append_for, fold, known, tell
+from saga.runtime.engine import CONFLICT_LIMIT, Definitions, Loaded, append_for, fold, known, tell
 from saga.store.journal import Journal, Reached
 from saga.store.port import Append, AppendResult, Store
 
@@ -90,34 +89,43 @@ def fell_behind(store: Store, memory: Loaded) -> None:
 
     Sends that the journal no longer knows of are made again where that is safe, under the same keys; the journal says that it may
     lack them, for a rollback that begins before they were. Where a second send is money, or the saga turned round without them, the
-    row is told how far the journal had got, so that nobody goes on (`JournalDamaged`).
+    row is told how far the journal had got, so that nobody goes on (`JournalDamaged`). A saga that is held is let alone: whoever lets
+    it go answers for that too. For one that ended there is nothing left to hold; the participants' books have what was lost.
     """
     saga_id = memory.state.saga_id
-    journal = store.load([saga_id]).get(saga_id, Journal())
-    if journal.lacks is not None or (len(journal) >= memory.seq and journal[memory.seq - 1].hash == memory.hash):
-        return  # it is seen to be damaged, or nothing that is known here is gone
-    try:
-        state = fold(journal)[0] if journal else None
-    except SagaError as error:  # a hole, or an entry that this release cannot read: nobody here can say what is gone
-        store.mark_damaged(saga_id, journal.reached, Reached(memory.seq, memory.hash))
-        logger.error("journal_damaged", saga_id=saga_id, error=str(error))
-        return
-    has_lost = False
+    for _ in range(CONFLICT_LIMIT):
+        journal = store.load([saga_id]).get(saga_id, Journal())
+        if journal.lacks is not None or (len(journal) >= memory.seq and journal[memory.seq - 1].hash == memory.hash):
+            return  # it is seen to be damaged, or nothing that is known here is gone
+        try:
+            state = fold(journal)[0] if journal else None
+            lost = _lost(memory, state)
+        except SagaError as error:  # a hole, an unreadable entry, or a loss that nobody may go on from
+            store.mark_damaged(saga_id, journal.reached, Reached(memory.seq, memory.hash))
+            logger.error("journal_damaged", saga_id=saga_id, error=str(error))
+            return
+        logger.warning("journal_fell_back", saga_id=saga_id, count=len(journal))
+        loaded = known(Definitions([memory.definition]), journal)
+        if not lost or loaded is None or loaded.state.is_held or loaded.state.status in ENDED:
+            return
+        no_return = {step.action_node for step in memory.definition.no_return}
+        why = "what is lost is sent again under its keys"
+        event = LetGo(store.clock(), why, unknown=tuple(sorted(lost & no_return)))
+        written = _through_a_hold(loaded, journal, "its last entries are gone", event, "engine", why)
+        if store.append([written])[0] is AppendResult.APPENDED:
+            return
+
+
+def _lost(memory: Loaded, state: SagaState | None) -> set[str]:
+    """The nodes that this process has seen claimed, and whose claims are gone. Raises `JournalDamaged` where nobody may go on."""
+    lost = set()
     for name, node in memory.state.nodes.items():
+        if not node.epoch or not (state is None or _is_another(node, state.node(name))):
+            continue
         step, direction = memory.definition.node(name)
-        is_lost = state is None or _is_another(node, state.node(name))
         # The plan knows nothing of an action that is lost; its own compensations are sent again under their keys.
         has_turned = direction is Direction.ACTION and state is not None and state.cause is not None
-        if is_lost and node.epoch and (has_turned or not step.is_repeatable_in(direction)):
-            store.mark_damaged(saga_id, journal.reached, Reached(memory.seq, memory.hash))
-            logger.error("journal_damaged", saga_id=saga_id, node=name, reason="a send is gone from the journal")
-            return
-        has_lost |= bool(is_lost and node.epoch)
-    if has_lost and (loaded := known(Definitions([memory.definition]), journal)) is not None:
-        is_past = may_be_past_return(memory.definition, memory.state)
-        event = LetGo(store.clock(), "what is lost is sent again under its keys", is_past)
-        written = _through_a_hold(loaded, journal, "its last entries are gone", event, "engine", event.detail)
-        if store.append([written])[0] is AppendResult.CONFLICT:
-            fell_behind(store, memory)  # with what somebody else has added, or with the mark that now stops everybody
-            return
-    logger.warning("journal_fell_back", saga_id=saga_id, count=len(journal))
+        if has_turned or not step.is_repeatable_in(direction):
+            raise JournalDamaged(memory.state.saga_id, f"a send of {name} is gone from the journal")
+        lost.add(name)
+    return lost

@@ -11,9 +11,8 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, Field
 
 from saga.core import transitions as t
-from saga.core.outcomes import OutcomeCode
+from saga.core.outcomes import TOMBSTONED, OutcomeCode
 from saga.core.states import Direction
-from saga.runtime.classify import TOMBSTONED
 from saga.surfaces.reading import UNDONE_BEFORE
 from saga.surfaces.render import duration
 from saga.surfaces.visible import one_line

@@ -157,9 +157,10 @@ def let_go_command(reference: str) -> str:
 
 def let_go_words(state: SagaState, options: str = "") -> str:
     """What moves a saga that is held, since its journal may not be whole."""
-    return (
-        f"{let_go_command(typed(state.entity, state.saga_id) + options)}  lets it go on, once it is known what was done"
-    )
+    command = let_go_command(typed(state.entity, state.saga_id) + options)
+    is_restored = state.halt is not None and state.halt.reason is HaltReason.RESTORED
+    first = f"saga db reconcile{options}  compares it with the participants' books; " if is_restored else ""
+    return f"{first}{command}  lets it go on, if nothing was done that its journal lacks"
 
 
 def held_words(state: SagaState, options: str = "") -> str:

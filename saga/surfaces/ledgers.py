@@ -194,6 +194,10 @@ class Ledgers:
         """Whether a participant has heard that key, whatever came of it."""
         return key in self.by_key or key in self.barrier
 
+    def has_done(self, key: str) -> bool:
+        """Whether what was asked for under that key was done."""
+        return key in self.by_key or any(row.outcome == "applied" for row in self.barrier.get(key, ()))
+
     def movements_of(self, service: str) -> Iterator[Movement]:
         """Every row of that service's ledger."""
         return (it for movements in self.by_key.values() for it in movements if it.service == service)

@@ -13,11 +13,10 @@ from pydantic import BaseModel, Field
 
 from saga.core.definition import Saga
 from saga.core.fold import NodeState, SagaState
-from saga.core.outcomes import OutcomeCode
+from saga.core.outcomes import TOMBSTONED, OutcomeCode
 from saga.core.plan import action_of, compensation_of
 from saga.core.states import Direction, Effect, EntryState, HaltReason, NodePhase, SagaStatus
 from saga.core.transitions import RollbackRequested
-from saga.runtime.classify import TOMBSTONED
 from saga.store.port import SagaRow, WorkerRow
 from saga.surfaces.partly import UnreadableReading
 

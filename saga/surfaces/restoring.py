@@ -22,7 +22,7 @@ from typing import Any
 
 from saga.core.definition import Kind, Saga, Step
 from saga.core.events import LetGo
-from saga.core.fold import SagaState
+from saga.core.fold import NodeState, SagaState
 from saga.core.keys import keys_of
 from saga.core.machine import GRACE_S, decide
 from saga.core.plan import is_past_return, may_be_past_return
@@ -82,7 +82,15 @@ def restored(store: Store, definitions: Definitions, *, restored_to: datetime, a
     return _each(rows, lambda row: hold(store, definitions, row.saga_id, actor=actor, reason=detail))
 
 
-def reconciled(store: Store, definitions: Definitions, ledgers: Ledgers, *, actor: str, reason: str) -> Moved:
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The participants' ledgers, and an instant of the database's clock before the first page of them was read."""
+
+    ledgers: Ledgers
+    read_at: datetime
+
+
+def reconciled(store: Store, definitions: Definitions, books: Books, *, actor: str, reason: str) -> Moved:
     """Let every restored saga go that the participants' ledgers show to be safe; each that stays says what has to be found out."""
 
     def compare(row: SagaRow) -> bool | str:
@@ -92,39 +100,70 @@ def reconciled(store: Store, definitions: Definitions, ledgers: Ledgers, *, acto
         definition = definitions.get(row.definition, row.version)
         if definition is None:
             raise DefinitionError(f"{row.definition} v{row.version}")
-        state = fold(journal)[0]
-        books = _as_books_say(definition, state, ledgers, LetGo(store.clock(), f"{actor}: {reason}"))
-        if books.is_past_return and books.undone:
-            return f"the books have its step of no return, and the undo of {books.undone}: no order of this program has both"
-        then = decide(definition, state, books).state
-        turns = state.cause is None and then.cause is not None and not books.undone
-        why = [*(_no_way_back(definition, then, ledgers) if turns else ()), *doubts(definition, then, ledgers)]
-        return "; ".join(why) or let_go(store, definitions, row.saga_id, actor=actor, reason=reason, books=books)
+        state, event = fold(journal)[0], LetGo(store.clock(), f"{actor}: {reason}")
+        said = _as_books_say(definition, state, books, event)
+        then = decide(definition, state, said).state
+        turns = state.cause is None and then.cause is not None and not said.undone
+        why = [
+            *(_no_way_back(definition, then, books.ledgers) if turns else ()),
+            *doubts(definition, then, books.ledgers),
+        ]
+        if why or (said.is_past_return and said.undone):
+            return "; ".join([*why, *_found(said)])
+        return let_go(store, definitions, row.saga_id, actor=actor, reason=reason, books=said)
 
     return _each(held(store), compare)
 
 
-def released(store: Store, definitions: Definitions, rows: Iterable[SagaRow], *, actor: str, reason: str) -> Moved:
-    """Let these sagas go on as their journals stand; whoever names them answers for what the journals lack."""
+def released(
+    store: Store,
+    definitions: Definitions,
+    rows: Iterable[SagaRow],
+    books: Books | None,
+    *,
+    actor: str,
+    reason: str,
+    is_past_return: bool = False,
+) -> Moved:
+    """Let these sagas go on as their journals and the books stand; whoever names them answers for what both lack. Without `books`
+    for what they have, too. `is_past_return`: the person knows that its step of no return was done."""
 
     def let(row: SagaRow) -> bool | str:
-        is_gone = let_go(store, definitions, row.saga_id, actor=actor, reason=reason)
+        said = LetGo(store.clock(), f"{actor}: {reason}", is_past_return)
+        journal = store.load([row.saga_id]).get(row.saga_id, Journal())
+        definition = definitions.get(row.definition, row.version)
+        if books is not None and definition is not None and journal:
+            found = _as_books_say(definition, fold(journal)[0], books, said)
+            said = replace(found, is_past_return=is_past_return or found.is_past_return)
+        if said.is_past_return and said.undone:
+            return "; ".join(_found(said))
+        is_gone = let_go(store, definitions, row.saga_id, actor=actor, reason=reason, books=said)
         return is_gone or f"it is {row.status} and not held"
 
     return _each(rows, let)
 
 
-def released_all(store: Store, definitions: Definitions, *, actor: str, reason: str) -> Moved:
+def released_all(store: Store, definitions: Definitions, books: Books | None, *, actor: str, reason: str) -> Moved:
     """The same for every held saga whose journal is whole; nobody answers for a damaged one without naming it."""
     rows = held(store)
     journals = {row.saga_id: store.load([row.saga_id]).get(row.saga_id, Journal()) for row in rows}
     lacking = [(row, lacks) for row in rows if (lacks := journals[row.saga_id].lacks) is not None]
     whole = [row for row in rows if journals[row.saga_id].lacks is None]
-    moved = released(store, definitions, whole, actor=actor, reason=reason)
+    moved = released(store, definitions, whole, books, actor=actor, reason=reason)
     moved.left += [
         Left(row, f"{lacks}: restore the entries, or find out what was done and name it") for row, lacks in lacking
     ]
     return moved
+
+
+def _found(said: LetGo) -> Iterator[str]:
+    """What the books have that the journal has not, in words; whoever lets it go need not remember it."""
+    if said.is_past_return:
+        yield "its step of no return was done"
+    if said.undone:
+        yield f"the books have the undo of {said.undone}, so it was rolled back"
+    if said.is_past_return and said.undone:
+        yield "no order of this program has both"
 
 
 def _each(rows: Iterable[SagaRow], move: Callable[[SagaRow], bool | str]) -> Moved:
@@ -150,9 +189,10 @@ def held(store: Store) -> list[SagaRow]:
     return list(pages(store, SagaFilter(statuses=(SagaStatus.HALTED,), halt_reason=HaltReason.RESTORED)))
 
 
-def _as_books_say(definition: Saga[Any], state: SagaState, ledgers: Ledgers, event: LetGo) -> LetGo:
+def _as_books_say(definition: Saga[Any], state: SagaState, books: Books, event: LetGo) -> LetGo:
     """The event with what the books have of the saga and its journal has not: a step of no return; an undo, which nobody sends
     before the saga has turned round; and that a step of no return never arrived, though the journal has it as sent."""
+    ledgers = books.ledgers
 
     def knows(step: Step, direction: Direction) -> bool:
         return ledgers.knows(_key_of(state, step, direction))
@@ -168,12 +208,17 @@ def _as_books_say(definition: Saga[Any], state: SagaState, ledgers: Ledgers, eve
     absent = []
     for step in definition.no_return:
         node, connector = state.node(step.action_node), step.connector_in(Direction.ACTION)
-        is_over = node.deadline_at is None or event.at >= node.deadline_at + timedelta(seconds=GRACE_S)
         is_known = connector is not None and ledgers.has(connector.name) and not knows(step, Direction.ACTION)
-        if node.phase in SENT and (undone or (is_over and is_known)):
+        if node.phase in SENT and (undone or (is_known and _is_over(step, node, books.read_at))):
             absent.append(step.action_node)
-    moved = any(_key_of(state, step, Direction.ACTION) in ledgers.by_key for step in definition.no_return)
-    return replace(event, is_past_return=moved, absent=tuple(absent), undone=undone)
+    done = any(ledgers.has_done(_key_of(state, step, Direction.ACTION)) for step in definition.no_return)
+    return replace(event, is_past_return=done, absent=tuple(absent), undone=undone)
+
+
+def _is_over(step: Step, node: NodeState, at: datetime) -> bool:
+    """Whether no send of it can be on its way any more: by its deadline, or by what the last one may have taken."""
+    began = node.deadline_at or (node.ended_at and node.ended_at + timedelta(seconds=step.wall_s_in(Direction.ACTION)))
+    return began is not None and at >= began + timedelta(seconds=GRACE_S)
 
 
 def doubts(definition: Saga[Any], state: SagaState, ledgers: Ledgers) -> Iterator[str]:
@@ -216,7 +261,8 @@ def _no_way_back(definition: Saga[Any], state: SagaState, ledgers: Ledgers) -> I
         if (
             step.is_repeatable_in(Direction.ACTION) and not has_books
         ):  # of the others `doubts` asks whichever way it goes
-            yield from _doubt(state, step, Direction.ACTION, ledgers, "the order must not be rolled back")
+            then = f'it must not be rolled back: saga db let-go {state.saga_id} --past-return --reason "…"'
+            yield from _doubt(state, step, Direction.ACTION, ledgers, then)
 
 
 def _doubt(state: SagaState, step: Step, direction: Direction, ledgers: Ledgers, then: str) -> Iterator[str]:

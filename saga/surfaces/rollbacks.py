@@ -6,7 +6,7 @@ Rules of this file
   in reverse order of the definition. The effects are folded here from the outcomes alone; what the engine wrote about
   them is not read.
 - A journal that was held and let go may lack its last sends. So every step of it that serialises keys counts
-  as one whose effect is unknown, whether the journal has an attempt of it or not, unless it or a step before it was rejected.
+  as one whose effect is unknown, whether the journal has an attempt of it or not, unless it was rejected, or one before it under a key.
 - Compensations start in the order of the plan. One may overtake another only when that one is stuck, or waits for a stuck
   one, or when both were parallel and the definition undoes branches together.
 - After `rollback_requested` no attempt of an action starts, but for the repeats that the frozen plan itself names.
@@ -19,7 +19,7 @@ from typing import Any
 from saga.core import transitions as t
 from saga.core.connector import Undo
 from saga.core.definition import Kind, Saga, Step
-from saga.core.outcomes import OutcomeCode, effect_after
+from saga.core.outcomes import TOMBSTONED, OutcomeCode, effect_after
 from saga.core.states import HELD, Direction, Effect, NodePhase
 
 
@@ -39,6 +39,8 @@ class _Walk:
     answered: set[str] = field(default_factory=set)
     """Steps whose results later ones can ask for."""
     rejected: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
+    """Those whose "no" proves that nothing behind them was sent."""
     is_held: bool = False
     may_lack: bool = False
     stuck: set[str] = field(default_factory=set)
@@ -82,7 +84,10 @@ class _Walk:
         if direction is Direction.ACTION:
             self.open_actions.discard(step.name)
             self.effects[step.name] = effect_after(self.effects.get(step.name, Effect.ABSENT), it.code)
-            (self.rejected.add if it.code is OutcomeCode.REJECTED else self.rejected.discard)(step.name)
+            is_no = it.code is OutcomeCode.REJECTED
+            has_key = step.kind is not Kind.READONLY and step.serialises_in(Direction.ACTION)
+            (self.rejected.add if is_no else self.rejected.discard)(step.name)
+            (self.refused.add if is_no and has_key and it.detail != TOMBSTONED else self.refused.discard)(step.name)
             if it.result is not None:
                 self.answered.add(step.name)
             if it.null:
@@ -116,8 +121,8 @@ class _Walk:
         self.repeats = {entry.step for entry in it.entries if entry.mode == "repeat"}
 
     def _may_be_lost(self, step: Step) -> bool:
-        refused = self.rejected & {step.name, *step.ancestors}
-        return self.may_lack and not refused and step.serialises_in(Direction.ACTION)
+        is_refused = step.name in self.rejected or bool(self.refused & step.ancestors)
+        return self.may_lack and not is_refused and step.serialises_in(Direction.ACTION)
 
     def _mode(self, step: Step, effect: Effect) -> str:
         """By what its compensation is: what is no undo by key may run only when it is known what the action did. What was never
@@ -152,7 +157,7 @@ def plan_faults(definition: Saga[Any], journal: Sequence[t.Transition]) -> Itera
             case t.SagaHalted():
                 walk.is_held = it.reason in HELD
             case t.SagaResumed():
-                walk.may_lack |= walk.is_held and not walk.is_turned
+                walk.may_lack |= walk.is_held and walk.plan is None
                 walk.is_held = False
             case t.PlanFrozen():
                 yield from walk.frozen(it)

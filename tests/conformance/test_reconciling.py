@@ -5,7 +5,7 @@ would leave a tombstone, a refund leaves nothing at the key of the charge."""
 
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -25,7 +25,7 @@ from saga.store.memory import MemoryStore
 from saga.store.port import Store
 from saga.surfaces.cancelling import CancelRequest, CancelStanding, cancel
 from saga.surfaces.ledgers import BarrierRow, Ledgers, Movement
-from saga.surfaces.restoring import Moved, held, reconciled, restored
+from saga.surfaces.restoring import Books, Moved, held, reconciled, released, restored
 from tests.simulation.stepping import DONE, Process, state_of
 from tests.simulation.world import VirtualClock
 
@@ -176,7 +176,7 @@ class Played:
         return state_of(self.store, self.definitions, self.saga_id).status
 
     def reconciled(self, books: Ledgers | None = None) -> Moved:
-        return reconciled(self.store, self.definitions, books or Ledgers(), **BY)
+        return reconciled(self.store, self.definitions, Books(books or Ledgers(), self.store.now()), **BY)
 
 
 def key_of(node: str) -> str:
@@ -245,12 +245,104 @@ def test_what_never_arrived_is_not_waited_for(store: Store) -> None:
     assert late.played_on(Bank()) is SagaStatus.COMPENSATED
 
 
+def shipped(outcome: str = "applied") -> Ledgers:
+    """Books of the carrier that have no movement, and the key of the ship in its barrier."""
+    books = Ledgers(frozenset({"carrier", "payment"}))
+    books.barrier[key_of("ship:a")] = [
+        BarrierRow("carrier", 1, NOON, "POST /ships", key_of("ship:a"), "SO-1", "action", outcome)
+    ]
+    return books
+
+
+def cancelled_while_held(store: Store, definition: Saga[Any], *done: str) -> Played:
+    order = Played(store, definition, "w0").finish(*done).restored()
+    cancel(store, order.definitions, order.saga_id, CancelRequest(reason="too slow"), surface="cli")
+    store.close_worker("w0")
+    return order
+
+
+@pytest.mark.parametrize("outcome", ["applied", "rejected"])
+def test_a_step_of_no_return_counts_where_it_was_applied(outcome: str) -> None:
+    """A participant that posts nothing has it in its barrier; one that said no has not done it."""
+    order = cancelled_while_held(MemoryStore(), BY_KEY, "pack")
+    assert order.reconciled(shipped(outcome)).count == 1
+    state = state_of(order.store, order.definitions, order.saga_id)
+    assert (state.is_past_return, state.is_cancel_refused) == ((outcome == "applied"),) * 2
+
+
+@pytest.mark.parametrize("late_s", [-1.0, 1.0, 3.0])
+def test_only_what_cannot_be_on_its_way_any_more_never_arrived(late_s: float) -> None:
+    """The books are of before its deadline, or too shortly after it: the ship may have come since, and a cancel waits for it."""
+    clock = VirtualClock()
+    order = cancelled_while_held(MemoryStore(clock), BY_KEY, "pack")
+    deadline_at = state_of(order.store, order.definitions, order.saga_id).node("ship:a").deadline_at
+    assert deadline_at is not None
+    clock.pass_s(600.0)
+    books = Books(Ledgers(frozenset({"carrier"})), deadline_at + timedelta(seconds=late_s))
+    assert reconciled(order.store, order.definitions, books, **BY).count == 1
+    status = state_of(order.store, order.definitions, order.saga_id).status
+    assert status is (SagaStatus.COMPENSATING if late_s > 2 else SagaStatus.RUNNING)
+
+
+@pytest.mark.parametrize("late_s", [0.0, 600.0])
+def test_a_ship_whose_answer_was_lost_may_be_on_its_way_for_as_long_as_it_may_take(late_s: float) -> None:
+    """Its last attempt has ended, and with it its deadline."""
+    clock = VirtualClock()
+    order = Played(MemoryStore(clock), BY_KEY, "w0").finish("pack")
+    order.finish("ship", outcome=Outcome(OutcomeCode.UNKNOWN, "time-out")).restored()
+    cancel(order.store, order.definitions, order.saga_id, CancelRequest(reason="too slow"), surface="cli")
+    books = Books(Ledgers(frozenset({"carrier"})), clock.now() + timedelta(seconds=late_s))
+    clock.pass_s(600.0)
+    assert reconciled(order.store, order.definitions, books, **BY).count == 1
+    status = state_of(order.store, order.definitions, order.saga_id).status
+    assert status is (SagaStatus.COMPENSATING if late_s else SagaStatus.RUNNING)
+
+
+def test_without_its_books_a_ship_on_its_way_stays_on_its_way() -> None:
+    """A cancel after the let-go waits for what becomes of it."""
+    clock = VirtualClock()
+    order = Played(MemoryStore(clock), PLAIN, "w0").finish("charge").restored()
+    clock.pass_s(600.0)
+    assert order.reconciled(Ledgers(frozenset({"payment"}))).count == 1
+    tell(order.store, order.definitions, order.saga_id, CancelAsked(clock.now(), "anna", "called"), actor="api")
+    assert state_of(order.store, order.definitions, order.saga_id).status is SagaStatus.RUNNING
+
+
+def answered_for(books: Ledgers | None, *, is_past_return: bool = False) -> Played:
+    """Cancelled while it was held, and let go by a person."""
+    order = cancelled_while_held(MemoryStore(), BY_KEY, "pack")
+    given = None if books is None else Books(books, order.store.now())
+    rows = held(order.store)
+    assert released(order.store, order.definitions, rows, given, is_past_return=is_past_return, **BY).count == 1
+    return order
+
+
+def test_what_the_books_have_counts_when_a_person_lets_go() -> None:
+    """Nobody has to remember what `reconcile` had read: shipped goes forward, also when the person knows it alone; undone rolls back."""
+    assert answered_for(shipped()).played_on(Bank()) is SagaStatus.COMPLETED
+    assert answered_for(None, is_past_return=True).played_on(Bank()) is SagaStatus.COMPLETED
+    undone = answered_for(in_ledger("pack:c", "carrier"))
+    cause = state_of(undone.store, undone.definitions, undone.saga_id).cause
+    assert cause is not None
+    assert cause.cause == "undone"
+    assert undone.played_on(Bank()) is SagaStatus.COMPENSATED
+
+
+def test_what_is_left_says_what_the_books_have(store: Store) -> None:
+    """Beside what is to be found out."""
+    [left] = Played(store, IGNORED).finish("pack").restored().reconciled(shipped()).left
+    assert left.why.startswith("charge:a may have been sent, and club has no ledger to look at")
+    assert left.why.endswith("its step of no return was done")
+
+
 def test_books_that_say_both_are_for_a_person(store: Store) -> None:
     """No order is shipped and undone."""
     books = in_ledger("charge:c")
     books.add(Movement("carrier", 2, NOON, "POST /ships", key_of("ship:a"), "SO-1", "1", "", "bought", 1))
     [left] = Played(store, PLAIN).restored().reconciled(books).left
-    assert left.why == "the books have its step of no return, and the undo of charge: no order of this program has both"
+    assert left.why.endswith(
+        "; the books have the undo of charge, so it was rolled back; no order of this program has both"
+    )
 
 
 def test_an_undo_by_key_is_looked_up_where_its_action_is_not_sent_again(store: Store) -> None:

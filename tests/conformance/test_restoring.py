@@ -20,7 +20,7 @@ from saga.store.memory import MemoryStore
 from saga.store.port import Append, AppendResult, SagaRow, Store
 from saga.store.restoring import Restoration, Settled
 from saga.surfaces.ledgers import Ledgers, Movement
-from saga.surfaces.restoring import held, reconciled, restored
+from saga.surfaces.restoring import Books, held, reconciled, restored
 from tests.conformance.building import mark_damaged
 from tests.simulation.stepping import Process
 
@@ -161,11 +161,11 @@ def test_a_charge_that_may_have_been_sent_is_looked_up_in_the_books(store: Store
     key = worker.call("charge").wire_key
     restored(store, DEFINITIONS, restored_to=store.now(), **BY)
     for books, words in ((Ledgers(), "payment has no ledger"), (ledgers(key), f"payment has key {key}")):
-        moved = reconciled(store, DEFINITIONS, books, **BY)
+        moved = reconciled(store, DEFINITIONS, Books(books, store.now()), **BY)
         assert (moved.count, len(moved.left)) == (0, 1)
         assert words in moved.left[0].why
-    assert reconciled(store, Definitions([]), ledgers(), **BY).count == 0
-    assert reconciled(store, DEFINITIONS, ledgers("another"), **BY).count == 1
+    assert reconciled(store, Definitions([]), Books(ledgers(), store.now()), **BY).count == 0
+    assert reconciled(store, DEFINITIONS, Books(ledgers("another"), store.now()), **BY).count == 1
     assert held(store) == []
 
 
@@ -181,7 +181,7 @@ def test_the_key_of_a_charge_that_the_backup_does_not_know_is_derived(store: Sto
     worker.finish(worker.call("look"))
     worker.settle()
     key = worker.call("charge").wire_key
-    assert reconciled(store, DEFINITIONS, ledgers(key), **BY).count == 0
+    assert reconciled(store, DEFINITIONS, Books(ledgers(key), store.now()), **BY).count == 0
     assert row_of(store, saga_id).status is SagaStatus.HALTED
 
 

@@ -117,8 +117,8 @@ RUNTIME = [
     Mutant(
         "a-journal-that-fell-back-says-so",
         HOLDING,
-        "    if has_lost and (loaded",
-        "    if False and (loaded",
+        "if not lost or loaded is None or",
+        "if lost or loaded is None or",
         "a cancel that comes before the lost sends were made again leaves them behind",
         (
             "tests/simulation/test_journal_fell_behind.py::test_a_cancel_after_the_fall_back_undoes_what_was_lost",
@@ -126,10 +126,26 @@ RUNTIME = [
         ),
     ),
     Mutant(
+        "a-worker-lets-no-held-saga-go",
+        HOLDING,
+        "or loaded.state.is_held or",
+        "or",
+        "a card is charged a second time, and no person has let the order go",
+        ("tests/simulation/test_journal_fell_behind.py::test_a_worker_lets_no_saga_go_that_a_person_holds",),
+    ),
+    Mutant(
+        "nothing-is-written-behind-the-end",
+        HOLDING,
+        "or loaded.state.status in ENDED:",
+        "or False:",
+        "an empty entry stands behind the end of a journal",
+        ("tests/simulation/test_journal_fell_behind.py::test_a_worker_lets_no_saga_go_that_a_person_holds",),
+    ),
+    Mutant(
         "a-lost-step-of-no-return-counts",
         HOLDING,
-        "is_past = may_be_past_return(memory.definition, memory.state)",
-        "is_past = False",
+        "unknown=tuple(sorted(lost & no_return))",
+        "unknown=()",
         "an order that may have been charged is rolled back by a cancel",
         ("tests/simulation/test_journal_fell_behind.py::test_a_lost_step_of_no_return_is_not_rolled_back_over",),
     ),
@@ -146,8 +162,8 @@ RUNTIME = [
     Mutant(
         "a-plan-that-lacks-a-send-is-not-followed",
         "saga/runtime/holding.py",
-        "(has_turned or not step",
-        "(not step",
+        "if has_turned or not step",
+        "if not step",
         "a rollback that began without a lost claim ends compensated and leaves its effect",
         (
             "tests/simulation/test_journal_fell_behind.py::test_a_cancel_that_took_the_place_of_a_lost_claim_stops_the_saga",
@@ -190,7 +206,7 @@ RUNTIME = [
     Mutant(
         "a-lost-send-is-judged",
         HOLDING,
-        "if is_lost and node.epoch and (has_turned or not step.is_repeatable_in(direction)):",
+        "if has_turned or not step.is_repeatable_in(direction):",
         "if False:",
         "row and journal lost a charge alike, and the worker that made it makes it again",
         (f"{BEHIND}test_a_live_worker_that_is_ahead_of_a_charge_halts_the_saga",),

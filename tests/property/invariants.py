@@ -75,15 +75,14 @@ def may_have_an_effect(codes: list[OutcomeCode]) -> bool:
 
 
 def may_lack(journal: Journal) -> bool:
-    """Whether it was held while it went forward, and let go."""
-    turned = at_first(journal, t.RollbackRequested)
-    held = [place for place, it in enumerate(journal[:turned]) if isinstance(it, t.SagaHalted) and it.reason in HELD]
+    """Whether it was held, and let go: the journal of before its plan was frozen."""
+    held = [place for place, it in enumerate(journal) if isinstance(it, t.SagaHalted) and it.reason in HELD]
     return any(isinstance(it, t.SagaResumed) for place in held for it in journal[place:])
 
 
 def the_plan_is_the_definition_reversed(definition: Saga[Order], journal: Journal) -> None:
     """Frozen once, with exactly the compensatable steps that may have had an effect, last of the definition first. In a journal
-    that may lack its end that is each step that serialises keys, but for those at or behind a "no"."""
+    that may lack its end that is each step that serialises keys, but for those with a "no" of their own or behind one under a key."""
     frozen = at_first(journal, t.PlanFrozen)
     if frozen is None:
         return
@@ -95,12 +94,14 @@ def the_plan_is_the_definition_reversed(definition: Saga[Order], journal: Journa
         if isinstance(it, t.AttemptEnded):
             codes[it.node.removesuffix(":a")].append(it.code)
     refused = {name for name, heard in codes.items() if heard[-1:] == [OutcomeCode.REJECTED]}
+    keyed = {it.name for it in definition.order if it.kind is not Kind.READONLY and it.serialises_in(Direction.ACTION)}
     lost = {
         step.name
         for step in definition.order
         if may_lack(journal[:frozen])
         and step.serialises_in(Direction.ACTION)
-        and not refused & {step.name, *step.ancestors}
+        and step.name not in refused
+        and not refused & step.ancestors & keyed
     }
     expected = [
         step.name

@@ -161,6 +161,29 @@ def test_a_lost_step_of_no_return_is_not_rolled_back_over() -> None:
     assert state_of(store, DEFINITIONS, saga_id).status is SagaStatus.COMPLETED
 
 
+def test_a_worker_lets_no_saga_go_that_a_person_holds() -> None:
+    """A backup was restored under it, and it was not stopped: it has no part in what the person answers for."""
+    store = MemoryStore()
+    worker, saga_id = at_second_call(store)
+    crash(store, saga_id, 1)
+    assert hold(store, DEFINITIONS, saga_id, actor="ops", reason="restored")
+    worker.finish(worker.call("b"))
+    worker.commit()
+    assert worker.behind == [saga_id]
+    assert state_of(store, DEFINITIONS, saga_id).is_held
+    ended = begin(store, line, "SO-2")
+    worker.wake(ended)
+    worker.settle()
+    worker.finish(worker.call("a", ended))
+    worker.settle()
+    crash(store, ended, 1)
+    tell(store, DEFINITIONS, ended, CancelAsked(store.clock(), "anna", "called"), actor="api")
+    length = len(store.load([ended])[ended])
+    worker.finish(worker.call("b", ended))
+    worker.commit()
+    assert len(store.load([ended])[ended]) == length
+
+
 def test_a_live_worker_that_is_ahead_of_a_charge_halts_the_saga() -> None:
     """Row and journal lost it alike, and only this process knows that it was sent: it says so, and nobody sends again."""
     store = MemoryStore()

@@ -24,7 +24,7 @@ from saga.store.codec import decode
 from saga.store.journal import Journal
 from saga.store.memory import MemoryStore
 from saga.surfaces.ledgers import Ledgers, Movement
-from saga.surfaces.restoring import reconciled, restored
+from saga.surfaces.restoring import Books, reconciled, restored
 from saga.surfaces.rollbacks import plan_faults
 from tests.simulation.sagas import (
     A,
@@ -201,7 +201,7 @@ def test_a_restored_order_ends_as_if_nothing_was_lost(batch: int) -> None:
         second = Life(backup, clock, first.saga_id, world, "w2")
         if moments[0]:
             second.cancel()
-        assert reconciled(backup, DEFINITIONS, world.books, **BY).count == 1, f"seed {seed}"
+        assert reconciled(backup, DEFINITIONS, Books(world.books, backup.now()), **BY).count == 1, f"seed {seed}"
         if moments[1]:
             second.cancel()
         backup.close_worker("w1")

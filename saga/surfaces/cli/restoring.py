@@ -10,7 +10,7 @@ from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.return_order import return_order
 from saga.runtime.engine import Definitions
 from saga.settings import Settings
-from saga.store.port import SagaFilter
+from saga.store.port import SagaFilter, Store
 from saga.store.restoring import Settled
 from saga.surfaces import restoring
 from saga.surfaces.audit_lost import has_lost_run
@@ -83,7 +83,7 @@ def reconcile(
     settings = settings_and_log()
     sagas = Definitions(definitions_named(definition))
     with reading_store(settings, all_tenants=True) as store:
-        moved = restoring.reconciled(store, sagas, _ledgers(settings), actor=actor, reason=_said(reason))
+        moved = restoring.reconciled(store, sagas, _books(settings, store), actor=actor, reason=_said(reason))
     _put(output, settings, moved, "let go", "let go; they go on where the backup left them")
 
 
@@ -95,30 +95,41 @@ def let_go_sagas(
     everything: Annotated[
         bool, typer.Option("--all", help="Every saga that is held after a restore, of whichever tenant.")
     ] = False,
+    past_return: Annotated[
+        bool, typer.Option("--past-return", help="The step of no return was done, whatever journal and books say.")
+    ] = False,
+    no_books: Annotated[
+        bool, typer.Option("--no-books", help="Do not ask the participants: answer for what they have as well.")
+    ] = False,
     actor: ActorOption = "cli",
     definition: DefinitionOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Let held sagas go on as their journals stand, and answer for what the journals lack.
+    """Let held sagas go on as their journals and the participants' ledgers stand. You say that nothing else was done.
 
-    For sagas that are held after a restore, and for those whose journal is damaged. Exit code 1: one was not held, or cannot be
-    let go; it is named, and the others go on.
+    For sagas that are held after a restore, and for those whose journal is damaged. What neither has is done as if for the first time:
+    where keys are ignored, a charge that was made is made again. If something was done there, leave the saga halted; this
+    release has no command that tells it. Exit code 1: one was not held, or cannot be let go; it is named, and the others go on.
 
     \b
     Examples
       saga db let-go SO-10412 --reason "the bank's books show no charge"
+      saga db let-go SO-10413 --past-return --reason "the carrier has the parcel"
       saga db let-go --all --reason "compared by hand"
     """
     settings = settings_and_log()
     if bool(refs) == everything:
         raise UsageError("name the orders to let go, or say --all")
+    if everything and past_return:
+        raise UsageError("--past-return is said of the orders that are named, not of --all")
     sagas, why = Definitions(definitions_named(definition)), _said(reason)
     with reading_store(settings, all_tenants=True) as store:  # what is held is of every tenant
+        books = None if no_books else _books(settings, store)
         if everything:
-            moved = restoring.released_all(store, sagas, actor=actor, reason=why)
+            moved = restoring.released_all(store, sagas, books, actor=actor, reason=why)
         else:  # each is looked up before the first is moved: a name that is mistyped moves nothing
             rows = [look_up(store, ref, is_changed=True) for ref in refs or ()]
-            moved = restoring.released(store, sagas, rows, actor=actor, reason=why)
+            moved = restoring.released(store, sagas, rows, books, actor=actor, reason=why, is_past_return=past_return)
     _put(output, settings, moved, "let go", "let go; they go on where their journals stand")
 
 
@@ -163,6 +174,11 @@ def settle(
         now = store.now()
         store.settle([Settled(settings.environment, settings.tenant, order, now, actor, why) for order in orders])
     put_one(output, {"settled": orders}, f"{len(orders)} settled: {', '.join(orders[:SHOWN])}")
+
+
+def _books(settings: Settings, store: Store) -> restoring.Books:
+    read_at = store.now()
+    return restoring.Books(_ledgers(settings), read_at)
 
 
 def _ledgers(settings: Settings) -> Ledgers:

@@ -166,10 +166,51 @@ def test_a_send_that_is_known_to_have_been_in_vain_may_not_be_the_last() -> None
 
 
 def test_a_hold_in_a_rollback_adds_nothing_to_its_plan() -> None:
-    """No action was sent after it turned round."""
-    story = Story(abc()).does("a").start("b").cancel()
-    assert story.holds().let_go().succeeds("b").plan == ["b", "a"]
+    """It is in the journal. Before it is frozen what was sent last may be lost."""
+    story = Story(abc()).does("a").start("b").rejects("b")
+    assert story.holds().let_go().plan == ["a"]
     assert list(plan_faults(story.definition, story.journal)) == []
+    settling = Story(abc()).does("a").start("b").cancel().holds().let_go().succeeds("b")
+    assert settling.plan == ["c", "b", "a"]
+    assert list(plan_faults(settling.definition, settling.journal)) == []
+
+
+def test_a_halt_that_heals_forgets_nothing_of_the_hold() -> None:
+    """The journal lacks what it lacked."""
+    story = Story(saga_of(step("a", retry=TWO_TRIES), step("b"))).holds().let_go()
+    story.start("a").loses_answer("a").try_again("a", OutcomeCode.UNKNOWN)
+    assert story.halted is HaltReason.PARTICIPANT_DOWN
+    assert story.try_again("a", OutcomeCode.SUCCEEDED).cancel().plan == ["b", "a"]
+
+
+def test_what_a_no_proves_after_the_hold() -> None:
+    """One under a key: that nothing was applied under it, and so nothing sent behind it. A readonly step answers anew each time, and a
+    tombstone says only that there was a rollback."""
+
+    def heard(first: Step, word: str) -> Story:
+        return Story(saga_of(first, step("b"))).holds().let_go().start("a").rejects("a", word)
+
+    for story, plan in (
+        (heard(step("a"), "out_of_stock"), []),
+        (heard(step("a"), "tombstoned"), ["b"]),
+        (heard(step("a", Kind.READONLY), "suspected"), ["b"]),
+    ):
+        assert (story.plan, list(plan_faults(story.definition, story.journal))) == (plan, [])
+
+
+@pytest.mark.parametrize("is_past", [False, True])
+def test_an_unknown_answer_does_not_turn_round_what_is_past_return(is_past: bool) -> None:
+    """Three times the same answer that nobody foresaw, or a budget that was spent while it was held: for a person, though the step
+    says compensate."""
+    b = step("b", on_unknown="compensate")
+    known = Story(saga_of(step("a"), b, step("p", Kind.PIVOT))).does("a").holds().let_go(is_past_return=is_past)
+    for _ in range(3):
+        known.passes(100).start("b").answers("b", "410")
+    assert (known.state.cause is None, known.halted) == (is_past, HaltReason.UNRESOLVED_EFFECT if is_past else None)
+    b = step("b", on_unknown="compensate", retry=TWO_TRIES)
+    spent = Story(saga_of(step("a"), b, step("p", Kind.PIVOT))).does("a").start("b").loses_answer("b").passes(50)
+    spent.start("b").holds().loses_answer("b").let_go(is_past_return=is_past)
+    assert (spent.state.cause is None) == is_past
 
 
 def test_the_books_say_that_it_is_past_its_point_of_no_return() -> None:

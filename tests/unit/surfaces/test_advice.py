@@ -90,7 +90,7 @@ PLACE: Saga[Any] = Saga(
 DEFINITIONS = Definitions([PLACE])
 NODES = {"before": "book:a", "at": "pay:a", "past": "send:a", "back": "hold:c"}
 CODES = {HaltReason.DEFECT: OutcomeCode.DEFECT, HaltReason.RETRIABLE_REJECTED: OutcomeCode.REJECTED}
-BY = {"actor": "ops", "reason": "looked into the books"}
+BY: dict[str, Any] = {"actor": "ops", "reason": "looked into the books"}
 TOLD = [it for it in HaltReason if it is not HaltReason.JOURNAL_DAMAGED]
 """The reasons that a journal tells; of a damaged one its row does."""
 CASES = list(product(NODES, [None, *TOLD]))
@@ -170,17 +170,18 @@ def test_what_show_advises_does_what_it_says(store: MemoryStore, place: str, rea
     if 'roll back  saga cancel B1 --reason "…"' in page:
         assert cancelled(store, row.saga_id).standing in (CancelStanding.ACCEPTED, CancelStanding.DONE)
         assert run_all(store, row.saga_id) is SagaStatus.COMPENSATED
-    elif 'go on      saga db let-go B1 --reason "…"' in page:
+    elif 'saga db let-go B1 --reason "…"' in page:
+        assert ("saga db reconcile  compares" in page) == (reason is HaltReason.RESTORED)
         assert reason in HELD
         cancelled(store, row.saga_id)
         assert run_all(store, row.saga_id) is SagaStatus.HALTED
-        assert released(store, DEFINITIONS, [row], **BY).count == 1
+        assert released(store, DEFINITIONS, [row], None, **BY).count == 1
         assert not state_of(store, DEFINITIONS, row.saga_id).is_held
         assert "db let-go" not in advised(store, store.find(SagaFilter(), 1)[0])
     elif "no command of this release moves it" in page:
         cancelled(store, row.saga_id)
         assert run_all(store, row.saga_id) is SagaStatus.HALTED
-        assert released(store, DEFINITIONS, [row], **BY).count == 0
+        assert released(store, DEFINITIONS, [row], None, **BY).count == 0
     else:
         assert reason is None or "tried again by itself" in page
         assert run_all(store, row.saga_id) in ENDED
@@ -227,10 +228,11 @@ def test_a_damaged_journal_says_what_its_row_says(store: MemoryStore, is_marked:
     )
     assert "✗ its saga row remembers entry 2, and the journal has 1" in page.splitlines()
     assert (
-        'go on      saga db let-go B1 --reason "…"  lets it go on, once it is known what was done' in page.splitlines()
+        'go on      saga db let-go B1 --reason "…"  lets it go on, if nothing was done that its journal lacks'
+        in page.splitlines()
     )
     assert "saga audit" not in page, "there is no other fault"
-    assert released(store, DEFINITIONS, [row], **BY).count == 1
+    assert released(store, DEFINITIONS, [row], None, **BY).count == 1
     assert "RUNNING" in advised(store, row).splitlines()[0]
 
 
@@ -242,7 +244,7 @@ def test_a_gap_in_a_journal_is_not_let_go(store: MemoryStore) -> None:
     page = advised(store, store.find(SagaFilter(), 1)[0])
     assert "HALTED   journal_damaged" in page.splitlines()[0]
     assert "go on      no command of this release moves it; its entries from a backup do" in page.splitlines()
-    assert released(store, DEFINITIONS, [row], **BY).count == 0
+    assert released(store, DEFINITIONS, [row], None, **BY).count == 0
 
 
 def test_a_late_answer_moves_a_held_saga_backward(store: MemoryStore) -> None:
