@@ -112,7 +112,7 @@ class SagaState:
     cancel: t.CancelRequested | None = None
     is_cancel_refused: bool = False
     may_lack: bool = False
-    """Whether its journal may lack sends of actions: it was held before its plan was frozen, and has been let go."""
+    """Whether its journal may lack sends of actions: it was held, and has been let go."""
     is_past_return: bool = False
     """Whether the participants' books have its step of no return, whatever the journal says."""
     deadline_at: datetime | None = None
@@ -298,7 +298,7 @@ def _saga_resumed(state: SagaState, it: t.SagaResumed) -> SagaState:
         status=state.halt.resumes,
         halt=None,
         deadline_at=deadline_at,
-        may_lack=state.may_lack or (state.halt.is_hold and state.plan is None),
+        may_lack=state.may_lack or state.halt.is_hold,
         is_past_return=state.is_past_return or it.is_past_return,
     )
 

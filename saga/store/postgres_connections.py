@@ -65,8 +65,7 @@ class PostgresConnections:
         self.engine = connect_postgres(url, pool_size)
         self._guard = ForkGuard()
         self._waits, self._generation = Waits(), object()
-        event.listen(self.engine, "connect", self._join_generation)
-        event.listen(self.engine, "checkin", self._leave_generation)
+        event.listen(self.engine, "connect", self._share_waits)
         self._within_s = read_settings().statement_s
         self._pooler_pin = f", set_config('statement_timeout', '{server_wall()}', true)"
         self.pooled = self.run(is_behind_pooler, "opening the store")
@@ -94,12 +93,8 @@ class PostgresConnections:
         self._generation = object()
         self.engine.dispose()
 
-    def _join_generation(self, connection: Walled, _record: ConnectionPoolEntry) -> None:
-        connection.waits, connection.generation = self._waits, self._generation
-
-    def _leave_generation(self, connection: Walled | None, record: ConnectionPoolEntry) -> None:
-        if connection is not None and connection.generation is not self._generation:
-            record.close()
+    def _share_waits(self, connection: Walled, _record: ConnectionPoolEntry) -> None:
+        connection.waits = self._waits
 
     def pinned(
         self, session: Session, statement: str, values: Sequence[Any], pins: str = PINS
@@ -122,11 +117,17 @@ class PostgresConnections:
             return work(session)
 
     def _attempt_read(self, work: Callable[[Connection], Result]) -> Result:
+        generation = self._generation
         with self.translated(), self.engine.connect() as connection:
-            return work(connection)
+            try:
+                return work(connection)
+            finally:
+                if generation is not self._generation:
+                    connection.invalidate()
 
     @contextlib.contextmanager
     def _borrowed(self) -> Iterator[Session]:
+        generation = self._generation
         pooled = self.engine.raw_connection()
         is_sound = False
         try:
@@ -136,7 +137,7 @@ class PostgresConnections:
             is_sound = True
             raise
         finally:
-            if not is_sound:
+            if not is_sound or generation is not self._generation:
                 pooled.invalidate()
             pooled.close()
 

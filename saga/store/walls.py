@@ -29,8 +29,6 @@ class Walled(psycopg.Connection[Any]):
 
     wall_s: float = 10.0
     waits = Waits()
-    generation: object = None
-    """Connections that are good together have the same."""
 
     def wait(self, gen: PQGen[Result], *arguments: Any, **named: Any) -> Result:
         """psycopg's own, within the wall. Raises `psycopg.OperationalError`, and the connection is closed then."""

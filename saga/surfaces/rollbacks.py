@@ -157,7 +157,7 @@ def plan_faults(definition: Saga[Any], journal: Sequence[t.Transition]) -> Itera
             case t.SagaHalted():
                 walk.is_held = it.reason in HELD
             case t.SagaResumed():
-                walk.may_lack |= walk.is_held and walk.plan is None
+                walk.may_lack |= walk.is_held
                 walk.is_held = False
             case t.PlanFrozen():
                 yield from walk.frozen(it)

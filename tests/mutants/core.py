@@ -477,8 +477,8 @@ CORE = [
     Mutant(
         "a-halt-that-heals-forgets-no-hold",
         FOLD,
-        "may_lack=state.may_lack or (",
-        "may_lack=(",
+        "may_lack=state.may_lack or state.halt.is_hold",
+        "may_lack=state.halt.is_hold",
         "a participant that was away between makes the plan forget what the journal may lack",
         (f"{HOLDS}test_a_halt_that_heals_forgets_nothing_of_the_hold",),
     ),
@@ -505,14 +505,6 @@ CORE = [
         'return "repeat"',
         "the request cannot be made, and the rollback halts as a defect of code that has none",
         (f"{HOLDS}test_what_asks_for_a_result_that_is_lost_is_settled",),
-    ),
-    Mutant(
-        "a-hold-in-a-rollback-lacks-no-action",
-        FOLD,
-        "may_lack=state.may_lack or (state.halt.is_hold and state.plan is None)",
-        "may_lack=state.may_lack or state.halt.is_hold",
-        "steps that were never sent are undone after a restore",
-        (f"{HOLDS}test_a_hold_in_a_rollback_adds_nothing_to_its_plan",),
     ),
     Mutant(
         "the-deadline-stands-still-from-the-last-entry",

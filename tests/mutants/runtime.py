@@ -139,7 +139,7 @@ RUNTIME = [
         "or loaded.state.status in ENDED:",
         "or False:",
         "an empty entry stands behind the end of a journal",
-        ("tests/simulation/test_journal_fell_behind.py::test_a_worker_lets_no_saga_go_that_a_person_holds",),
+        ("tests/simulation/test_journal_fell_behind.py::test_nothing_is_written_behind_the_end",),
     ),
     Mutant(
         "a-lost-step-of-no-return-counts",

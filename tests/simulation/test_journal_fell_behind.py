@@ -171,17 +171,24 @@ def test_a_worker_lets_no_saga_go_that_a_person_holds() -> None:
     worker.commit()
     assert worker.behind == [saga_id]
     assert state_of(store, DEFINITIONS, saga_id).is_held
-    ended = begin(store, line, "SO-2")
-    worker.wake(ended)
-    worker.settle()
-    worker.finish(worker.call("a", ended))
-    worker.settle()
-    crash(store, ended, 1)
-    tell(store, DEFINITIONS, ended, CancelAsked(store.clock(), "anna", "called"), actor="api")
-    length = len(store.load([ended])[ended])
-    worker.finish(worker.call("b", ended))
+
+
+def test_nothing_is_written_behind_the_end() -> None:
+    """Another process has sent again what was lost, and the saga has completed."""
+    store = MemoryStore()
+    worker, saga_id = at_second_call(store)
+    crash(store, saga_id, 1)
+    other = Process(store, DEFINITIONS, "w2")
+    other.wake(saga_id)
+    other.finish_all()
+    length = len(store.load([saga_id])[saga_id])
+    worker.finish(worker.call("b"))
     worker.commit()
-    assert len(store.load([ended])[ended]) == length
+    assert worker.behind == [saga_id]
+    assert (len(store.load([saga_id])[saga_id]), state_of(store, DEFINITIONS, saga_id).status) == (
+        length,
+        SagaStatus.COMPLETED,
+    )
 
 
 def test_a_live_worker_that_is_ahead_of_a_charge_halts_the_saga() -> None:
