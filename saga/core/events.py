@@ -72,15 +72,15 @@ class HoldAsked:
 @dataclass(frozen=True, slots=True)
 class LetGo:
     """Somebody answers for what the journal may lack; the saga goes on where it was held. `is_past_return`: the books of a
-    participant have its step of no return. `absent`: the nodes of which books have nothing, though the journal has them as sent. `unknown`: steps of
-    no return that a process has sent, though the journal has not. `undone`: the step of which books have an undo, so the saga was
+    participant have its step of no return. `absent`: the nodes of which books have nothing, though the journal has them as sent.
+    `may_be_past_return`: nobody knows whether its step of no return was sent in what is lost. `undone`: the step of which books have an undo, so the saga was
     rolled back, whatever its journal says."""
 
     at: datetime
     detail: str
     is_past_return: bool = False
     absent: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
+    may_be_past_return: bool = False
     undone: str = ""
 
 

@@ -115,6 +115,8 @@ class SagaState:
     """Whether its journal may lack sends of actions: it was held, and has been let go."""
     is_past_return: bool = False
     """Whether the participants' books have its step of no return, whatever the journal says."""
+    may_be_past_return: bool = False
+    """Whether nobody knows if they have: then a cancel and the deadline wait for its answer. A "no" before it turns the saga round."""
     deadline_at: datetime | None = None
     traceparent: str | None = None
     warnings: tuple[str, ...] = ()
@@ -289,9 +291,9 @@ def _saga_resumed(state: SagaState, it: t.SagaResumed) -> SagaState:
         raise IllegalTransition(state.saga_id, state.status, it.kind)
     deadline_at = state.deadline_at + (it.at - state.halt.at) if state.deadline_at else None
     nodes = dict(state.nodes)
-    for name in (*it.absent, *it.unknown):
-        effect = Effect.ABSENT if name in it.absent else Effect.UNKNOWN
-        nodes[name] = replace(state.node(name), phase=NodePhase.BACKOFF, effect=effect, deadline_at=None, next_at=it.at)
+    for name in it.absent:
+        node = replace(state.node(name), phase=NodePhase.BACKOFF, effect=Effect.ABSENT, deadline_at=None, next_at=it.at)
+        nodes[name] = node
     return replace(
         state,
         nodes=nodes,
@@ -300,6 +302,7 @@ def _saga_resumed(state: SagaState, it: t.SagaResumed) -> SagaState:
         deadline_at=deadline_at,
         may_lack=state.may_lack or state.halt.is_hold,
         is_past_return=state.is_past_return or it.is_past_return,
+        may_be_past_return=state.may_be_past_return or it.may_be_past_return,
     )
 
 

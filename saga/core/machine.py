@@ -317,7 +317,7 @@ def _let_go(draft: _Draft, event: LetGo) -> None:
     held = draft.state.halt
     if held is None or not held.is_hold:
         return
-    draft.add(t.SagaResumed(event.at, event.detail, event.is_past_return, event.absent, event.unknown))
+    draft.add(t.SagaResumed(event.at, event.detail, event.is_past_return, event.absent, event.may_be_past_return))
     if event.undone and draft.state.cause is None:
         draft.add(t.RollbackRequested(event.at, "undone", event.undone, UNDONE))
         return
@@ -370,7 +370,7 @@ def _cause(definition: Saga[Any], state: SagaState, at: datetime) -> t.RollbackR
         if name in failed and person_reason(definition, state, name) is None:
             node = state.node(name)
             return t.RollbackRequested(at, str(node.code), step.name, node.detail)
-    if state.cancel and not may_be_past_return(definition, state):
+    if state.cancel and not may_be_past_return(definition, state) and not state.may_be_past_return:
         return t.RollbackRequested(at, "cancelled", None, state.cancel.reason)
     is_late = state.deadline_at is not None and state.deadline_at <= at and state.status is SagaStatus.RUNNING
     if is_late and not has_reached_no_return(definition, state):

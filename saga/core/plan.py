@@ -89,9 +89,10 @@ def node_of_entry(state: SagaState, step: Step, mode: str) -> tuple[str, Directi
 
 
 def has_reached_no_return(definition: Saga[Any], state: SagaState) -> bool:
-    """Whether a step of no return was started at all."""
+    """Whether a step of no return was started at all, or may have been in what the journal lacks."""
     nodes = [state.node(action_of(step)) for step in definition.no_return]
-    return state.is_past_return or any(node.phase is not NodePhase.WAITING for node in nodes)
+    is_told = state.is_past_return or state.may_be_past_return
+    return is_told or any(node.phase is not NodePhase.WAITING for node in nodes)
 
 
 def may_be_past_return(definition: Saga[Any], state: SagaState) -> bool:

@@ -170,8 +170,8 @@ class SagaResumed:
     """The participants' books have its step of no return, whatever the journal says."""
     absent: tuple[str, ...] = ()
     """Nodes that were sent as far as the journal knows, and of which the books have nothing."""
-    unknown: tuple[str, ...] = ()
-    """Steps of no return that were sent, and whose attempts are gone from the journal."""
+    may_be_past_return: bool = False
+    """Nobody knows whether its step of no return was sent in what the journal lacks."""
 
 
 @dataclass(frozen=True, slots=True)

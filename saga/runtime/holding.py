@@ -110,7 +110,7 @@ def fell_behind(store: Store, memory: Loaded) -> None:
             return
         no_return = {step.action_node for step in memory.definition.no_return}
         why = "what is lost is sent again under its keys"
-        event = LetGo(store.clock(), why, unknown=tuple(sorted(lost & no_return)))
+        event = LetGo(store.clock(), why, may_be_past_return=bool(lost & no_return))
         written = _through_a_hold(loaded, journal, "its last entries are gone", event, "engine", why)
         if store.append([written])[0] is AppendResult.APPENDED:
             return

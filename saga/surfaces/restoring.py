@@ -104,6 +104,7 @@ def reconciled(store: Store, definitions: Definitions, books: Books, *, actor: s
         said = _as_books_say(definition, state, books, event)
         then = decide(definition, state, said).state
         turns = state.cause is None and then.cause is not None and not said.undone
+        said = said if turns else replace(said, may_be_past_return=_may_be_past(definition, state, books.ledgers))
         why = [
             *(_no_way_back(definition, then, books.ledgers) if turns else ()),
             *doubts(definition, then, books.ledgers),
@@ -137,6 +138,11 @@ def released(
             said = replace(found, is_past_return=is_past_return or found.is_past_return)
         if said.is_past_return and said.undone:
             return "; ".join(_found(said))
+        if definition is not None and journal:
+            state = fold(journal)[0]
+            turns = state.cause is None and decide(definition, state, said).state.cause is not None
+            ledgers = Ledgers() if books is None else books.ledgers
+            said = replace(said, may_be_past_return=not turns and _may_be_past(definition, state, ledgers))
         is_gone = let_go(store, definitions, row.saga_id, actor=actor, reason=reason, books=said)
         return is_gone or f"it is {row.status} and not held"
 
@@ -207,12 +213,27 @@ def _as_books_say(definition: Saga[Any], state: SagaState, books: Books, event: 
     )
     absent = []
     for step in definition.no_return:
-        node, connector = state.node(step.action_node), step.connector_in(Direction.ACTION)
-        is_known = connector is not None and ledgers.has(connector.name) and not knows(step, Direction.ACTION)
+        node = state.node(step.action_node)
+        is_known = _has_books(step, ledgers) and not knows(step, Direction.ACTION)
         if node.phase in SENT and (undone or (is_known and _is_over(step, node, books.read_at))):
             absent.append(step.action_node)
     done = any(ledgers.has_done(_key_of(state, step, Direction.ACTION)) for step in definition.no_return)
     return replace(event, is_past_return=done, absent=tuple(absent), undone=undone)
+
+
+def _may_be_past(definition: Saga[Any], state: SagaState, ledgers: Ledgers) -> bool:
+    """Whether a step of no return without books may have been sent in the lost part. Where keys are ignored a person or the books
+    have said that it was not."""
+    return any(
+        step.is_repeatable_in(Direction.ACTION) and not _has_books(step, ledgers)
+        for step in definition.no_return
+        if state.node(step.action_node).phase is not NodePhase.DONE
+    )
+
+
+def _has_books(step: Step, ledgers: Ledgers) -> bool:
+    connector = step.connector_in(Direction.ACTION)
+    return connector is not None and ledgers.has(connector.name)
 
 
 def _is_over(step: Step, node: NodeState, at: datetime) -> bool:
@@ -256,11 +277,7 @@ def _may_be_gone_over(definition: Saga[Any], state: SagaState, step: Step) -> bo
 def _no_way_back(definition: Saga[Any], state: SagaState, ledgers: Ledgers) -> Iterator[str]:
     """Steps of no return without books, of a saga that turns round as soon as it is let go."""
     for step in definition.no_return:
-        connector = step.connector_in(Direction.ACTION)
-        has_books = connector is not None and ledgers.has(connector.name)
-        if (
-            step.is_repeatable_in(Direction.ACTION) and not has_books
-        ):  # of the others `doubts` asks whichever way it goes
+        if step.is_repeatable_in(Direction.ACTION) and not _has_books(step, ledgers):  # `doubts` asks of the others
             then = f'it must not be rolled back: saga db let-go {state.saga_id} --past-return --reason "…"'
             yield from _doubt(state, step, Direction.ACTION, ledgers, then)
 

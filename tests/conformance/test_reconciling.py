@@ -92,8 +92,8 @@ def look(order: Order) -> None:
     """At the shelf."""
 
 
-def shop(*steps: Any) -> Saga[Any]:
-    return Saga("shop", version=1, input=Order, entity=lambda order: order.order_id, steps=list(steps))
+def shop(*steps: Any, **options: Any) -> Saga[Any]:
+    return Saga("shop", version=1, input=Order, entity=lambda order: order.order_id, steps=list(steps), **options)
 
 
 CHARGED = compensatable(charge, compensation=refund)
@@ -306,6 +306,24 @@ def test_without_its_books_a_ship_on_its_way_stays_on_its_way() -> None:
     assert order.reconciled(Ledgers(frozenset({"payment"}))).count == 1
     tell(order.store, order.definitions, order.saga_id, CancelAsked(clock.now(), "anna", "called"), actor="api")
     assert state_of(order.store, order.definitions, order.saga_id).status is SagaStatus.RUNNING
+
+
+@pytest.mark.parametrize("how", ["reconciled", "by hand"])
+def test_a_cancel_after_the_let_go_waits_for_a_step_of_no_return_without_books(how: str) -> None:
+    """It was shipped in the lost part, and the journal has not begun to: neither a cancel nor the deadline is obeyed before that is
+    asked for again and answered."""
+    clock, bank_side = VirtualClock(), Bank()
+    order = Played(MemoryStore(clock), shop(CHARGED, pivot(ship), deadline_s=3600.0), "w0").restored()
+    bank_side.kept = {key_of(node): ANSWERED for node in ("charge:a", "ship:a")}
+    if how == "reconciled":
+        assert order.reconciled(Ledgers(frozenset({"payment"}))).count == 1
+    else:
+        assert released(order.store, order.definitions, held(order.store), None, **BY).count == 1
+    order.store.close_worker("w0")
+    tell(order.store, order.definitions, order.saga_id, CancelAsked(clock.now(), "anna", "called"), actor="api")
+    clock.pass_s(7200.0)
+    assert order.played_on(bank_side) is SagaStatus.COMPLETED
+    assert state_of(order.store, order.definitions, order.saga_id).is_cancel_refused
 
 
 def answered_for(books: Ledgers | None, *, is_past_return: bool = False) -> Played:

@@ -144,8 +144,8 @@ RUNTIME = [
     Mutant(
         "a-lost-step-of-no-return-counts",
         HOLDING,
-        "unknown=tuple(sorted(lost & no_return))",
-        "unknown=()",
+        "may_be_past_return=bool(lost & no_return)",
+        "may_be_past_return=False",
         "an order that may have been charged is rolled back by a cancel",
         ("tests/simulation/test_journal_fell_behind.py::test_a_lost_step_of_no_return_is_not_rolled_back_over",),
     ),

@@ -142,8 +142,8 @@ SURFACES = [
     Mutant(
         "without-books-nothing-is-absent",
         RESTORING,
-        "is_known = connector is not None and ledgers.has(connector.name) and not knows",
-        "is_known = connector is not None and not knows",
+        "is_known = _has_books(step, ledgers) and not knows",
+        "is_known = not knows",
         "an order that may have been shipped by a carrier without books is rolled back",
         (f"{RECONCILING}test_without_its_books_a_ship_on_its_way_stays_on_its_way",),
     ),
@@ -162,6 +162,17 @@ SURFACES = [
         "if False:",
         "an order that was shipped is rolled back, and one that was undone is shipped, by a person who answered for something else",
         (f"{RECONCILING}test_what_the_books_have_counts_when_a_person_lets_go",),
+    ),
+    Mutant(
+        "a-cancel-waits-for-what-nobody-knows",
+        "saga/core/machine.py",
+        "and not may_be_past_return(definition, state) and not state.may_be_past_return",
+        "and not may_be_past_return(definition, state)",
+        "an order is rolled back over a charge of the lost part, where the bank has no books",
+        (
+            f"{RECONCILING}test_a_cancel_after_the_let_go_waits_for_a_step_of_no_return_without_books[reconciled]",
+            f"{RECONCILING}test_a_cancel_after_the_let_go_waits_for_a_step_of_no_return_without_books[by hand]",
+        ),
     ),
     Mutant(
         "an-undo-in-the-books-is-proof",
