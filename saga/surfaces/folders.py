@@ -15,6 +15,7 @@ from saga.settings import Settings
 from saga.store.connecting import sqlite_path
 from saga.surfaces.visible import one_line
 
+SQLITE = b"SQLite format 3\0"
 BESIDE = ("-wal", "-shm", "-journal")
 TELLING = {"fulfil_order": "confirm_order", "return_order": "confirm_return"}
 """The sagas of the product that send mails, and the step of each that does."""
@@ -44,7 +45,8 @@ def made_journal_folder(settings: Settings) -> None:
         if path.parent.resolve() == settings.home.resolve():
             _keep_home_private(settings.home)
         else:
-            _told([it for it in (path, *(path.with_name(path.name + end) for end in BESIDE)) if keep_private(it)])
+            of_journal = (path, *(path.with_name(path.name + end) for end in BESIDE)) if _is_database(path) else ()
+            _told([it for it in of_journal if keep_private(it)])
 
 
 def refuse_unwritable_mailbox(
@@ -78,6 +80,15 @@ def _keep_home_private(home: Path) -> None:
     _told([it for it in (*([home] if len(ours) == len(inside) else []), *ours) if keep_private(it)])
 
 
+def _is_database(path: Path) -> bool:
+    """Whether it is ours to take rights from: a URL may name somebody's file by mistake."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(SQLITE)) in (SQLITE, b"")
+    except OSError:
+        return False
+
+
 def _told(mended: Sequence[Path]) -> None:
     if mended:
         more = f" and {len(mended) - 1} more" if len(mended) > 1 else ""
@@ -90,7 +101,7 @@ def _make_writable(folder: Path, setting: str) -> None:
         make_private_folder(folder)
         _write_into(folder)  # SQLite puts files beside its own, also to read
     except (FileExistsError, NotADirectoryError) as error:
-        raise UsageError(f"{setting}: {folder} cannot be a folder: {error.strerror}") from error
+        raise UsageError(f"{setting}: {folder} cannot be a folder: {error.strerror or error}") from error
     except OSError as error:
         raise _unwritable(setting, folder.absolute(), error) from error
 

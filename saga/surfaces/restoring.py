@@ -90,8 +90,11 @@ class Books:
     read_at: datetime
 
 
-def reconciled(store: Store, definitions: Definitions, books: Books, *, actor: str, reason: str) -> Moved:
-    """Let every restored saga go that the participants' ledgers show to be safe; each that stays says what has to be found out."""
+def reconciled(
+    store: Store, definitions: Definitions, books: Books, *, actor: str, reason: str, options: str = ""
+) -> Moved:
+    """Let every restored saga go that the participants' ledgers show to be safe; each that stays says what has to be found out.
+    `options`: those that name its definition, for what is to be typed."""
 
     def compare(row: SagaRow) -> bool | str:
         journal = store.load([row.saga_id]).get(row.saga_id, Journal())
@@ -106,8 +109,8 @@ def reconciled(store: Store, definitions: Definitions, books: Books, *, actor: s
         turns = state.cause is None and then.cause is not None and not said.undone
         said = said if turns else replace(said, may_be_past_return=_may_be_past(definition, state, books.ledgers))
         why = [
-            *(_no_way_back(definition, then, books.ledgers) if turns else ()),
-            *doubts(definition, then, books.ledgers),
+            *(_no_way_back(definition, then, books.ledgers, options) if turns else ()),
+            *doubts(definition, then, books.ledgers, options),
         ]
         if why or (said.is_past_return and said.undone):
             return "; ".join([*why, *_found(said)])
@@ -242,7 +245,7 @@ def _is_over(step: Step, node: NodeState, at: datetime) -> bool:
     return began is not None and at >= began + timedelta(seconds=GRACE_S)
 
 
-def doubts(definition: Saga[Any], state: SagaState, ledgers: Ledgers) -> Iterator[str]:
+def doubts(definition: Saga[Any], state: SagaState, ledgers: Ledgers, options: str = "") -> Iterator[str]:
     """What may have been done in the lost part and would be done again, or gone on over, if the saga went on; of what the journal
     has as done there is none. `state`: as it will be then. What its plan names is compensated, whether it was done or not."""
     for step in definition.order:
@@ -254,8 +257,9 @@ def doubts(definition: Saga[Any], state: SagaState, ledgers: Ledgers) -> Iterato
             if not step.is_repeatable_in(direction):
                 yield from _doubt(state, step, direction, ledgers, "")
             elif direction is Direction.COMPENSATION and _may_be_gone_over(definition, state, step):
-                cancel = f'SAGA_TENANT={quote(state.tenant)} saga cancel {state.saga_id} --reason "…"'
-                then = f"it was rolled back, so type  {cancel}  and then  saga db reconcile"
+                cancel = f'SAGA_TENANT={quote(state.tenant)} saga cancel {state.saga_id}{options} --reason "…"'
+                after = f'saga db let-go {state.saga_id}{options} --reason "…"'
+                then = f"it was rolled back, so type  {cancel}  and then  {after}"
                 if may_be_past_return(definition, state):
                     then = (
                         "it was rolled back; its step of no return may have been sent as well, so a cancel does not roll it back "
@@ -274,11 +278,11 @@ def _may_be_gone_over(definition: Saga[Any], state: SagaState, step: Step) -> bo
     return not is_one_way and not is_closed
 
 
-def _no_way_back(definition: Saga[Any], state: SagaState, ledgers: Ledgers) -> Iterator[str]:
+def _no_way_back(definition: Saga[Any], state: SagaState, ledgers: Ledgers, options: str) -> Iterator[str]:
     """Steps of no return without books, of a saga that turns round as soon as it is let go."""
     for step in definition.no_return:
         if step.is_repeatable_in(Direction.ACTION) and not _has_books(step, ledgers):  # `doubts` asks of the others
-            then = f'it must not be rolled back: saga db let-go {state.saga_id} --past-return --reason "…"'
+            then = f'it must not be rolled back: saga db let-go {state.saga_id}{options} --past-return --reason "…"'
             yield from _doubt(state, step, Direction.ACTION, ledgers, then)
 
 

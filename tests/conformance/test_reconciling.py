@@ -304,6 +304,7 @@ def test_without_its_books_a_ship_on_its_way_stays_on_its_way() -> None:
     order = Played(MemoryStore(clock), PLAIN, "w0").finish("charge").restored()
     clock.pass_s(600.0)
     assert order.reconciled(Ledgers(frozenset({"payment"}))).count == 1
+    assert state_of(order.store, order.definitions, order.saga_id).node("ship:a").phase is NodePhase.OPEN
     tell(order.store, order.definitions, order.saga_id, CancelAsked(clock.now(), "anna", "called"), actor="api")
     assert state_of(order.store, order.definitions, order.saga_id).status is SagaStatus.RUNNING
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import MetaData
 
+from saga.errors import UsageError
 from saga.fulfilment import mailbox
 from saga.private import keep_private, make_private_file, make_private_folder, private
 from saga.settings import Settings
@@ -113,6 +114,22 @@ def test_a_database_elsewhere_is_private_and_its_folder_is_somebodys(tmp_path: P
     (tmp_path / "x.db").chmod(0o644)
     opened_store(settings).close()
     assert (mode(tmp_path / "x.db"), mode(tmp_path)) == (0o600, 0o755)
+
+
+def test_a_file_that_is_no_database_keeps_its_rights(tmp_path: Path) -> None:
+    """SAGA_DATABASE_URL names somebody's file by mistake."""
+    (notes := tmp_path / "notes.txt").write_text("milk")
+    notes.chmod(0o644)
+    with pytest.raises(UsageError):
+        opened_store(Settings(home=tmp_path / "home", database_url=f"sqlite:///{notes}"))
+    assert mode(notes) == 0o644
+
+
+def test_a_home_that_is_a_file_is_said_with_a_reason(tmp_path: Path) -> None:
+    """And not with None."""
+    (tmp_path / "tea.py").write_text("")
+    with pytest.raises(UsageError, match=r"SAGA_HOME: .*tea\.py cannot be a folder: .*tea\.py is no folder"):
+        made_home(Settings(home=tmp_path / "tea.py"))
 
 
 def test_the_database_of_a_service_is_private(tmp_path: Path, umask: None) -> None:

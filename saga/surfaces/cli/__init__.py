@@ -34,6 +34,11 @@ def _run() -> None:
 
     try:
         app(prog_name="saga")
+    except PermissionError as error:
+        from saga.surfaces.cli.options import USAGE, say
+
+        say(f"saga: {error.filename}: this user may not read it ({error.strerror})")
+        sys.exit(USAGE)
     except OSError as error:
         if error.errno not in LOSSES:
             raise

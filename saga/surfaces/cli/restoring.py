@@ -20,6 +20,7 @@ from saga.surfaces.cli.options import (
     DefinitionOption,
     Output,
     OutputOption,
+    as_options,
     definitions_named,
     put_one,
     settings_and_log,
@@ -83,7 +84,9 @@ def reconcile(
     settings = settings_and_log()
     sagas = Definitions(definitions_named(definition))
     with reading_store(settings, all_tenants=True) as store:
-        moved = restoring.reconciled(store, sagas, _books(settings, store), actor=actor, reason=_said(reason))
+        moved = restoring.reconciled(
+            store, sagas, _books(settings, store), actor=actor, reason=_said(reason), options=as_options(definition)
+        )
     _put(output, settings, moved, "let go", "let go; they go on where the backup left them")
 
 
