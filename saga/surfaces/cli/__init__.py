@@ -4,6 +4,7 @@ Everything is imported inside `main`: that takes a moment, and a ctrl-C in it mu
 """
 
 import sys
+from collections.abc import Callable
 
 from saga.surfaces.cli.streams import LOSSES, OutputLost, prepare_streams
 
@@ -29,11 +30,17 @@ def main() -> None:
 
 
 def _run() -> None:
-    from saga.errors import SagaError
     from saga.surfaces.cli.commands import app
 
+    ended(lambda: app(prog_name="saga"))
+
+
+def ended(program: Callable[[], object]) -> None:
+    """Run it; what it refuses is said in a line, with an exit code. Raises `OutputLost`, or what is a mistake of ours."""
+    from saga.errors import SagaError
+
     try:
-        app(prog_name="saga")
+        program()
     except PermissionError as error:
         from saga.surfaces.cli.options import USAGE, say
 

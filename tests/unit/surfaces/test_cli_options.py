@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from saga.errors import UsageError
-from saga.surfaces.cli import main
+from saga.surfaces.cli import ended
 from saga.surfaces.cli.commands import app
 from saga.surfaces.cli.options import Output, put_one
 
@@ -48,16 +48,13 @@ def test_what_somebody_put_into_an_id_moves_no_cursor(capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == 'SO\\u001b[31m-1\\u000anext\n{"id": "SO\\u001b"}\n'
 
 
-def test_what_this_user_may_not_read_is_said_in_a_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_this_user_may_not_read_is_said_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     """A home of another user: no traceback, and not the code of a saga that did not complete."""
 
-    def refused(**_: object) -> None:
+    def refused() -> None:
         raise PermissionError(13, "Permission denied", "rootsaga/saga.db")
 
-    monkeypatch.setattr("saga.surfaces.cli.commands.app", refused)
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 2
+    with pytest.raises(SystemExit) as left:
+        ended(refused)
+    assert left.value.code == 2
     assert capsys.readouterr().err == "saga: rootsaga/saga.db: this user may not read it (Permission denied)\n"
