@@ -64,7 +64,7 @@ class PostgresConnections:
         self.url = url
         self.engine = connect_postgres(url, pool_size)
         self._guard = ForkGuard()
-        self._waits, self._generation = Waits(), object()
+        self._waits, self._generation, self._is_closed = Waits(), object(), False
         event.listen(self.engine, "connect", self._share_waits)
         self._within_s = read_settings().statement_s
         self._pooler_pin = f", set_config('statement_timeout', '{server_wall()}', true)"
@@ -110,24 +110,29 @@ class PostgresConnections:
         return cursor.fetchall() if cursor.description else []
 
     def close(self) -> None:
+        self._is_closed = True  # a thread that still waits for an answer may borrow again, and closes what it borrowed
         self.engine.dispose()
 
     def _attempt(self, work: Callable[[Session], Result]) -> Result:
-        with self.translated(), self._borrowed() as session:
+        with self.translated(), self._of_one_generation(), self._borrowed() as session:
             return work(session)
 
     def _attempt_read(self, work: Callable[[Connection], Result]) -> Result:
-        generation = self._generation
-        with self.translated(), self.engine.connect() as connection:
-            try:
-                return work(connection)
-            finally:
-                if generation is not self._generation:
-                    connection.invalidate()
+        with self.translated(), self._of_one_generation(), self.engine.connect() as connection:
+            return work(connection)
+
+    @contextlib.contextmanager
+    def _of_one_generation(self) -> Iterator[None]:
+        """What is borrowed within, and comes back to a pool that was given up or closed meanwhile, is closed there."""
+        pool, generation = self.engine.pool, self._generation
+        try:
+            yield
+        finally:
+            if generation is not self._generation or self._is_closed:
+                pool.dispose()
 
     @contextlib.contextmanager
     def _borrowed(self) -> Iterator[Session]:
-        generation = self._generation
         pooled = self.engine.raw_connection()
         is_sound = False
         try:
@@ -137,7 +142,7 @@ class PostgresConnections:
             is_sound = True
             raise
         finally:
-            if not is_sound or generation is not self._generation:
+            if not is_sound:
                 pooled.invalidate()
             pooled.close()
 

@@ -161,6 +161,7 @@ class PostgresWorkers:
         # A renewal that hangs has it; the process is ending, and the server drops a lock with its connection.
         if self._lock.acquire(timeout=CLOSE_S):
             try:
+                self._worker_id = None  # a renewal that comes later takes no session of its own
                 self._drop()
             finally:
                 self._lock.release()
