@@ -150,10 +150,12 @@ def person_reason(definition: Saga[Any], state: SagaState, name: str) -> HaltRea
     if direction is Direction.COMPENSATION or state.cause is not None:
         return HaltReason.UNRESOLVED_EFFECT
     if step.kind is Kind.PIVOT:
-        return HaltReason.PIVOT_UNRESOLVED if is_unknown or node.effect is not Effect.ABSENT else None
+        is_open = is_unknown or node.effect is not Effect.ABSENT or _was_sent_before(state, step)
+        return HaltReason.PIVOT_UNRESOLVED if is_open else None
     if is_unknown:
         turns = step.on_unknown == "compensate" and (step.kind is Kind.COMPENSATABLE or node.spent)
-        return None if turns and not _is_late(definition, state, step) else HaltReason.UNRESOLVED_EFFECT
+        is_late = _is_late(definition, state, step) or state.may_be_past_return
+        return None if turns and not is_late else HaltReason.UNRESOLVED_EFFECT
     goes_forward = step.kind is Kind.RETRIABLE or _is_late(definition, state, step)
     return HaltReason.RETRIABLE_REJECTED if goes_forward else None
 
@@ -173,7 +175,8 @@ def _forward(case: _Case) -> Verdict:
         case OutcomeCode.UNKNOWN if case.same_count >= SAME_ANSWERS:
             return _unrepeatable(case)
     may_turn = case.step.on_unknown == "compensate" and case.outcome.code is OutcomeCode.UNKNOWN
-    can_turn = case.step.kind is not Kind.RETRIABLE and not _is_late(case.definition, case.state, case.step)
+    is_late = _is_late(case.definition, case.state, case.step) or case.state.may_be_past_return
+    can_turn = case.step.kind is not Kind.RETRIABLE and not is_late
     if case.is_spent and may_turn and can_turn:
         return Verdict(NodePhase.FAILED, case.effect, spent=True)
     return _again(case, HaltReason.PARTICIPANT_DOWN)
@@ -198,7 +201,7 @@ def _is_late(definition: Saga[Any], state: SagaState, step: Step) -> bool:
 def _unrepeatable(case: _Case) -> Verdict:
     if case.step.kind is Kind.PIVOT:
         return Verdict(NodePhase.FAILED, case.effect, halt=HaltReason.PIVOT_UNRESOLVED)
-    is_late = _is_late(case.definition, case.state, case.step)
+    is_late = _is_late(case.definition, case.state, case.step) or case.state.may_be_past_return
     turns = case.step.on_unknown == "compensate" and case.step.kind is Kind.COMPENSATABLE and not is_late
     return Verdict(NodePhase.FAILED, case.effect, halt=None if turns else HaltReason.UNRESOLVED_EFFECT)
 
@@ -211,10 +214,17 @@ def _rejected(case: _Case) -> Verdict:
         return Verdict(NodePhase.FAILED, case.effect, halt=HaltReason.RETRIABLE_REJECTED)
     if step.kind is not Kind.PIVOT:
         return Verdict(NodePhase.FAILED, case.effect)
-    if case.settles_all:
+    if case.settles_all and not case.state.is_past_return:
         return Verdict(NodePhase.FAILED, Effect.ABSENT)
-    is_absent = case.effect is Effect.ABSENT
+    is_absent = case.effect is Effect.ABSENT and not _was_sent_before(case.state, step)
     return Verdict(NodePhase.FAILED, case.effect, halt=None if is_absent else HaltReason.PIVOT_UNRESOLVED)
+
+
+def _was_sent_before(state: SagaState, step: Step) -> bool:
+    """Whether a "no" of this step of no return is not the last word: the books have it as done, or it may have been sent in what the
+    journal lacks, and its participant does not answer every copy alike."""
+    forgets = not (step.remembers_rejections_in(Direction.ACTION) and step.serialises_in(Direction.ACTION))
+    return state.is_past_return or (state.may_be_past_return and forgets)
 
 
 def _settling(case: _Case) -> Verdict:

@@ -300,9 +300,10 @@ def _saga_resumed(state: SagaState, it: t.SagaResumed) -> SagaState:
         status=state.halt.resumes,
         halt=None,
         deadline_at=deadline_at,
-        may_lack=state.may_lack or state.halt.is_hold,
+        may_lack=state.may_lack
+        or (state.halt.is_hold and (state.cause is None or state.halt.reason is HaltReason.JOURNAL_DAMAGED)),
         is_past_return=state.is_past_return or it.is_past_return,
-        may_be_past_return=state.may_be_past_return or it.may_be_past_return,
+        may_be_past_return=it.may_be_past_return if state.halt.is_hold else state.may_be_past_return,
     )
 
 

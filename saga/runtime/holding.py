@@ -9,6 +9,7 @@ comparison with the participants' ledgers, lets it go (`let_go`); whoever lets g
 from dataclasses import replace
 from datetime import datetime
 
+from saga.core.definition import Kind
 from saga.core.events import HoldAsked, LetGo
 from saga.core.fold import NodeState, SagaState
 from saga.core.machine import decide
@@ -106,11 +107,17 @@ def fell_behind(store: Store, memory: Loaded) -> None:
             return
         logger.warning("journal_fell_back", saga_id=saga_id, count=len(journal))
         loaded = known(Definitions([memory.definition]), journal)
-        if not lost or loaded is None or loaded.state.is_held or loaded.state.status in ENDED:
+        if (
+            not lost
+            or loaded is None
+            or loaded.state.is_held
+            or loaded.state.cause is not None
+            or loaded.state.status in ENDED
+        ):
             return
         no_return = {step.action_node for step in memory.definition.no_return}
         why = "what is lost is sent again under its keys"
-        event = LetGo(store.clock(), why, may_be_past_return=bool(lost & no_return))
+        event = LetGo(store.clock(), why, may_be_past_return=loaded.state.may_be_past_return or bool(lost & no_return))
         written = _through_a_hold(loaded, journal, "its last entries are gone", event, "engine", why)
         if store.append([written])[0] is AppendResult.APPENDED:
             return
@@ -125,7 +132,7 @@ def _lost(memory: Loaded, state: SagaState | None) -> set[str]:
         step, direction = memory.definition.node(name)
         # The plan knows nothing of an action that is lost; its own compensations are sent again under their keys.
         has_turned = direction is Direction.ACTION and state is not None and state.cause is not None
-        if has_turned or not step.is_repeatable_in(direction):
+        if (has_turned and step.kind is not Kind.READONLY) or not step.is_repeatable_in(direction):
             raise JournalDamaged(memory.state.saga_id, f"a send of {name} is gone from the journal")
         lost.add(name)
     return lost

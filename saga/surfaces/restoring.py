@@ -21,7 +21,7 @@ from shlex import quote
 from typing import Any
 
 from saga.core.definition import Kind, Saga, Step
-from saga.core.events import LetGo
+from saga.core.events import HoldAsked, LetGo
 from saga.core.fold import NodeState, SagaState
 from saga.core.keys import keys_of
 from saga.core.machine import GRACE_S, decide
@@ -136,20 +136,53 @@ def released(
         said = LetGo(store.clock(), f"{actor}: {reason}", is_past_return)
         journal = store.load([row.saga_id]).get(row.saga_id, Journal())
         definition = definitions.get(row.definition, row.version)
-        if books is not None and definition is not None and journal:
-            found = _as_books_say(definition, fold(journal)[0], books, said)
-            said = replace(found, is_past_return=is_past_return or found.is_past_return)
-        if said.is_past_return and said.undone:
-            return "; ".join(_found(said))
         if definition is not None and journal:
             state = fold(journal)[0]
-            turns = state.cause is None and decide(definition, state, said).state.cause is not None
+            if journal.lacks is not None:  # it is held in the entry that lets it go
+                since = min(journal[-1].at, said.at)
+                asked = HoldAsked(said.at, HaltReason.JOURNAL_DAMAGED, journal.lacks, since)
+                state = decide(definition, state, asked).state
             ledgers = Ledgers() if books is None else books.ledgers
+            if books is not None:
+                found = _as_books_say(definition, state, books, said)
+                said = replace(found, is_past_return=is_past_return or found.is_past_return)
+            then = decide(definition, state, said).state
+            why = [*_would_be_done_again(definition, state, then, ledgers, is_past_return)]
+            if why or (said.is_past_return and said.undone):
+                return "; ".join([*why, *_found(said)])
+            turns = state.cause is None and then.cause is not None
             said = replace(said, may_be_past_return=not turns and _may_be_past(definition, state, ledgers))
         is_gone = let_go(store, definitions, row.saga_id, actor=actor, reason=reason, books=said)
         return is_gone or f"it is {row.status} and not held"
 
     return _each(rows, let)
+
+
+def _would_be_done_again(
+    definition: Saga[Any], state: SagaState, then: SagaState, ledgers: Ledgers, is_past_return: bool
+) -> Iterator[str]:
+    """What the books (or the person) have as done, and the saga would do again, or roll back over, or not undo."""
+    for step in definition.order:
+        for direction in Direction:
+            is_missing = direction is Direction.COMPENSATION and step.kind is not Kind.COMPENSATABLE
+            node = state.node(f"{step.name}:{direction}")
+            if is_missing or node.phase is NodePhase.DONE or not ledgers.has_done(_key_of(state, step, direction)):
+                continue
+            if not step.is_repeatable_in(direction) and (direction is Direction.COMPENSATION or then.cause is None):
+                yield f"{step.name}:{direction} was done, and would be done again: its participant ignores keys"
+            is_planned = any(entry.step == step.name for entry in state.plan or ())
+            if (
+                step.kind is Kind.COMPENSATABLE
+                and direction is Direction.ACTION
+                and state.plan is not None
+                and not is_planned
+            ):
+                yield f"{step.name} was done, and the plan of its rollback, which stands, does not undo it"
+    if then.is_past_return and then.cause is not None:
+        yield "its step of no return was done, and it would be rolled back over that"
+    for step in definition.no_return if is_past_return else ():
+        if not step.is_repeatable_in(Direction.ACTION) and state.node(step.action_node).phase is not NodePhase.DONE:
+            yield f"{step.name} would be done again: keys are ignored there; leave it halted and end it by hand"
 
 
 def released_all(store: Store, definitions: Definitions, books: Books | None, *, actor: str, reason: str) -> Moved:
@@ -225,12 +258,27 @@ def _as_books_say(definition: Saga[Any], state: SagaState, books: Books, event: 
 
 
 def _may_be_past(definition: Saga[Any], state: SagaState, ledgers: Ledgers) -> bool:
-    """Whether a step of no return without books may have been sent in the lost part. Where keys are ignored a person or the books
-    have said that it was not."""
+    """Whether a step of no return may have been sent in what is lost, as far as anybody knows. After a restore workers stand still, and
+    books say the last word; of a damaged journal they may be too old. Where keys are ignored a person or the books have said that it
+    was not."""
+    is_still = state.halt is not None and state.halt.reason is HaltReason.RESTORED
     return any(
-        step.is_repeatable_in(Direction.ACTION) and not _has_books(step, ledgers)
+        step.is_repeatable_in(Direction.ACTION)
+        and state.node(step.action_node).phase is not NodePhase.DONE
+        and not (is_still and (_has_books(step, ledgers) or _is_out_of_reach(definition, state, step, ledgers)))
         for step in definition.no_return
-        if state.node(step.action_node).phase is not NodePhase.DONE
+    )
+
+
+def _is_out_of_reach(definition: Saga[Any], state: SagaState, step: Step, ledgers: Ledgers) -> bool:
+    """Whether the books show that a step before it was never done."""
+    before = (definition.by_name[name] for name in step.ancestors)
+    return any(
+        it.kind is not Kind.READONLY
+        and _has_books(it, ledgers)
+        and state.node(it.action_node).phase is not NodePhase.DONE
+        and not ledgers.has_done(_key_of(state, it, Direction.ACTION))
+        for it in before
     )
 
 

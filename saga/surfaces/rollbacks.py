@@ -20,7 +20,7 @@ from saga.core import transitions as t
 from saga.core.connector import Undo
 from saga.core.definition import Kind, Saga, Step
 from saga.core.outcomes import TOMBSTONED, OutcomeCode, effect_after
-from saga.core.states import HELD, Direction, Effect, NodePhase
+from saga.core.states import HELD, Direction, Effect, HaltReason, NodePhase
 
 
 @dataclass
@@ -155,7 +155,7 @@ def plan_faults(definition: Saga[Any], journal: Sequence[t.Transition]) -> Itera
             case t.RollbackRequested():
                 walk.is_turned = True
             case t.SagaHalted():
-                walk.is_held = it.reason in HELD
+                walk.is_held = it.reason in HELD and (not walk.is_turned or it.reason is HaltReason.JOURNAL_DAMAGED)
             case t.SagaResumed():
                 walk.may_lack |= walk.is_held
                 walk.is_held = False

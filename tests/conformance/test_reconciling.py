@@ -16,13 +16,14 @@ from saga.core.definition import Saga, compensatable, pivot, readonly, retriable
 from saga.core.events import CancelAsked
 from saga.core.keys import logical_key, wire_key
 from saga.core.outcomes import Outcome, OutcomeCode, Payload
-from saga.core.states import NodePhase, SagaStatus
+from saga.core.states import HaltReason, NodePhase, SagaStatus
 from saga.runtime.engine import Definitions, tell
 from saga.runtime.holding import let_go
 from saga.runtime.starting import answer, new_saga
 from saga.runtime.work import Call as Sent
+from saga.store.journal import Reached
 from saga.store.memory import MemoryStore
-from saga.store.port import Store
+from saga.store.port import SagaFilter, Store
 from saga.surfaces.cancelling import CancelRequest, CancelStanding, cancel
 from saga.surfaces.ledgers import BarrierRow, Ledgers, Movement
 from saga.surfaces.restoring import Books, Moved, held, reconciled, released, restored
@@ -317,7 +318,7 @@ def test_a_cancel_after_the_let_go_waits_for_a_step_of_no_return_without_books(h
     order = Played(MemoryStore(clock), shop(CHARGED, pivot(ship), deadline_s=3600.0), "w0").restored()
     bank_side.kept = {key_of(node): ANSWERED for node in ("charge:a", "ship:a")}
     if how == "reconciled":
-        assert order.reconciled(Ledgers(frozenset({"payment"}))).count == 1
+        assert order.reconciled(in_ledger("charge:a")).count == 1
     else:
         assert released(order.store, order.definitions, held(order.store), None, **BY).count == 1
     order.store.close_worker("w0")
@@ -345,6 +346,69 @@ def test_what_the_books_have_counts_when_a_person_lets_go() -> None:
     assert cause is not None
     assert cause.cause == "undone"
     assert undone.played_on(Bank()) is SagaStatus.COMPENSATED
+
+
+def test_a_ship_behind_a_charge_that_was_not_made_was_not_sent() -> None:
+    """The bank's books say so, and a cancel is obeyed at once though the carrier has none."""
+    order = Played(MemoryStore(), PLAIN, "w0").restored()
+    assert order.reconciled(Ledgers(frozenset({"payment"}))).count == 1
+    assert not state_of(order.store, order.definitions, order.saga_id).may_be_past_return
+
+
+@pytest.mark.parametrize("wait_s", [60.0, 7200.0])
+def test_a_damaged_journal_that_a_person_looks_at_late(wait_s: float) -> None:
+    """Charged and shipped in the end that it lost. Its deadline stands still, and a cancel waits for the ship to be asked for again."""
+    clock, bank_side = VirtualClock(), Bank()
+    order = Played(MemoryStore(clock), shop(CHARGED, pivot(ship), deadline_s=600.0), "w0")
+    order.finish("charge", outcome=bank_side.answer(order.process.call("charge")))
+    bank_side.kept[key_of("ship:a")] = ANSWERED
+    stored = order.store._sagas[order.saga_id]  # type: ignore[attr-defined]  # it is the one in memory
+    stored.journal.reached = Reached(len(stored.journal), stored.journal[-1].hash)
+    del stored.journal[1:]
+    order.store.close_worker("w0")
+    clock.pass_s(wait_s)
+    [row] = order.store.find(SagaFilter(), 1)
+    books = Books(in_ledger("charge:a"), clock.now())
+    assert released(order.store, order.definitions, [row], books, **BY).count == 1
+    tell(order.store, order.definitions, order.saga_id, CancelAsked(clock.now(), "anna", "called"), actor="api")
+    assert order.played_on(bank_side) is SagaStatus.COMPLETED
+    assert bank_side.balance == 1
+
+
+@pytest.mark.parametrize(("done", "node"), [((), "charge:a"), (("pack", "charge"), "charge:c")])
+def test_what_the_books_have_where_keys_are_ignored_is_not_done_again(done: tuple[str, ...], node: str) -> None:
+    """Not by a person who lets it go with the books; without them he answers for it."""
+    order = Played(MemoryStore(), IGNORED).finish(*done).restored()
+    books = Books(in_ledger(node, "club"), order.store.now())
+    [left] = released(order.store, order.definitions, held(order.store), books, **BY).left
+    assert f"{node} was done, and would be done again: its participant ignores keys" in left.why
+    assert released(order.store, order.definitions, held(order.store), None, **BY).count == 1
+
+
+def test_a_step_of_no_return_that_ignores_keys_is_not_sent_again_by_saying_that_it_was_done() -> None:
+    """The journal cannot be told so, and would send it."""
+    club = shop(
+        compensatable(do_pack, name="pack", compensation=unpack),
+        pivot(charge_at_club, name="charge", on_unknown="halt"),
+    )
+    order = Played(MemoryStore(), club).restored()
+    [left] = released(order.store, order.definitions, held(order.store), None, is_past_return=True, **BY).left
+    assert left.why.startswith("charge would be done again: keys are ignored there; leave it halted and end it by hand")
+
+
+def test_a_rollback_over_a_step_of_no_return_is_not_let_go() -> None:
+    """A cancel took the place of a lost claim, and the carrier's books have the ship."""
+    order = Played(MemoryStore(), PLAIN, "w1").finish("charge", outcome=ANSWERED)
+    order.process.call("ship")
+    stored = order.store._sagas[order.saga_id]  # type: ignore[attr-defined]  # it is the one in memory
+    del stored.journal[2:]
+    stored.journal.reached = None
+    cancel(order.store, order.definitions, order.saga_id, CancelRequest(reason="called"), surface="cli")
+    order.finish("ship")
+    [row] = order.store.find(SagaFilter(halt_reason=HaltReason.JOURNAL_DAMAGED), 1)
+    for books, past in ((Books(shipped(), order.store.now()), False), (None, True)):
+        [left] = released(order.store, order.definitions, [row], books, is_past_return=past, **BY).left
+        assert "its step of no return was done, and it would be rolled back over that" in left.why
 
 
 def test_what_is_left_says_what_the_books_have(store: Store) -> None:

@@ -158,8 +158,8 @@ SURFACES = [
     Mutant(
         "a-person-lets-go-with-the-books",
         RESTORING,
-        "if books is not None and definition is not None and journal:",
-        "if False:",
+        "            if books is not None:\n",
+        "            if False:\n",
         "an order that was shipped is rolled back, and one that was undone is shipped, by a person who answered for something else",
         (f"{RECONCILING}test_what_the_books_have_counts_when_a_person_lets_go",),
     ),

@@ -11,7 +11,7 @@ from saga.core.connector import Undo
 from saga.core.definition import Kind, Saga, Step
 from saga.core.fold import SagaState, replay
 from saga.core.outcomes import OutcomeCode
-from saga.core.states import HELD, Direction, Effect, EntryState, NodePhase
+from saga.core.states import HELD, Direction, Effect, EntryState, HaltReason, NodePhase
 from tests.unit.core.shop import Order
 
 Journal = Sequence[t.Transition]
@@ -75,8 +75,14 @@ def may_have_an_effect(codes: list[OutcomeCode]) -> bool:
 
 
 def may_lack(journal: Journal) -> bool:
-    """Whether it was held, and let go: the journal of before its plan was frozen."""
-    held = [place for place, it in enumerate(journal) if isinstance(it, t.SagaHalted) and it.reason in HELD]
+    """Whether it was held before it turned round, and let go; of a damaged one also afterwards."""
+    turned = at_first(journal, t.RollbackRequested)
+    held = [
+        place
+        for place, it in enumerate(journal)
+        if isinstance(it, t.SagaHalted)
+        and (it.reason is HaltReason.JOURNAL_DAMAGED or (it.reason in HELD and (turned is None or place < turned)))
+    ]
     return any(isinstance(it, t.SagaResumed) for place in held for it in journal[place:])
 
 

@@ -35,7 +35,7 @@ POLL_S = 0.1
 SAID = {
     CancelStanding.DONE: "is compensated: everything is undone",
     CancelStanding.ACCEPTED: "is being rolled back",
-    CancelStanding.PENDING: "cancel is written down; the step of no return is in flight and decides",
+    CancelStanding.PENDING: "cancel is written down; the step of no return is in flight, or may have been sent before a restore, and its answer decides",
     CancelStanding.REFUSED: "is past its point of no return and goes forward only; nothing was cancelled",
 }
 
