@@ -64,11 +64,15 @@ def let_go(
 
 def _through_a_hold(loaded: Loaded, journal: Journal, lacks: str, event: LetGo, actor: str, reason: str) -> Append:
     """One entry that says what the journal lacks, and that the saga goes on."""
-    asked = HoldAsked(event.at, HaltReason.JOURNAL_DAMAGED, lacks, since=_known_until(journal, event.at))
-    held = decide(loaded.definition, loaded.state, asked)
+    held = decide(loaded.definition, loaded.state, as_damaged(journal, lacks, event.at))
     gone = decide(loaded.definition, held.state, event)
     facts = (*held.transitions, *gone.transitions)
     return append_for(loaded, facts, gone.state, at=event.at, writer=actor, actor=actor, reason=reason).append
+
+
+def as_damaged(journal: Journal, lacks: str, at: datetime) -> HoldAsked:
+    """The hold of a journal that is not whole."""
+    return HoldAsked(at, HaltReason.JOURNAL_DAMAGED, lacks, since=_known_until(journal, at))
 
 
 def _not_here(store: Store, saga_id: str, journal: Journal) -> Exception:

@@ -7,7 +7,7 @@ Rules of this file:
 - The pins switch sequential scans and hash and merge joins off. On tables that grew since they were last analysed the
   planner otherwise keeps a cached plan that reads whole tables (DESIGN section 10 measured a third of the throughput).
   With that settled a statement is planned once for each session: the planner takes an array parameter for ten elements, thinks
-  a plan for the one or two of a small group cheaper, and would plan each append anew, for as long as it takes to run.
+  a plan for the one or two of a small group cheaper, and would plan each append anew.
 - They also make the commit durable: `synchronous_commit` is `on`, whatever the database or the role sets, and stays
   `remote_apply` where that is set. A server that does not write to disk (`fsync = off`) is refused when a store is opened.
 - A connection on which anything but a refusal or a lost race went wrong is thrown away, never given back; one that was

@@ -21,7 +21,7 @@ from shlex import quote
 from typing import Any
 
 from saga.core.definition import Kind, Saga, Step
-from saga.core.events import HoldAsked, LetGo
+from saga.core.events import LetGo
 from saga.core.fold import NodeState, SagaState
 from saga.core.keys import keys_of
 from saga.core.machine import GRACE_S, decide
@@ -30,7 +30,7 @@ from saga.core.states import Direction, HaltReason, NodePhase, SagaStatus
 from saga.errors import DefinitionError, SagaError, UsageError
 from saga.ids import uuid7
 from saga.runtime.engine import Definitions, fold
-from saga.runtime.holding import hold, let_go
+from saga.runtime.holding import as_damaged, hold, let_go
 from saga.store.journal import Journal
 from saga.store.port import SagaFilter, SagaRow, Store
 from saga.store.restoring import Restoration
@@ -139,9 +139,7 @@ def released(
         if definition is not None and journal:
             state = fold(journal)[0]
             if journal.lacks is not None:  # it is held in the entry that lets it go
-                since = min(journal[-1].at, said.at)
-                asked = HoldAsked(said.at, HaltReason.JOURNAL_DAMAGED, journal.lacks, since)
-                state = decide(definition, state, asked).state
+                state = decide(definition, state, as_damaged(journal, journal.lacks, said.at)).state
             ledgers = Ledgers() if books is None else books.ledgers
             if books is not None:
                 found = _as_books_say(definition, state, books, said)

@@ -52,7 +52,7 @@ def test_hot_statements_never_scan_a_table(analysed: PostgresStore, store_postgr
 
 @SCOPES
 def test_an_append_is_planned_once(analysed: PostgresStore) -> None:
-    """For each session, and not for each group: planning it takes about as long as running it."""
+    """For each session, and not for each group."""
     for _ in range(8):
         saga_id = accepted(analysed).saga_id
         assert analysed.append([append_of(analysed, saga_id, 2)]) == [AppendResult.APPENDED]

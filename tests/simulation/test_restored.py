@@ -27,25 +27,7 @@ from saga.store.memory import MemoryStore
 from saga.surfaces.ledgers import Ledgers, Movement
 from saga.surfaces.restoring import Books, reconciled, restored
 from saga.surfaces.rollbacks import plan_faults
-from tests.simulation.sagas import (
-    A,
-    Asked,
-    B,
-    C,
-    D,
-    E,
-    Order,
-    ask_f,
-    barrier,
-    begin,
-    do_a,
-    do_b,
-    do_c,
-    do_d,
-    do_e,
-    undo_a,
-    undo_c,
-)
+from tests.simulation.sagas import B, C, Order, a, b, barrier, begin, c, d, e, f, undo_a, undo_c
 from tests.simulation.stepping import DONE, Process, state_of
 from tests.simulation.world import VirtualClock
 
@@ -57,32 +39,8 @@ NO, CLOSED = Outcome(OutcomeCode.REJECTED, "no"), Outcome(OutcomeCode.REJECTED, 
 give_back = barrier.post("/b/give-back", B, C)
 
 
-def reserve(order: Order) -> Call[A]:
-    return do_a(Asked(order_id=order.order_id, step="reserve"))
-
-
-def screen(order: Order) -> Call[E]:
-    return ask_f(Asked(order_id=order.order_id, step="screen"))
-
-
-def charge(order: Order) -> Call[B]:
-    return do_b(Asked(order_id=order.order_id, step="charge"))
-
-
 def refund(charged: B) -> Call[C]:
     return give_back(charged)
-
-
-def label(order: Order) -> Call[C]:
-    return do_c(Asked(order_id=order.order_id, step="label"))
-
-
-def ship(order: Order) -> Call[D]:
-    return do_d(Asked(order_id=order.order_id, step="ship"))
-
-
-def write(order: Order) -> Call[E]:
-    return do_e(Asked(order_id=order.order_id, step="write"))
 
 
 TWO = RetryPolicy(max_attempts=2, max_elapsed_s=100.0, base_s=1.0, cap_s=8.0)
@@ -90,11 +48,11 @@ TWO = RetryPolicy(max_attempts=2, max_elapsed_s=100.0, base_s=1.0, cap_s=8.0)
 SHOP = Saga(
     "restored_shop", version=1, input=Order, entity=lambda order: order.order_id,
     steps=[
-        compensatable(reserve, compensation=undo_a),
-        readonly(screen),
-        parallel(compensatable(charge, compensation=refund, compensation_retry=TWO), compensatable(label, compensation=undo_c)),
-        pivot(ship),
-        retriable(write),
+        compensatable(a, name="reserve", compensation=undo_a),
+        readonly(f, name="screen"),
+        parallel(compensatable(b, name="charge", compensation=refund, compensation_retry=TWO), compensatable(c, name="label", compensation=undo_c)),
+        pivot(d, name="ship"),
+        retriable(e, name="write"),
     ],
 )  # fmt: skip
 DEFINITIONS = Definitions([SHOP])
