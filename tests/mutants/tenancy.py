@@ -113,6 +113,22 @@ TENANCY = [
         (f"{MY_WORKERS}[memory]",),
     ),
     Mutant(
+        "a-tenant-without-worker-is-an-alarm",
+        "saga/surfaces/alarms.py",
+        "    elif now.unserved and bounds.min_workers:",
+        "    elif False:",
+        "`saga status --check --all-tenants` says OK while the orders of one tenant never move",
+        (f"{CLI}test_a_worker_of_another_tenant_is_no_worker",),
+    ),
+    Mutant(
+        "what-is-not-at-hand-is-named",
+        "saga/surfaces/status_page.py",
+        "    if not now.not_at_hand:",
+        "    if True:",
+        "`saga worker` is typed as the screen says, runs the product's orders alone, and the saga never moves",
+        ("tests/unit/surfaces/test_standing.py::test_a_worker_that_lacks_is_asked_for_by_definition",),
+    ),
+    Mutant(
         "a-lease-says-whose-sagas",
         "saga/runtime/lease.py",
         "self._ttl_s, self._store.scope)",
