@@ -129,6 +129,14 @@ TENANCY = [
         ("tests/unit/surfaces/test_standing.py::test_a_worker_that_lacks_is_asked_for_by_definition",),
     ),
     Mutant(
+        "what-is-no-order-is-called-so",
+        "saga/surfaces/taking_back.py",
+        "if row is None or (row.environment, row.tenant) != (environment, tenant):",
+        "if row is not None or row is None:",
+        "`saga return` calls a saga unknown that `saga list` shows",
+        (f"{CLI}test_what_is_no_order_is_not_returned",),
+    ),
+    Mutant(
         "a-lease-says-whose-sagas",
         "saga/runtime/lease.py",
         "self._ttl_s, self._store.scope)",

@@ -194,6 +194,24 @@ def test_a_worker_of_all_tenants_is_a_worker_of_mine(everything: Store) -> None:
     assert found == {"all": ("production", None), "older": (None, None), "own": ("production", ["shop"])}
 
 
+def test_what_is_no_order_is_not_returned(everything: Store) -> None:
+    """`saga list` shows it, so it is not called unknown: it is said of which definition it is, or which order a saga id means. Of
+    another tenant's nothing is said."""
+    for tenant, name in (("shop", "LAMP-1"), ("other", "THEIRS")):
+        starter = Starter(everything, environment="production", tenant=tenant)
+        starter.start(line, Thing(order_id=name))
+        starter.stop()
+    [own] = [row for row in everything.live_rows(9) if row.entity == OWN]
+    says = {name: typed("return", name, "--line", "MUG=1").exception for name in ("LAMP-1", own.saga_id, "THEIRS")}
+    assert {code_of(it) for it in says.values() if isinstance(it, SagaNotFound)} == {NOT_FOUND}
+    assert (
+        str(says["LAMP-1"])
+        == f"'LAMP-1' is a saga of {line.name} and no order of this product, so nothing of it can come back"
+    )
+    assert str(says[own.saga_id]) == f"{own.saga_id!r} is the id of a saga; the order is '{OWN}'"
+    assert str(says["THEIRS"]).startswith("no saga with id, order or prefix 'THEIRS'")
+
+
 @pytest.mark.usefixtures("url")
 def test_a_rebuild_is_of_the_own_tenant() -> None:
     """Of all with --all-tenants; completion offers the own orders alone."""
