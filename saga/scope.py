@@ -20,6 +20,12 @@ class Scope:
         """Whether a saga of this environment and tenant is within."""
         return self.environment in (None, environment) and (self.tenants is None or tenant in self.tenants)
 
+    def meets(self, other: "Scope") -> bool:
+        """Whether there can be a saga that is within both."""
+        if None not in (self.environment, other.environment) and self.environment != other.environment:
+            return False
+        return self.tenants is None or other.tenants is None or not set(self.tenants).isdisjoint(other.tenants)
+
     def __str__(self) -> str:
         of = "every tenant" if self.tenants is None else f"tenant {', '.join(self.tenants)}"
         return f"environment {self.environment or 'any'}, {of}"

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from saga.core.fold import SagaState
 from saga.core.outcomes import Payload
 from saga.core.states import SagaStatus
-from saga.errors import CodecError, UsageError
+from saga.errors import CodecError, SagaError, SagaNotFound, UsageError
 from saga.fulfilment import models as m
 from saga.fulfilment.models import (
     LINES_MAX,
@@ -128,6 +128,19 @@ class RestockRequest(Given):
 
 class Restock(Answer):
     restock_id: Reference
+
+
+class NotAnOrder(SagaNotFound):
+    """A return was asked for of a saga that is there and is no order of this product, or by the id of its saga."""
+
+    def __init__(self, reference: str, definition: str, order_id: str = "") -> None:
+        SagaError.__init__(self, reference, definition, order_id)
+        self.reference, self.scope, self.definition, self.order_id = reference, "", definition, order_id
+
+    def __str__(self) -> str:
+        if self.order_id:
+            return f"{self.reference!r} is the id of a saga; the order is {self.order_id!r}"
+        return f"{self.reference!r} is a saga of {self.definition} and no order of this product, so nothing of it can come back"
 
 
 class NotCompleted(UsageError):

@@ -72,7 +72,8 @@ class Lease:
 
     def _register(self, worker_id: str) -> None:
         asked = monotonic()
-        self._store.register_worker(WorkerRow(worker_id, socket.gethostname(), os.getpid(), self._queues, self._ttl_s))
+        process = (socket.gethostname(), os.getpid(), self._queues, self._ttl_s, self._store.scope)
+        self._store.register_worker(WorkerRow(worker_id, *process))
         self._known_until = asked + self._ttl_s
 
     def _renew(self) -> None:

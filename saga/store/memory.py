@@ -268,7 +268,8 @@ class MemoryStore(RestoringInMemory, RowsInMemory):
 
     def workers(self) -> list[tuple[WorkerRow, datetime]]:
         with self._lock:
-            return [(worker.row, worker.lease_until) for worker in self._worker_rows.values() if worker.is_open]
+            found = [it for it in self._worker_rows.values() if it.is_open and self.scope.meets(it.row.scope)]
+            return [(it.row, it.lease_until) for it in found]
 
     def close(self) -> None:
         """Nothing is held."""

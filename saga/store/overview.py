@@ -13,7 +13,7 @@ from saga.core.states import HaltReason, SagaStatus
 from saga.scope import Scope
 
 if TYPE_CHECKING:  # the port is made of this part
-    from saga.store.port import SagaRow
+    from saga.store.port import SagaRow, WorkerRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,12 @@ class Overview(Protocol):
 
     scope: Scope
     """Whose sagas it answers for. Everything that is read or swept is theirs alone, as if there were no others; an entry is
-    appended to whatever saga it names, because whoever appends has read its journal. Instants, workers and definitions are
-    those of the whole database."""
+    appended to whatever saga it names, because whoever appends has read its journal. Instants and definitions are those of
+    the whole database, and a worker is closed and found dead whosever sagas it runs."""
+
+    def workers(self) -> "list[tuple[WorkerRow, datetime]]":
+        """Open rows of the workers that may run a saga of the scope, with the end of their lease."""
+        ...
 
     def counts(self, since: datetime | None = None, until: datetime | None = None) -> Mapping[SagaStatus, int]:
         """Number of sagas by status; of those accepted from `since` on and before `until`, where they are given. Without

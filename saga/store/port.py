@@ -28,6 +28,7 @@ from typing import Protocol
 
 from saga.core.projection import ProjectedRow, Projection, Value
 from saga.core.states import HaltReason, SagaStatus
+from saga.scope import EVERYBODY, Scope
 from saga.store.journal import Journal, JournalEntry, Reached
 from saga.store.overview import Overview
 from saga.store.restoring import Restoring
@@ -237,6 +238,8 @@ class WorkerRow:
     pid: int
     queues: tuple[str, ...]
     lease_ttl_s: float = 5.0
+    scope: Scope = EVERYBODY
+    """Whose sagas it runs. An older release does not write it down: such a row counts as one that runs all there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,10 +391,6 @@ class Store(Overview, Restoring, Protocol):
 
     def drop_row(self, projection: Projection, values: Mapping[str, Value], saga_id: str) -> RowChange:
         """Take out the row that holds these values when there is no saga of that id; what became of it."""
-        ...
-
-    def workers(self) -> list[tuple[WorkerRow, datetime]]:
-        """Open worker rows with the end of their lease."""
         ...
 
     def close(self) -> None:

@@ -15,7 +15,6 @@
 
 import contextlib
 import hashlib
-import json
 import threading
 from collections.abc import Callable
 from datetime import datetime
@@ -29,13 +28,15 @@ from saga.store.port import WorkerRow
 from saga.store.postgres_connections import AWAY, PostgresConnections, Session
 from saga.store.retrying import repeat
 from saga.store.walls import Walled
+from saga.store.worker_rows import worker_values
 
 RENEWED_S = 2.0
 RENEWAL_SHARE = 0.4
 CLOSE_S = 1.0
 
-REGISTER = """INSERT INTO saga.worker (worker_id, host, pid, queues, lock_key, lease_ttl_s, started_at, lease_until)
-SELECT %s, %s, %s, %s, %s, ttl, now, now + make_interval(secs => ttl)
+REGISTER = """INSERT INTO saga.worker
+    (worker_id, host, pid, queues, environment, tenants, lock_key, lease_ttl_s, started_at, lease_until)
+SELECT %s, %s, %s, %s, %s, %s, %s, ttl, now, now + make_interval(secs => ttl)
 FROM (SELECT %s::float8 AS ttl, clock_timestamp() AS now) AS lease
 ON CONFLICT (worker_id) DO NOTHING RETURNING started_at"""
 
@@ -95,7 +96,7 @@ class PostgresWorkers:
             with contextlib.suppress(*AWAY):
                 self._take(self._own_session())
         lock_key = None if self._connections.pooled else lock_key_of(worker.worker_id)
-        values = (worker.worker_id, worker.host, worker.pid, json.dumps(worker.queues), lock_key, worker.lease_ttl_s)
+        values = (*worker_values(worker), lock_key, worker.lease_ttl_s)
         self._connections.run(lambda session: self._connections.pinned(session, REGISTER, values), "register worker")
         self._renewed = monotonic()
 

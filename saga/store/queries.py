@@ -4,7 +4,6 @@ Nothing here is on the hot path. Each function takes a connection and the tables
 or two that are right in any isolation; the stores decide how a connection is had and when to try again.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -37,7 +36,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from saga.core.states import HaltReason, SagaStatus
 from saga.scope import Scope
 from saga.store.overview import HaltedCount, LiveCount
-from saga.store.port import EffectRow, KeptRequest, RequestRow, SagaFilter, SagaRow, WorkerRow
+from saga.store.port import EffectRow, KeptRequest, RequestRow, SagaFilter, SagaRow
 from saga.store.tables import SQLITE, Tables
 
 LAST_LETTER = "\U0010ffff"
@@ -242,17 +241,6 @@ def request(
     owner = (of.environment == environment, of.tenant == tenant, of.request_key == request_key)
     found = connection.execute(select(of.request_hash, of.saga_id).where(*owner)).one_or_none()
     return None if found is None else KeptRequest(*found)
-
-
-def workers(connection: Connection, tables: Tables) -> list[tuple[WorkerRow, datetime]]:
-    """Open worker rows with the end of their lease, the oldest first."""
-    worker = tables.worker.c
-    columns = (worker.worker_id, worker.host, worker.pid, worker.queues, worker.lease_ttl_s, worker.lease_until)
-    query = select(*columns).where(worker.closed_at.is_(None)).order_by(worker.started_at, worker.worker_id)
-    return [
-        (WorkerRow(worker_id, host, pid, tuple(json.loads(queues)), lease_ttl_s), lease_until)
-        for worker_id, host, pid, queues, lease_ttl_s, lease_until in connection.execute(query)
-    ]
 
 
 def worker_is_open(connection: Connection, tables: Tables, worker_ids: Sequence[str]) -> dict[str, bool]:

@@ -36,6 +36,7 @@ from saga.store.restoring import (
 )
 from saga.store.rewriting import drop_row, rewrite
 from saga.store.tables import Tables
+from saga.store.worker_rows import open_workers
 
 Result = TypeVar("Result")
 
@@ -147,7 +148,7 @@ class Reads:
         return self._read(lambda connection: read_settled(connection, self._tables), "settled")
 
     def workers(self) -> list[tuple[WorkerRow, datetime]]:
-        return self._read(lambda connection: queries.workers(connection, self._tables), "workers")
+        return self._read(lambda connection: open_workers(connection, self._tables, self.scope), "workers")
 
     def worker_is_open(self, worker_ids: Sequence[str]) -> Mapping[str, bool]:
         return self._read(lambda connection: queries.worker_is_open(connection, self._tables, worker_ids), "workers")

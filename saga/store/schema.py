@@ -31,7 +31,7 @@ from saga.store.connecting import connect_once, refuse_spoiled, sqlite_path
 from saga.store.retrying import jittered
 from saga.store.tables import SCHEMA
 
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 """Those of `migrations/versions`, the earliest first; a test compares."""
 VERSIONS = "alembic_version"
 LOCK_TIMEOUT_S = 2.0

@@ -57,6 +57,7 @@ from saga.store.refusing import Refused, append_refusal, in_order, isolate, keep
 from saga.store.retrying import ForkGuard, Retriable, repeat
 from saga.store.sweeping import pushed_s
 from saga.store.tables import SQLITE, from_micros, to_micros
+from saga.store.worker_rows import worker_values
 
 Result = TypeVar("Result")
 SECOND = 1_000_000
@@ -145,8 +146,7 @@ class SqliteStore(Reads):
         self._contact.expect(worker.lease_ttl_s)
         now = self.now()
         until = now + timedelta(seconds=worker.lease_ttl_s)
-        queues, started, ends = json.dumps(worker.queues), to_micros(now), to_micros(until)
-        values = (worker.worker_id, worker.host, worker.pid, queues, started, worker.lease_ttl_s, ends)
+        values = (*worker_values(worker), to_micros(now), worker.lease_ttl_s, to_micros(until))
         self._write(lambda session: session.execute(statements.REGISTER, values), "register worker")
 
     def renew_lease(self, worker_id: str) -> bool:

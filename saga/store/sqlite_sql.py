@@ -62,8 +62,9 @@ WHERE saga_id IN (SELECT value FROM json_each(?)) AND due_at IS NOT NULL"""
 REST = "UPDATE saga SET due_at = ?, due_pushes = 0 WHERE saga_id = ? AND due_at = ?"
 PUSH = "UPDATE saga SET due_at = ?, due_pushes = due_pushes + 1 WHERE saga_id = ?"
 
-REGISTER = """INSERT INTO worker (worker_id, host, pid, queues, started_at, lease_ttl_s, lease_until)
-VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (worker_id) DO NOTHING"""
+REGISTER = """INSERT INTO worker
+    (worker_id, host, pid, queues, environment, tenants, started_at, lease_ttl_s, lease_until)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (worker_id) DO NOTHING"""
 RENEW = """UPDATE worker SET lease_until = ? + CAST(lease_ttl_s * ? AS INTEGER)
 WHERE worker_id = ? AND closed_at IS NULL"""
 DEAD = "SELECT worker_id FROM worker WHERE closed_at IS NULL AND lease_until < ? ORDER BY worker_id"

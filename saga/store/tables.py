@@ -181,6 +181,8 @@ def _worker(metadata: MetaData, words: Text) -> Table:
         Column("lease_ttl_s", Float, nullable=False),
         Column("lease_until", Instant, nullable=False),
         Column("closed_at", Instant),
+        Column("environment", words),
+        Column("tenants", Text),
         PrimaryKeyConstraint("worker_id", name="worker_pkey"),
         CheckConstraint("lease_ttl_s > 0", name="worker_lease_positive"),
     )

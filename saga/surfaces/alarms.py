@@ -49,7 +49,11 @@ def checked(now: Standing, bounds: Bounds) -> Checked:
         which = ", ".join(f"{group.count:,} {group.reason}" for group in waiting)
         reasons.append(Alarm(code="halted", detail=f"{halted:,} halted for a person ({which})"))
     if workers < bounds.min_workers:
-        reasons.append(Alarm(code="workers", detail=f"{workers} of at least {bounds.min_workers} workers"))
+        waits = f", and {', '.join(now.moving)} {'waits' if len(now.moving) == 1 else 'wait'}"
+        why = waits if now.moving and not workers else ""
+        reasons.append(Alarm(code="workers", detail=f"{workers} of at least {bounds.min_workers} workers{why}"))
+    elif now.unserved and bounds.min_workers:
+        reasons.append(Alarm(code="workers", detail=f"no worker for tenant {', '.join(now.unserved)}"))
     if now.untaken:
         reasons.append(Alarm(code="untaken", detail=f"nobody takes {', '.join(now.untaken)}"))
     if now.oldest_due_s > bounds.max_due_s:

@@ -37,6 +37,7 @@ from saga.runtime.engine import Definitions, Loaded, append_for, fold, load, tel
 from saga.runtime.work import Hint, task_name
 from saga.store.port import AppendResult, Store
 from saga.surfaces.render import typed
+from saga.surfaces.workers import what_lacks
 
 REASON_MAX, ACTOR_MAX = 500, 100
 BY_ANSWER = frozenset({HaltReason.UNRESOLVED_EFFECT, HaltReason.PIVOT_UNRESOLVED, HaltReason.POISON})
@@ -176,13 +177,7 @@ def who_must_run(store: Store, found: Cancelled, definitions: Iterable[str] = ()
     with, or somebody who does."""
     if found.state.status in ENDED or found.standing in (CancelStanding.HELD, CancelStanding.REFUSED):
         return None
-    now = store.now()
-    alive = [worker for worker, lease_until in store.workers() if lease_until > now]
-    if any(not worker.queues or not found.queues or found.queues & set(worker.queues) for worker in alive):
-        return None
-    who = f"no worker takes {', '.join(sorted(found.queues))}" if alive else "no worker runs"
-    names = "".join(f" {name}" for name in definitions)
-    return f"{who}, so nothing moves until one does: type  saga worker{names}  or  saga drain{names}"
+    return what_lacks(store, found.queues, definitions)
 
 
 def _tell_at(

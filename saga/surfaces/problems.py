@@ -32,6 +32,7 @@ from saga.errors import (
     UsageError,
 )
 from saga.fulfilment.models import in_words
+from saga.fulfilment.returns import NotAnOrder
 from saga.log import logger
 from saga.surfaces.contract import URN
 
@@ -237,7 +238,8 @@ def _offered(request: Request) -> list[str]:
 
 def _not_found(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, SagaNotFound)
-    return _problem("not_found", f"no saga with id or order {error.reference!r}")
+    detail = str(error) if isinstance(error, NotAnOrder) else f"no saga with id or order {error.reference!r}"
+    return _problem("not_found", detail)
 
 
 def _duplicate(_: Request, error: Exception) -> JSONResponse:

@@ -51,6 +51,8 @@ class WorkerReading(BaseModel):
     lease_until: datetime
     is_alive: bool = Field(description="its lease has not run out; a row stays open until another worker closes it")
     gone_s: float | None = Field(description="seconds since the lease ran out")
+    environment: str | None = Field(default=None, description="null: whose sagas it runs is not known")
+    tenants: list[str] | None = Field(default=None, description="whose sagas it runs; null: every tenant's")
 
 
 class HaltReading(BaseModel):
@@ -167,6 +169,8 @@ def read_worker(row: WorkerRow, lease_until: datetime, now: datetime) -> WorkerR
         lease_until=lease_until,
         is_alive=is_alive,
         gone_s=None if is_alive else round(over_s, 3),
+        environment=row.scope.environment,
+        tenants=None if row.scope.tenants is None else list(row.scope.tenants),
     )
 
 

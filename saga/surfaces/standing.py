@@ -24,6 +24,7 @@ from saga.errors import CodecError, IllegalTransition, UsageError
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.orders_table import ORDERS
 from saga.runtime.engine import Definitions, fold, is_readable
+from saga.scope import Scope
 from saga.store.overview import HaltedCount
 from saga.store.port import RowFilter, SagaRow, Store
 from saga.surfaces.reading import SagaSummary, WorkerReading, participant_of, read_row, read_worker
@@ -117,7 +118,16 @@ class Standing(BaseModel):
     unreadable_count: int
     halted_groups: list[HaltedGroup]
     halted: list[SagaSummary] = Field(description="of each reason at most 500, the first accepted first")
-    workers: list[WorkerReading]
+    workers: list[WorkerReading] = Field(description="those that may run a saga of `tenants`")
+    moving: list[str] = Field(
+        default=[],
+        description="name and version of each definition of which a saga is on its way, of those that were accepted first",
+    )
+    not_at_hand: list[str] = Field(default=[], description="those of `moving` that this process does not have")
+    unserved: list[str] = Field(
+        default=[],
+        description="tenants of which a saga is on its way, of those that were accepted first, and that no living worker runs",
+    )
 
     @property
     def live_count(self) -> int:
@@ -139,6 +149,7 @@ def standing(
         counts[status] = sum(it.count for it in live if it.status is status)
     counts[SagaStatus.HALTED] = sum(it.count for it, _ in halted)
     due_count, oldest_due_s = store.due_counts()
+    workers, moving = store.workers(), {(row.definition, row.version) for row in first}
     return Standing(
         at=now,
         environment=store.scope.environment,
@@ -155,8 +166,16 @@ def standing(
         unreadable_count=len(first) - len(states),
         halted_groups=[_halted_group(store, it, rows) for it, rows in halted],
         halted=[read_row(row) for _, rows in halted for row in rows],
-        workers=[read_worker(row, lease_until, now) for row, lease_until in store.workers()],
+        workers=[read_worker(row, lease_until, now) for row, lease_until in workers],
+        moving=sorted(f"{name} v{version}" for name, version in moving),
+        not_at_hand=sorted(f"{name} v{version}" for name, version in moving if definitions.get(name, version) is None),
+        unserved=_unserved(first, [row.scope for row, lease_until in workers if lease_until > now]),
     )
+
+
+def _unserved(rows: Sequence[SagaRow], scopes: Sequence[Scope]) -> list[str]:
+    """The tenants of these sagas that none of the scopes has."""
+    return sorted({row.tenant for row in rows if not any(it.has(row.environment, row.tenant) for it in scopes)})
 
 
 def _folded(store: Store, rows: Sequence[SagaRow]) -> dict[str, SagaState]:

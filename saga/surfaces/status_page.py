@@ -14,6 +14,7 @@ from saga.surfaces.reading import WorkerReading
 from saga.surfaces.render import DASH, clock_time, duration, typed
 from saga.surfaces.standing import FOLDED, NAMED, Day, HaltedGroup, Standing, WaitingGroup
 from saga.surfaces.visible import Page, one_line, page
+from saga.surfaces.workers import how_to_run
 
 WORKERS_SHOWN = 8
 GROUPS_SHOWN = 10
@@ -65,13 +66,36 @@ def _percent(value: float | None) -> str:
 def _workers(now: Standing) -> list[str]:
     alive = [worker for worker in now.workers if worker.is_alive]
     gone = [worker for worker in now.workers if not worker.is_alive]
-    lines = [_worker(worker) for worker in [*gone, *alive[:WORKERS_SHOWN]]]
+    lines = [f"{_worker(worker)}{_whose(worker, now)}" for worker in [*gone, *alive[:WORKERS_SHOWN]]]
     if (more := len(alive) - WORKERS_SHOWN) > 0:
         lines.append(f"✓ and {more:,} more workers")
     if not alive:
         is_wanted = now.live_count > sum(group.count for group in now.halted_groups if not group.heals_itself)
-        lines.append("✗ no worker: type  saga worker  or  saga drain" if is_wanted else "no worker")
+        lines.append(_nobody(now) if is_wanted else "no worker")
+    elif now.unserved:
+        tenants = ",".join(map(one_line, now.unserved))
+        lines.append(f"✗ no worker for tenant {tenants}: start one with SAGA_TENANTS={tenants}")
     return lines
+
+
+def _nobody(now: Standing) -> str:
+    """What to type for a worker of all that wait; a definition that is not at hand is named, for no other command knows it."""
+    if not now.not_at_hand:
+        return f"✗ no worker: {how_to_run()}"
+    which, it = ", ".join(map(one_line, now.moving[:GROUPS_SHOWN])), len(now.moving) == 1
+    return f"✗ no worker, and {which} {'waits' if it else 'wait'}: {how_to_run(['MODULE:SAGA'])}  with {'its' if it else 'each'} definition"
+
+
+def _whose(worker: WorkerReading, now: Standing) -> str:
+    """Whose sagas it runs, where they are not just those that the screen is of."""
+    own, its = now.tenants, worker.tenants
+    if worker.environment == now.environment and (None if its is None else set(its)) == (
+        None if own is None else set(own)
+    ):
+        return ""
+    if worker.environment is None:
+        return ", whose sagas is not known"
+    return ", every tenant" if its is None else f", tenant {', '.join(map(one_line, its))}"
 
 
 def _untaken(now: Standing) -> list[str]:

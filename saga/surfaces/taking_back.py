@@ -34,6 +34,7 @@ from saga.fulfilment.models import LINES_MAX, QUANTITY_MAX, Given, Id, Text
 from saga.fulfilment.return_order import return_order
 from saga.fulfilment.returns import (
     MoreThanLeft,
+    NotAnOrder,
     NotCompleted,
     NotStorable,
     ReturnOrder,
@@ -187,17 +188,27 @@ def standing_of(definition: Saga[Any], state: SagaState) -> Standing:
 
 
 def latest_order(store: Store, environment: str, tenant: str, order_id: str) -> SagaState:
-    """The latest run of an order. Raises `SagaNotFound`, or `CodecError` when this release must leave its journal alone."""
+    """The latest run of an order. Raises `SagaNotFound`, of something that is no order as `NotAnOrder`, or `CodecError` when this
+    release must leave its journal alone."""
     wanted = SagaFilter(fulfil_order.name, entity=order_id, environment=environment, tenant=tenant)
     rows = store.find(wanted, RUNS_SEEN)
     if not rows:
-        raise SagaNotFound(order_id)
+        raise _no_order(store, environment, tenant, order_id)
     saga_id = max(rows, key=lambda row: row.run).saga_id
     entries = store.load([saga_id]).get(saga_id, ())
     if not entries:
         raise SagaNotFound(saga_id)
     _check_readable(saga_id, is_readable(entries))
     return fold(entries)[0]
+
+
+def _no_order(store: Store, environment: str, tenant: str, name: str) -> SagaNotFound:
+    """What to say of a name that no order has: whether a saga of another definition has it, or it is the id of a saga."""
+    named = store.find(SagaFilter(entity=name, environment=environment, tenant=tenant), 1)
+    row = named[0] if named else store.row(name)
+    if row is None or (row.environment, row.tenant) != (environment, tenant):
+        return SagaNotFound(name)
+    return NotAnOrder(name, row.definition, row.entity if row.definition == fulfil_order.name else "")
 
 
 def take_back(

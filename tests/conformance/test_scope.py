@@ -1,4 +1,4 @@
-"""A store that was opened for some answers as if there were no other sagas: reads, sweeps, rows and requests, on all three."""
+"""A store that was opened for some answers as if there were no other sagas: reads, sweeps, rows, requests and workers, on all three."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,6 +14,7 @@ from saga.store.port import Append, EffectRow, RowFilter, SagaColumns, SagaFilte
 from tests.conformance.building import accepted, due_ago, entry_of, new_id, new_saga
 from tests.conformance.conftest import OpenFor
 from tests.conformance.test_rows import row
+from tests.waiting import wait_until
 
 SHOP = Scope("test", ("shop",))
 ORDER, KEY = "SO-1", "key-1"
@@ -110,6 +111,42 @@ def test_a_sweep_leaves_what_is_not_its_own_as_it_is(store: Store, open_for: Ope
     assert store.row(theirs) == before
     [due] = open_for(Scope("staging")).sweep_due(9, 60.0)
     assert (due.saga_id, due.pushes) == (theirs, 0)
+
+
+WORKS_FOR: Mapping[str, Scope] = {
+    "w-shop": SHOP,
+    "w-other": Scope("test", ("other",)),
+    "w-both": Scope("test", ("other", "shop")),
+    "w-tenants": Scope("test"),
+    "w-staging": Scope("staging", ("shop",)),
+    "w-older": EVERYBODY,
+}
+
+
+def test_a_worker_of_others_is_not_among_mine(store: Store, open_for: OpenFor) -> None:
+    """Listed are those that may run a saga of whoever asks, each with whose it runs. Whoever asks for several tenants sees the
+    workers of each; one whose row says nothing is everybody's."""
+    for worker_id, scope in WORKS_FOR.items():
+        store.register_worker(WorkerRow(worker_id, "host", 1, ("q",), scope=scope))
+
+    def listed(scope: Scope) -> dict[str, Scope]:
+        return {row.worker_id: row.scope for row, _ in open_for(scope).workers()}
+
+    everybodys = {"w-tenants", "w-older"}
+    assert {name: WORKS_FOR[name] for name in {"w-shop", "w-both", *everybodys}} == listed(SHOP)
+    assert set(listed(Scope("test", ("third",)))) == everybodys
+    assert set(listed(Scope("test", ("third", "other")))) == {"w-other", "w-both", *everybodys}
+    assert set(listed(Scope("test"))) == {"w-shop", "w-other", "w-both", *everybodys}
+    assert set(listed(Scope("staging"))) == {"w-staging", "w-older"}
+    assert listed(EVERYBODY) == dict(WORKS_FOR)
+
+
+def test_a_dead_worker_of_others_is_found_dead(store: Store, open_for: OpenFor) -> None:
+    """By whoever looks: its sagas must not wait for a worker of their own tenant."""
+    store.register_worker(WorkerRow("w-other", "host", 1, ("q",), 0.05, Scope("test", ("other",))))
+    own = open_for(SHOP)
+    own.register_worker(WorkerRow("w-shop", "host", 1, ("q",), scope=SHOP))
+    wait_until(lambda: own.dead_workers() == ["w-other"])
 
 
 def test_a_dead_worker_is_closed_for_everybody(store: Store, open_for: OpenFor) -> None:

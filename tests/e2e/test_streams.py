@@ -96,7 +96,7 @@ def test_screens_without_our_signs(place: Place, more: dict[str, str]) -> None:
         done = plain.run(*command.split())
         assert (done.code, "Traceback" in done.err) == (0, False), (command, done.err)
         assert done.out.isascii(), command
-    assert "!! no worker: type  saga worker" in plain.run("status").out
+    assert "!! no worker, and place_order v1 waits: type  saga worker" in plain.run("status").out
     as_json = ("show", "SO-1", "-o", "json")
     assert json.loads(plain.run(*as_json).out)["saga_id"] == json.loads(place.run(*as_json).out)["saga_id"]
 
@@ -110,11 +110,10 @@ def test_a_reference_that_is_no_text(place: Place, command: str) -> None:
 
 
 def test_a_wait_for_nobody_says_so(place: Place) -> None:
-    """Nobody works here: after a while a wait says once what to look at, and goes on."""
+    """Nobody works here: after a while a wait says once what to type, and goes on."""
     order = '{"order_id": "SO-2", "sku": "mug", "card": "4242"}'
-    with place.running(
-        ["start", SHOP, order, "--wait"], "is still running; is a worker running? saga status"
-    ) as started:
+    says = f"is still running; no worker runs, so nothing moves until one does: type  saga worker {SHOP}  or"
+    with place.running(["start", SHOP, order, "--wait"], says) as started:
         assert started.poll() is None
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -16,6 +18,7 @@ from sqlalchemy import Engine, create_engine, inspect, text
 from saga.bundled import place_of
 from saga.clock import monotonic
 from saga.errors import StoreUnavailable
+from saga.scope import EVERYBODY, Scope
 from saga.store import schema
 from saga.store.opening import open_store
 from saga.store.port import Append
@@ -103,6 +106,36 @@ def test_a_second_upgrade_changes_nothing(empty_url: str) -> None:
     assert schema.upgrade(empty_url) == schema.head()
     assert store.row(saga_id) is not None
     store.close()
+
+
+def before_0005(name: str, place: str) -> str:
+    """A worker row as the release before writes it."""
+    return (
+        f"INSERT INTO {place}worker (worker_id, host, pid, queues, lease_ttl_s, started_at, lease_until) "
+        f"VALUES ('{name}', 'h', 1, '[\"q\"]', 5.0, :now, :now)"
+    )
+
+
+def test_a_worker_of_the_release_before_counts_for_everybody(empty_url: str, empty_engine: Engine) -> None:
+    """It registers before the upgrade to 0005 and, while it still runs, behind it. Nothing says whose sagas it runs."""
+    place, now = ("saga.", datetime.now(UTC)) if empty_engine.dialect.name == "postgresql" else ("", 1)
+    config = alembic_config()
+    with empty_engine.begin() as connection:
+        if place:
+            connection.execute(text("CREATE SCHEMA saga"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0004")
+        connection.execute(text(before_0005("before", place)), {"now": now})
+    schema.upgrade(empty_url, "production")
+    with empty_engine.begin() as connection:
+        connection.execute(text(before_0005("behind", place)), {"now": now})
+    store = open_store(empty_url, Scope("production", ("shop",)))
+    try:
+        assert {row.worker_id: row.scope for row, _ in store.workers()} == dict.fromkeys(
+            ("before", "behind"), EVERYBODY
+        )
+    finally:
+        store.close()
 
 
 def test_upgraders_at_once_are_safe(empty_url: str) -> None:

@@ -9,6 +9,7 @@ SCOPE = "tests/conformance/test_scope.py::"
 SWEPT = f"{SCOPE}test_a_sweep_leaves_what_is_not_its_own_as_it_is"
 THERE = f"{SCOPE}test_a_saga_of_somebody_else_is_not_there"
 COUNTED = f"{SCOPE}test_sagas_of_somebody_else_are_not_counted"
+MY_WORKERS, LEASE = f"{SCOPE}test_a_worker_of_others_is_not_among_mine", "tests/unit/runtime/test_lease.py::"
 BOUND = "tests/migrations/test_binding.py::"
 APART = "tests/integration/runtime/test_apart.py::"
 CLI = "tests/unit/surfaces/test_cli_tenants.py::"
@@ -94,6 +95,54 @@ TENANCY = [
         'OWNED = """(%s::text IS NULL OR environment = %s::text) AND (%s::text[] IS NULL OR tenant = ANY(%s::text[]))"""',
         "on tables that were never analysed each sweep reads and sorts every saga of the tenant",
         ("tests/conformance/test_postgres_plans.py::test_a_sweep_of_a_backlog_reads_what_it_takes",),
+    ),
+    Mutant(
+        "a-worker-of-others-is-not-mine-on-databases",
+        "saga/store/worker_rows.py",
+        "for worker, lease_until in found if scope.meets(worker.scope)]",
+        "for worker, lease_until in found]",
+        "`saga status --check` says OK while only another tenant's worker runs, and the order never moves",
+        (f"{MY_WORKERS}[postgres]", f"{MY_WORKERS}[sqlite]"),
+    ),
+    Mutant(
+        "a-worker-of-others-is-not-mine-in-memory",
+        MEMORY,
+        "if it.is_open and self.scope.meets(it.row.scope)]",
+        "if it.is_open]",
+        "the simulator shows a worker that would not run the saga",
+        (f"{MY_WORKERS}[memory]",),
+    ),
+    Mutant(
+        "a-tenant-without-worker-is-an-alarm",
+        "saga/surfaces/alarms.py",
+        "    elif now.unserved and bounds.min_workers:",
+        "    elif False:",
+        "`saga status --check --all-tenants` says OK while the orders of one tenant never move",
+        (f"{CLI}test_a_worker_of_another_tenant_is_no_worker",),
+    ),
+    Mutant(
+        "what-is-not-at-hand-is-named",
+        "saga/surfaces/status_page.py",
+        "    if not now.not_at_hand:",
+        "    if True:",
+        "`saga worker` is typed as the screen says, runs the product's orders alone, and the saga never moves",
+        ("tests/unit/surfaces/test_standing.py::test_a_worker_that_lacks_is_asked_for_by_definition",),
+    ),
+    Mutant(
+        "what-is-no-order-is-called-so",
+        "saga/surfaces/taking_back.py",
+        "if row is None or (row.environment, row.tenant) != (environment, tenant):",
+        "if row is not None or row is None:",
+        "`saga return` calls a saga unknown that `saga list` shows",
+        (f"{CLI}test_what_is_no_order_is_not_returned",),
+    ),
+    Mutant(
+        "a-lease-says-whose-sagas",
+        "saga/runtime/lease.py",
+        "self._ttl_s, self._store.scope)",
+        "self._ttl_s)",
+        "each worker counts as one of every tenant",
+        (f"{LEASE}test_a_lease_says_whose_sagas_its_worker_runs",),
     ),
     Mutant(
         "another-environment-is-refused",

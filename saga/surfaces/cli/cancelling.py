@@ -1,5 +1,6 @@
 """`saga cancel`: asks for the rollback of one saga, through the database as `saga start` does."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -82,7 +83,7 @@ def cancel_saga(
             say(f"saga: {must_run}")
         status = found.state.status
         if wait and found.standing not in NOTHING_FOLLOWS:
-            status = _await_end(store, row.saga_id, timeout_s)
+            status = _await_end(store, row.saga_id, timeout_s, definition or ())
     standing = AT_END.get(status, found.standing)
     said = held_words(found.state, as_options(definition)) if standing is CancelStanding.HELD else SAID[standing]
     value = {**_value(found, standing, status), "must_run": must_run}
@@ -98,9 +99,9 @@ def _request(reason: str, actor: str) -> CancelRequest:
         raise UsageError(broken_rules(error, whole="cancel")) from None
 
 
-def _await_end(store: Store, saga_id: str, bound_s: float | None) -> SagaStatus:
+def _await_end(store: Store, saga_id: str, bound_s: float | None, definitions: Sequence[str]) -> SagaStatus:
     give_up_at = None if bound_s is None else monotonic() + bound_s
-    remind = Reminder(saga_id, store, saga_id)
+    remind = Reminder(saga_id, store, saga_id, definitions=definitions)
     while True:
         row = store.row(saga_id)
         assert row is not None, f"{saga_id} was cancelled and is not there"

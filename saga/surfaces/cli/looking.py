@@ -205,7 +205,7 @@ def status(
     workers, work that is due for too long or taken by nobody, a journal that cannot be read), 3 without a journal, 4 when
     the database does not answer. What heals by itself is fine.
 
-    There is no -d: it counts every saga of SAGA_TENANT, whatever its definition; the workers are those of the whole database.
+    There is no -d: it counts every saga of SAGA_TENANT, whatever its definition; the workers are those that may run them.
     Participants are named where the definition is at hand (pyproject.toml, else the product's own).
 
     \b

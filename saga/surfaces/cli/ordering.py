@@ -102,7 +102,7 @@ def start(
             put_one(output, value, started.saga_id)
             return
         tally = Tally(saga_ids=[started.saga_id])
-        remind = Reminder(started.saga_id, intake.store, started.saga_id)
+        remind = Reminder(started.saga_id, intake.store, started.saga_id, definitions=[definition])
         is_over = await_ends(
             intake,
             tally,

@@ -126,7 +126,7 @@ def _ended(store: Store, taken: TakenBack, bound_s: float | None) -> ReturnReadi
     """The return once nobody but a person can move it, or after so many seconds."""
     saga_id = taken.returned.state.saga_id
     give_up_at = None if bound_s is None else monotonic() + bound_s
-    remind = Reminder(taken.returned.wanted.return_id, store, saga_id)
+    remind = Reminder(taken.returned.wanted.return_id, store, saga_id, definitions=())
     while (row := store.row(saga_id)) is not None and not is_over(row):
         remind.look(row.status)
         if give_up_at is not None and monotonic() >= give_up_at:

@@ -202,6 +202,15 @@ def test_an_unknown_order_and_one_of_another_tenant_are_not_found(small_shop: Sh
     assert returns(small_shop.store) == []
 
 
+def test_what_is_there_and_is_no_order_is_called_so(small_shop: Shop) -> None:
+    """404 with its definition: whoever has seen it in a list is not told that it is not there."""
+    completed(small_shop)
+    assert small_shop.give_back({SKU: 1}, key="r-1").status_code == 202
+    found = problem(small_shop.give_back(order_id="R1.SO-1", key="r-2"), 404, "not_found")
+    assert found["detail"].startswith("'R1.SO-1' is a saga of return_order and no order of this product")
+    assert returns(small_shop.store) == ["R1.SO-1"]
+
+
 def test_the_tag_of_an_order_changes_with_its_returns(small_shop: Shop) -> None:
     """Whoever asks with If-None-Match hears of a return that began, and of its end."""
     completed(small_shop)

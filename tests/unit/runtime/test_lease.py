@@ -1,4 +1,4 @@
-"""Giving a lease back does not wait for a store that does not answer."""
+"""A lease says whose sagas its worker runs, and giving it back does not wait for a store that does not answer."""
 
 import logging
 import threading
@@ -7,6 +7,7 @@ import pytest
 
 from saga.clock import monotonic
 from saga.runtime.lease import CLOSE_S, Lease
+from saga.scope import Scope
 from saga.store.memory import MemoryStore
 
 
@@ -20,6 +21,20 @@ class Silent(MemoryStore):
     def close_worker(self, worker_id: str) -> int:
         self.answers.wait()
         return super().close_worker(worker_id)
+
+
+def test_a_lease_says_whose_sagas_its_worker_runs() -> None:
+    """Those of the store that the worker sweeps; also under the id that it takes when it was declared dead."""
+    store = MemoryStore(scope=Scope("production", ("acme",)))
+    renamed = threading.Event()
+    lease = Lease(store, frozenset({"q"}), lambda _id: renamed.set())
+    lease.open()
+    first = lease.worker_id
+    store.close_worker(first)
+    assert renamed.wait(10)
+    [(row, _)] = store.workers()
+    lease.close()
+    assert (row.worker_id != first, row.scope) == (True, store.scope)
 
 
 @pytest.mark.timeout(20)

@@ -17,6 +17,7 @@ from saga.core.outcomes import OutcomeCode, Payload
 from saga.core.states import ENDED, HELD, SELF_HEALING, Effect, HaltReason, NodePhase, SagaStatus
 from saga.runtime.engine import Definitions
 from saga.runtime.starting import Starter
+from saga.scope import Scope
 from saga.store.codec import encode
 from saga.store.journal import JournalEntry
 from saga.store.memory import MemoryStore
@@ -286,7 +287,7 @@ def test_a_return_does_not_send_to_a_cancel_that_does_nothing(store: MemoryStore
 
 
 def test_a_cancel_that_nobody_carries_out_says_who_must_run(store: MemoryStore) -> None:
-    """No worker, one whose lease is over, one for other queues; and nothing where one is there, or nothing is left to do."""
+    """No worker, one for other queues, one of another tenant; and nothing where one is there, or nothing is left to do."""
     row = stands(store, "before", None)
     found = cancelled(store, row.saga_id)
     assert who_must_run(store, found, ["shop:place"]) == (
@@ -296,5 +297,10 @@ def test_a_cancel_that_nobody_carries_out_says_who_must_run(store: MemoryStore) 
     assert (who_must_run(store, found) or "").startswith(f"no worker takes {', '.join(sorted(found.queues))}, so")
     store.register_worker(WorkerRow("w1", "h", 1, (*found.queues, "other"), lease_ttl_s=60.0))
     assert who_must_run(store, found) is None
+    store.close_worker("w0")
+    store.close_worker("w1")
+    store.register_worker(WorkerRow("w2", "h", 1, (), 60.0, Scope("test", ("acme",))))
+    own = store.of(Scope(row.environment, (row.tenant,)))
+    assert (who_must_run(own, found) or "").startswith("no worker runs, so")
     run_all(store, row.saga_id)
     assert who_must_run(MemoryStore(), cancelled(store, row.saga_id)) is None

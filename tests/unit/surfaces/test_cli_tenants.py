@@ -20,7 +20,7 @@ from saga.settings import Settings
 from saga.store import schema
 from saga.store.journal import JournalEntry
 from saga.store.opening import open_store
-from saga.store.port import Append, SagaColumns, SagaFilter, Store
+from saga.store.port import Append, SagaColumns, SagaFilter, Store, WorkerRow
 from saga.surfaces.cli.commands import app
 from saga.surfaces.cli.completing import references
 from saga.surfaces.cli.options import NOT_FOUND, USAGE, code_of
@@ -156,6 +156,60 @@ def test_the_status_is_of_the_own_tenant(everything: Store) -> None:
     assert f"{OWN} (shop)" in page
     assert f"{OTHER} (other)" in page
     assert "--all-tenants" in page.splitlines()[-1]
+
+
+def test_a_worker_of_another_tenant_is_no_worker(everything: Store) -> None:
+    """The monitor is told, the screen says what to type, and so does a start that waits: what it waits for would never move.
+    Of all tenants the worker is shown with whose sagas it runs, and the tenant without one is named."""
+    everything.register_worker(WorkerRow("theirs", "h", 1, (), 600.0, Scope("production", ("other",))))
+    alarm = typed("status", "--check")
+    which = f"fulfil_order v{fulfil_order.version}"
+    assert (alarm.exit_code, alarm.stdout) == (1, f"ALARM   0 of at least 1 workers, and {which} waits\n")
+    page = typed("status").stdout
+    assert ("✓ worker" in page, "✗ no worker: type  saga worker  or  saga drain" in page) == (False, True)
+    lacks = "no worker runs, so nothing moves until one does: type  saga worker"
+    started = typed("start", "tests.simulation.sagas:line", '{"order_id": "N"}', "--wait", "--timeout", "0")
+    assert f"is still running; {lacks} tests.simulation.sagas:line  or  saga drain tests.simu" in started.stderr
+    every = typed("status", "--all-tenants").stdout
+    assert "✓ worker h pid 1, queues all, tenant other\n" in every
+    assert "✗ no worker for tenant shop: start one with SAGA_TENANTS=shop\n" in every
+    alarm = typed("status", "--check", "--all-tenants")
+    assert (alarm.exit_code, alarm.stdout) == (1, "ALARM   no worker for tenant shop\n")
+    assert typed("status", "--check", "--all-tenants", "--min-workers", "0").exit_code == 0
+
+
+def test_a_worker_of_all_tenants_is_a_worker_of_mine(everything: Store) -> None:
+    """It is said only where the screen is of one tenant; a row of an older release counts, and is called not known."""
+    everything.register_worker(WorkerRow("all", "h", 2, (), 600.0, Scope("production")))
+    assert typed("status", "--check").stdout.endswith("workers 1\n")
+    assert "✓ worker h pid 2, queues all, every tenant\n" in typed("status").stdout
+    every = typed("status", "--all-tenants").stdout
+    assert ("✓ worker h pid 2, queues all\n" in every, "✗ no worker" in every) == (True, False)
+    everything.register_worker(WorkerRow("older", "h", 3, (), 600.0))
+    everything.register_worker(WorkerRow("own", "h", 4, (), 600.0, Scope("production", ("shop",))))
+    page = typed("status").stdout
+    assert "✓ worker h pid 3, queues all, whose sagas is not known\n" in page
+    assert "✓ worker h pid 4, queues all\n" in page
+    found = {it["worker_id"]: (it["environment"], it["tenants"]) for it in value("status")["workers"]}
+    assert found == {"all": ("production", None), "older": (None, None), "own": ("production", ["shop"])}
+
+
+def test_what_is_no_order_is_not_returned(everything: Store) -> None:
+    """`saga list` shows it, so it is not called unknown: it is said of which definition it is, or which order a saga id means. Of
+    another tenant's nothing is said."""
+    for tenant, name in (("shop", "LAMP-1"), ("other", "THEIRS")):
+        starter = Starter(everything, environment="production", tenant=tenant)
+        starter.start(line, Thing(order_id=name))
+        starter.stop()
+    [own] = [row for row in everything.live_rows(9) if row.entity == OWN]
+    says = {name: typed("return", name, "--line", "MUG=1").exception for name in ("LAMP-1", own.saga_id, "THEIRS")}
+    assert {code_of(it) for it in says.values() if isinstance(it, SagaNotFound)} == {NOT_FOUND}
+    assert (
+        str(says["LAMP-1"])
+        == f"'LAMP-1' is a saga of {line.name} and no order of this product, so nothing of it can come back"
+    )
+    assert str(says[own.saga_id]) == f"{own.saga_id!r} is the id of a saga; the order is '{OWN}'"
+    assert str(says["THEIRS"]).startswith("no saga with id, order or prefix 'THEIRS'")
 
 
 @pytest.mark.usefixtures("url")

@@ -295,6 +295,21 @@ def test_workers(store: Store, clock: SetClock) -> None:
     assert "✗ no worker" in page
 
 
+def test_a_worker_that_lacks_is_asked_for_by_definition(store: Store) -> None:
+    """`saga worker` as it stands runs what is at hand: of another definition the name is said, and with it of all that wait."""
+    version = f"fulfil_order v{fulfil_order.version}"
+    waits(store, started(store, "SO-1"), next_in_s=60.0)
+    found = standing(store, Definitions([]))
+    command = "type  saga worker MODULE:SAGA  or  saga drain MODULE:SAGA  with"
+    assert f"✗ no worker, and {version} waits: {command} its definition" in status_page(found)
+    assert (found.moving, found.not_at_hand, found.unserved) == ([version], [version], ["default"])
+    other = Saga("ship", version=2, input=Order, entity=lambda it: it.order_id, steps=[readonly(_look)])
+    started(store, "SO-1", definition=other)
+    both = standing(store, Definitions([fulfil_order]))
+    assert f"✗ no worker, and {version}, ship v2 wait: {command} each definition" in status_page(both)
+    assert (both.moving, both.not_at_hand) == ([version, "ship v2"], ["ship v2"])
+
+
 def test_nothing_to_do_has_no_cross(store: Store) -> None:
     """A halted fleet that waits for a person needs no worker; an empty one has nothing that somebody should read."""
     assert "✗" not in status_page(looked(store))
