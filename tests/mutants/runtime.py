@@ -15,6 +15,7 @@ REQUESTS = "tests/simulation/test_journalled_requests.py::"
 LEFT_ALONE = "tests/simulation/test_journals_left_alone.py::"
 WORKERS = "tests/integration/runtime/test_worker.py::"
 SUSPECTS = "tests/integration/runtime/test_task_suspects.py::"
+SILENT_BROKER = "tests/integration/network/test_silent_broker.py::"
 UNKNOWN_LEASE = "tests/integration/runtime/test_unknown_lease.py::"
 RESCUE = "tests/integration/runtime/test_task_rescue.py::"
 STUCK = "tests/integration/runtime/test_stuck_steps.py::"
@@ -570,6 +571,20 @@ RUNTIME = [
         (
             "tests/integration/network/test_silent_broker.py::test_a_process_ends_in_its_time_although_the_broker_is_silent[worker-amqp]",
         ),
+    ),
+    *(
+        Mutant(
+            f"flows-to-{name}-that-were-forgotten-are-noticed",
+            "saga/runtime/celery/apps.py",
+            old,
+            new,
+            "a worker whose flows to its broker were forgotten hears no hint for minutes",
+            (f"{SILENT_BROKER}test_a_worker_whose_flows_to_the_broker_were_forgotten_listens_over_new_ones[{name}]",),
+        )
+        for name, old, new in (
+            ("amqp", "        broker_heartbeat=HEARTBEAT_S,\n", ""),
+            ("redis", '"health_check_interval": 10,', '"health_check_interval": 25,'),
+        )
     ),
     Mutant(
         "a-stuck-starter-is-replaced",
