@@ -597,6 +597,16 @@ RUNTIME = [
         ),
     ),
     Mutant(
+        "two-stuck-starters-are-replaced",
+        "saga/runtime/starting.py",
+        "STUCK_LIMIT = 2\n",
+        "STUCK_LIMIT = 0\n",
+        "every order after the one that hangs waits for it",
+        (
+            "tests/integration/network/test_silent_api.py::test_a_stuck_starter_is_said_and_replaced_and_not_without_end",
+        ),
+    ),
+    Mutant(
         "lost-lease-is-noticed",
         LEASE,
         "if self._store.renew_lease(self.worker_id):",
@@ -855,6 +865,14 @@ RUNTIME = [
         "parts.enter_context(hearing(settings.home, wake))\n",
         "pass\n",
         "every saga start on saga dev takes two seconds, until the due index has it",
+        ("tests/e2e/test_hearing.py::test_what_another_process_starts_is_heard_at_once",),
+    ),
+    Mutant(
+        "dev-hears-at-once",
+        "saga/surfaces/home_hints.py",
+        "        wake(ids)\n",
+        "        threading.Event().wait(0.8)\n        wake(ids)\n",
+        "every saga start on saga dev takes most of a second until its first step",
         ("tests/e2e/test_hearing.py::test_what_another_process_starts_is_heard_at_once",),
     ),
     Mutant(
