@@ -16,9 +16,10 @@ RUNS := $(VENV)/.runs
 READY := $(VENV)/.ready
 # The oldest releases that pyproject.toml allows, and what of the suite meets them most.
 LOWEST := .venv-lowest
-MATRIX := tests/conformance tests/migrations tests/unit/surfaces/test_cli_help.py \
+MATRIX := tests/conformance tests/migrations tests/unit/surfaces/test_cli_help.py tests/unit/surfaces/test_cli_restoring.py \
           tests/integration/api/test_accepting.py tests/integration/celery \
-          tests/unit/runtime/test_demands.py tests/unit/runtime/test_receiving.py
+          tests/unit/runtime/test_demands.py tests/unit/runtime/test_receiving.py \
+          tests/integration/network/test_silent_database.py
 # Two more than there are cores: many tests wait for a lease, a kill or a restart.
 WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 2)))
 IN_PARALLEL := -n $(WORKERS) --maxprocesses 4 --dist worksteal

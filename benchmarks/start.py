@@ -1,10 +1,10 @@
-"""Processor time of `saga --version` and `saga --help` beside `python -c "import typer"`, which no command line on typer undercuts.
+"""Processor time of `saga --version`, `saga --help` and `saga list --help` beside `python -c "import typer"`, which no command line on typer undercuts.
 
 All are started in turn in every round, so that a machine that is busy is busy for each; the least of the rounds counts. Only
-ratios within one run count. `--most` makes it a check: exit code 1 when a ratio is above.
+ratios within one run count. `--check`: exit code 1 when a ratio is above what it may be.
 
     python benchmarks/start.py --rounds 10
-    python benchmarks/start.py --rounds 10 --most 2.0
+    python benchmarks/start.py --rounds 10 --check
 """
 
 import argparse
@@ -19,7 +19,8 @@ STARTS = {
     "saga list --help": ["-m", "saga", "list", "--help"],
 }
 BASE = "import typer"
-HELD = ("saga --version", "saga --help")
+HELD = {"saga --version": 2.5, "saga --help": 2.5, "saga list --help": 7.0}
+"""The ratio that each may have. Measured: 1.1, 1.1 and 4.3; with everything imported all were above 12."""
 
 
 def cpu_s(arguments: list[str]) -> float:
@@ -41,12 +42,12 @@ def main() -> None:
     """Print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--most", type=float, help="the ratio that --version and --help may have")
+    parser.add_argument("--check", action="store_true", help="exit code 1 when a ratio is above what it may be")
     options = parser.parse_args()
     found = measured(options.rounds)
     for name, seconds in found.items():
         print(f"{name:<18} {seconds:6.3f} s   {seconds / found[BASE]:5.2f}")
-    if options.most is not None and any(found[name] / found[BASE] > options.most for name in HELD):
+    if options.check and any(found[name] / found[BASE] > most for name, most in HELD.items()):
         sys.exit(1)
 
 

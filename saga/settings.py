@@ -46,6 +46,8 @@ ALL_TENANTS = "*"
 MAIL_SCHEMES = ("smtp", "smtps", "smtp+starttls")
 _MAIL_ADDRESS = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*"
 SENDER = re.compile(rf'{_MAIL_ADDRESS}|[^<>()\[\]@",;:\\]{{1,100}} <{_MAIL_ADDRESS}>')
+LEASE_S = 5.0
+"""The lease of a worker, unless `SAGA_LEASE_S` says another length."""
 NEAR, NEAR_ADDRESS = 0.6, 0.8
 """How alike a name and a setting must be (difflib's ratio). Any name may be that of a connector, so for an address more."""
 
@@ -188,7 +190,7 @@ class Settings(BaseSettings):
     """A connection to the database from which no sign of life came for so long is given up."""
     statement_s: float = Field(default=10.0, ge=0.5, le=3600, allow_inf_nan=False)
     """How long one statement of the database may take."""
-    lease_s: float = Field(default=5.0, ge=1, le=300, allow_inf_nan=False)
+    lease_s: float = Field(default=LEASE_S, ge=1, le=300, allow_inf_nan=False)
     """How long a worker counts as alive without saying so; it says so five times as often."""
     grace_s: float = Field(default=30.0, ge=0, le=3600, allow_inf_nan=False)
     """How long a process that was told to stop waits for what is in flight."""

@@ -19,8 +19,6 @@ from saga.log import logger
 from saga.settings import read_settings
 from saga.store.port import Store, WorkerRow
 
-LEASE_TTL_S = 5.0
-"""Unless `SAGA_LEASE_S` says another length."""
 RENEWALS, RENEW_MAX_S = 5, 1.0
 """A lease is renewed five times in its length, and at least once a second: that is how fast a killed process is told from one
 whose connection was cut."""

@@ -10,7 +10,7 @@ Instants are the database's. Opening a store counts as contact.
 import threading
 from datetime import datetime, timedelta
 
-DEFAULT_LEASE_TTL_S = 5.0
+from saga.settings import LEASE_S
 
 
 class Contact:
@@ -18,7 +18,7 @@ class Contact:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._lease = timedelta(seconds=DEFAULT_LEASE_TTL_S)
+        self._lease = timedelta(seconds=LEASE_S)
         self._heard_at: datetime | None = None
         self._judges_from: datetime | None = None
 

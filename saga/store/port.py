@@ -29,6 +29,7 @@ from typing import Protocol
 from saga.core.projection import ProjectedRow, Projection, Value
 from saga.core.states import HaltReason, SagaStatus
 from saga.scope import EVERYBODY, Scope
+from saga.settings import LEASE_S
 from saga.store.journal import Journal, JournalEntry, Reached
 from saga.store.overview import Overview
 from saga.store.restoring import Restoring
@@ -237,7 +238,7 @@ class WorkerRow:
     host: str
     pid: int
     queues: tuple[str, ...]
-    lease_ttl_s: float = 5.0
+    lease_ttl_s: float = LEASE_S
     scope: Scope = EVERYBODY
     """Whose sagas it runs. An older release does not write it down: such a row counts as one that runs all there are."""
 

@@ -22,8 +22,9 @@ from typing import Any
 
 from saga.clock import monotonic
 from saga.errors import StoreUnavailable
+from saga.settings import LEASE_S
 from saga.store.connecting import connection_arguments, conninfo
-from saga.store.contact import DEFAULT_LEASE_TTL_S, Contact
+from saga.store.contact import Contact
 from saga.store.port import WorkerRow
 from saga.store.postgres_connections import AWAY, PostgresConnections, Session
 from saga.store.retrying import repeat
@@ -83,7 +84,7 @@ class PostgresWorkers:
         self._worker_id: str | None = None
         self._session: Walled | None = None
         self._holds = False
-        self._ttl_s = DEFAULT_LEASE_TTL_S
+        self._ttl_s = LEASE_S
         self._renewed = monotonic()
 
     def register(self, worker: WorkerRow) -> None:

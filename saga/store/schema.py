@@ -28,6 +28,7 @@ from saga.errors import StoreUnavailable
 from saga.private import make_private_file, make_private_folder
 from saga.store import binding
 from saga.store.connecting import connect_once, refuse_spoiled, sqlite_path
+from saga.store.durable import DURABLE
 from saga.store.retrying import jittered
 from saga.store.tables import SCHEMA
 
@@ -157,7 +158,7 @@ def _migrate(connection: Connection) -> None:
 
 
 def _lock_postgres(connection: Connection) -> None:
-    connection.execute(text(f"SET LOCAL lock_timeout = {int(LOCK_TIMEOUT_S * 1000)}"))
+    connection.exec_driver_sql(f"SELECT set_config('lock_timeout', '{LOCK_TIMEOUT_S:g}s', true), {DURABLE}")
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
     # IF NOT EXISTS would ask for the right to create even where the schema stands already.
     if connection.execute(text("SELECT to_regnamespace(:schema)"), {"schema": SCHEMA}).scalar() is None:

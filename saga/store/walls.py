@@ -1,9 +1,10 @@
 """A connection to PostgreSQL on which nobody waits for ever.
 
 psycopg waits for an answer as long as the socket stays open, and a socket stays open while its peer is stopped, or while
-something between swallows what is sent. So each wait has a wall here: psycopg looks up every tenth of a second, and a wait that
-got nothing until `wall_s` ends as a lost connection. The outcome of the statement is unknown then, COMMIT's too; everything that
-the store does may be done again. While an answer is still arriving nothing is cut.
+something between swallows what is sent. So each wait has a wall here: psycopg looks up when a tenth of a second went by without
+anything to read or write, and the first time that it does so `wall_s` after the wait began, the wait ends as a lost connection. So
+an answer that comes without such a pause is not cut however long it takes, and one that comes in drops is. The outcome of the
+statement is unknown then, COMMIT's too; everything that the store does may be done again.
 
 Another thread may end the `Waits` of all connections that stand at once.
 """

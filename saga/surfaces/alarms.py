@@ -6,11 +6,10 @@ itself (a participant that is down) is no reason: it is tried again at the cap, 
 
 from pydantic import BaseModel, Field
 
+from saga.surfaces.defaults import MAX_DUE_S, MAX_HALTED, MIN_WORKERS
 from saga.surfaces.render import duration
 from saga.surfaces.standing import Standing
 from saga.surfaces.visible import Page, page
-
-MAX_DUE_S, MAX_HALTED, MIN_WORKERS = 60.0, 0, 1
 
 
 class Bounds(BaseModel):

@@ -27,9 +27,9 @@ from saga.runtime.engine import Definitions, fold, is_readable
 from saga.scope import Scope
 from saga.store.overview import HaltedCount
 from saga.store.port import RowFilter, SagaRow, Store
+from saga.surfaces.defaults import LOOKED_AT
 from saga.surfaces.reading import SagaSummary, WorkerReading, participant_of, read_row, read_worker
 
-LOOKED_AT = 200_000
 FOLDED = 300
 HALTED_READ = 500
 NAMED = 5

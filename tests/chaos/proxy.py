@@ -56,6 +56,11 @@ class Proxy:
                 flow.is_swallowed = True
         return len(swallowed)
 
+    def standing(self, containing: bytes = b"") -> int:
+        """How many connections stand and are not swallowed, whose client began with `containing`."""
+        with self._lock:
+            return sum(not flow.is_swallowed and containing in flow.greeting for flow in self._open)
+
     def heal(self) -> None:
         """Take new connections again; one that was swallowed stays so."""
         with self._lock:

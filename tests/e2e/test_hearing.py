@@ -19,6 +19,10 @@ from tests.waiting import wait_until
 EXAMPLES = ROOT / "examples"
 SHOP = "shop:place_order"
 STARTS = 25
+AT_ONCE_MS = 50.0
+"""To the claim of the first step, at the median."""
+MEASUREMENTS = 2
+"""On a machine with other work the better of two counts."""
 BEFORE_THE_DUE_INDEX_MS = 1500.0
 
 
@@ -50,21 +54,31 @@ class Seller:
         return _ms(store.load([started.saga_id])[started.saga_id][1].at - committed_at)
 
 
+def at_the_median_ms(seller: Seller, count: int) -> float:
+    """Measured again, once, when it was too much."""
+    found_ms = float("inf")
+    for _ in range(MEASUREMENTS):
+        found_ms = min(found_ms, median(seller.first_claim_after_ms() for _ in range(count)))
+        if found_ms <= AT_ONCE_MS:
+            break
+    return found_ms
+
+
 @pytest.mark.timeout(180)
 def test_what_another_process_starts_is_heard_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Not one of 25 starts waits for the due index, which has a saga after two seconds; the median is printed. So it is again
-    after a kill -9, which leaves the socket's file behind."""
+    """The median of 25 starts is printed and at most 50 ms; the due index has a saga after two seconds. So it is again after a
+    kill -9, which leaves the socket's file behind."""
     place, seller = Place(EXAMPLES, tmp_path / "home"), Seller(tmp_path / "home")
     with place.running(["dev", SHOP], "ready", timeout_s=90) as dev, seller.selling():
-        took = [seller.first_claim_after_ms() for _ in range(STARTS)]
+        p50_ms = at_the_median_ms(seller, STARTS)
         with capsys.disabled():
-            print(f"\nfrom commit to the first claim, {STARTS} starts: p50 {median(took):.1f} ms")
-        assert median(took) < BEFORE_THE_DUE_INDEX_MS
+            print(f"\nfrom commit to the first claim, {STARTS} starts: p50 {p50_ms:.1f} ms")
+        assert p50_ms <= AT_ONCE_MS
         dev.kill()
         dev.wait()
     assert (tmp_path / "home" / "hints.sock").is_socket()
     with place.running(["dev", SHOP], "ready", timeout_s=90), seller.selling():
-        assert median(seller.first_claim_after_ms() for _ in range(5)) < BEFORE_THE_DUE_INDEX_MS
+        assert at_the_median_ms(seller, 5) <= AT_ONCE_MS
 
 
 @pytest.mark.timeout(180)

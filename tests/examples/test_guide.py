@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from saga.runtime.celery import attach
-from saga.runtime.lease import LEASE_TTL_S
 from saga.runtime.work import Limits
+from saga.settings import Settings
 from saga.store.connecting import BORROW_TIMEOUT_S
 from saga.store.postgres_workers import RENEWED_S
 from tests.e2e.commands import ROOT
@@ -88,5 +88,8 @@ def test_the_pooler_is_configured_for_what_the_store_does() -> None:
     assert bouncer["pool_mode"] == "transaction"
     assert float(bouncer["query_wait_timeout"]) < BORROW_TIMEOUT_S
     assert f":{bouncer['listen_port']}/saga" in text
-    assert f"the lease not renewed for {RENEWED_S:.0f} s | its lease alone: {LEASE_TTL_S:.0f} s" in text
+    assert (
+        f"the lease not renewed for {RENEWED_S:.0f} s | its lease alone: {Settings.model_fields['lease_s'].default:.0f} s"
+        in text
+    )
     assert (ROOT / "tests" / "conformance" / "test_postgres_pooler.py").exists()

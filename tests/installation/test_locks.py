@@ -6,9 +6,12 @@ The index is the test's own. The releases are those of the day when pip 23.2 ref
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from tests.installation.index import INSTALLERS, ROOT, Index, install, on_index, prepare, versions
 
@@ -71,3 +74,16 @@ def test_a_target_installs_what_it_needs(target: str, locks: set[str], tmp_path:
     command = ["make", "-n", target, f"VENV={tmp_path / 'venv'}", "MAKEFLAGS="]
     shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=True).stdout
     assert set(re.findall(r"requirements/(\w+)\.txt", shown)) == locks
+
+
+def test_the_lowest_releases_that_are_allowed_are_those_of_the_matrix() -> None:
+    """Whoever installs a lower bound has what `make matrix` runs on: each bound is the release in requirements/lowest.txt."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = [*project["dependencies"], *(it for extra in project["optional-dependencies"].values() for it in extra)]
+    allowed = {
+        it.name: [Version(one.version) for one in it.specifier if one.operator == ">="]
+        for it in map(Requirement, lines)
+    }
+    lock = (ROOT / "requirements/lowest.txt").read_text(encoding="utf-8")
+    pinned = dict(re.findall(r"(?m)^([\w.-]+)==(\S+)", lock))
+    assert allowed == {name: [Version(pinned[name])] for name in allowed}

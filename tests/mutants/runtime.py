@@ -15,6 +15,7 @@ REQUESTS = "tests/simulation/test_journalled_requests.py::"
 LEFT_ALONE = "tests/simulation/test_journals_left_alone.py::"
 WORKERS = "tests/integration/runtime/test_worker.py::"
 SUSPECTS = "tests/integration/runtime/test_task_suspects.py::"
+SILENT_BROKER = "tests/integration/network/test_silent_broker.py::"
 UNKNOWN_LEASE = "tests/integration/runtime/test_unknown_lease.py::"
 RESCUE = "tests/integration/runtime/test_task_rescue.py::"
 STUCK = "tests/integration/runtime/test_stuck_steps.py::"
@@ -605,11 +606,35 @@ RUNTIME = [
             "tests/integration/network/test_silent_broker.py::test_a_process_ends_in_its_time_although_the_broker_is_silent[worker-amqp]",
         ),
     ),
+    *(
+        Mutant(
+            f"flows-to-{name}-that-were-forgotten-are-noticed",
+            "saga/runtime/celery/apps.py",
+            old,
+            new,
+            "a worker whose flows to its broker were forgotten hears no hint for minutes",
+            (f"{SILENT_BROKER}test_a_worker_whose_flows_to_the_broker_were_forgotten_listens_over_new_ones[{name}]",),
+        )
+        for name, old, new in (
+            ("amqp", "        broker_heartbeat=HEARTBEAT_S,\n", ""),
+            ("redis", '"health_check_interval": 10,', '"health_check_interval": 25,'),
+        )
+    ),
     Mutant(
         "a-stuck-starter-is-replaced",
         "saga/runtime/starting.py",
         '            logger.error("starter_stuck", count=len(self._stuck), reason=why)\n            self._begin()\n',
         '            logger.error("starter_stuck", count=len(self._stuck), reason=why)\n',
+        "every order after the one that hangs waits for it",
+        (
+            "tests/integration/network/test_silent_api.py::test_a_stuck_starter_is_said_and_replaced_and_not_without_end",
+        ),
+    ),
+    Mutant(
+        "two-stuck-starters-are-replaced",
+        "saga/runtime/starting.py",
+        "STUCK_LIMIT = 2\n",
+        "STUCK_LIMIT = 0\n",
         "every order after the one that hangs waits for it",
         (
             "tests/integration/network/test_silent_api.py::test_a_stuck_starter_is_said_and_replaced_and_not_without_end",
@@ -874,6 +899,14 @@ RUNTIME = [
         "parts.enter_context(hearing(settings.home, wake))\n",
         "pass\n",
         "every saga start on saga dev takes two seconds, until the due index has it",
+        ("tests/e2e/test_hearing.py::test_what_another_process_starts_is_heard_at_once",),
+    ),
+    Mutant(
+        "dev-hears-at-once",
+        "saga/surfaces/home_hints.py",
+        "        wake(ids)\n",
+        "        threading.Event().wait(0.8)\n        wake(ids)\n",
+        "every saga start on saga dev takes most of a second until its first step",
         ("tests/e2e/test_hearing.py::test_what_another_process_starts_is_heard_at_once",),
     ),
     Mutant(

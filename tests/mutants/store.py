@@ -86,6 +86,35 @@ STORE = [
         )
     ),
     Mutant(
+        "an-upgrade-is-durable",
+        "saga/store/schema.py",
+        ", true), {DURABLE}",
+        ", true)",
+        "after a crash the database is at the release before, or bound to another environment, although the command said done",
+        (f"{DURABLE}test_an_upgrade_and_a_binding_survive_a_crash",),
+    ),
+    *(
+        Mutant(
+            f"what-is-{way}-is-durable",
+            path,
+            old,
+            new,
+            "what a person was told is written down is gone after a crash of the database",
+            (
+                f"{DURABLE}test_what_was_answered_survives_a_crash_although_the_database_does_not_wait_for_its_disk[{way}]",
+            ),
+        )
+        for way, path, old, new in (
+            ("settled", "saga/store/restoring.py", "if tables is not SQLITE:", "if tables is None:"),
+            (
+                "rewritten",
+                "saga/store/rewriting.py",
+                "'{lock_wait_ms}ms', true), {DURABLE}",
+                "'{lock_wait_ms}ms', true)",
+            ),
+        )
+    ),
+    Mutant(
         "remote-apply-stays",
         "saga/store/durable.py",
         "WHEN 'remote_apply' THEN 'remote_apply'",

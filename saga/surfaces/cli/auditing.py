@@ -17,7 +17,6 @@ from saga.runtime.engine import Definitions
 from saga.store.port import Store
 from saga.surfaces.audit import AuditReport, render
 from saga.surfaces.audit import audit as audited
-from saga.surfaces.cli.looking import reading_store
 from saga.surfaces.cli.options import (
     UNAVAILABLE,
     USAGE,
@@ -29,6 +28,7 @@ from saga.surfaces.cli.options import (
     say,
     settings_and_log,
 )
+from saga.surfaces.cli.screens import reading_store
 from saga.surfaces.embedded import addresses
 from saga.surfaces.ledgers import SERVICES
 from saga.surfaces.render import duration

@@ -13,7 +13,7 @@ from saga.fulfilment.models import broken_rules
 from saga.runtime.engine import Definitions
 from saga.store.port import Store
 from saga.surfaces.cancelling import Cancelled, CancelRequest, CancelStanding, cancel, held_words, who_must_run
-from saga.surfaces.cli.looking import ReferenceArgument, reading_store
+from saga.surfaces.cli.looking import ReferenceArgument
 from saga.surfaces.cli.options import (
     FAILED,
     DefinitionOption,
@@ -28,6 +28,7 @@ from saga.surfaces.cli.options import (
 )
 from saga.surfaces.cli.ordering import WaitOption
 from saga.surfaces.cli.reminding import Reminder
+from saga.surfaces.cli.screens import reading_store
 from saga.surfaces.draining import is_over
 from saga.surfaces.lookup import look_up
 from saga.surfaces.publishing import publisher

@@ -7,13 +7,6 @@ wrong, there is simply no candidate: a person who presses tab did not ask for a 
 from collections.abc import Iterator
 from itertools import islice
 
-from saga.settings import read_settings
-from saga.store.opening import open_store
-from saga.store.port import SagaFilter
-from saga.surfaces.embedded import missing_file
-from saga.surfaces.lookup import pages
-from saga.surfaces.render import SIMPLE
-
 OFFERED = 50
 LOOKED_AT = 1_000
 """So many of the latest sagas are looked through for those that begin as typed."""
@@ -28,6 +21,14 @@ def references(incomplete: str) -> list[str]:
 
 
 def _references(incomplete: str) -> Iterator[str]:
+    # Only a tab needs them, and every command that takes a reference imports this module for its help.
+    from saga.settings import read_settings
+    from saga.store.opening import open_store
+    from saga.store.port import SagaFilter
+    from saga.surfaces.embedded import missing_file
+    from saga.surfaces.lookup import pages
+    from saga.surfaces.render import SIMPLE
+
     settings = read_settings()
     if missing_file(settings) is not None or settings.store_url.startswith("memory"):
         return

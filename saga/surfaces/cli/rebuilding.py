@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import typer
 
-from saga.surfaces.cli.looking import reading_store
 from saga.surfaces.cli.options import FAILED, AllTenantsOption, Output, OutputOption, put_one, say, settings_and_log
 from saga.surfaces.cli.ordering import orders
+from saga.surfaces.cli.screens import reading_store
 from saga.surfaces.order_rows import Rebuilt, rebuild
 from saga.surfaces.progress import progress
 from saga.surfaces.visible import one_line

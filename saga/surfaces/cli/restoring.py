@@ -15,7 +15,6 @@ from saga.store.port import SagaFilter, Store
 from saga.store.restoring import Settled
 from saga.surfaces import restoring
 from saga.surfaces.audit_lost import has_lost_run
-from saga.surfaces.cli.looking import reading_store
 from saga.surfaces.cli.options import (
     FAILED,
     DefinitionOption,
@@ -27,6 +26,7 @@ from saga.surfaces.cli.options import (
     say,
     settings_and_log,
 )
+from saga.surfaces.cli.screens import reading_store
 from saga.surfaces.embedded import addresses
 from saga.surfaces.ledgers import SERVICES, Ledgers, read_ledgers
 from saga.surfaces.lookup import look_up, pages

@@ -19,10 +19,10 @@ from saga.runtime.engine import Definitions, fold
 from saga.runtime.starting import Starter
 from saga.settings import Settings
 from saga.store.port import Store
-from saga.surfaces.cli.looking import reading_store
 from saga.surfaces.cli.options import FAILED, Output, OutputOption, TimeoutOption, put_one, say, settings_and_log
 from saga.surfaces.cli.ordering import WaitOption, checked_key, naming_key
 from saga.surfaces.cli.reminding import Reminder
+from saga.surfaces.cli.screens import reading_store
 from saga.surfaces.draining import is_over
 from saga.surfaces.embedded import registered
 from saga.surfaces.lookup import is_storable

@@ -12,9 +12,10 @@ from saga.core.outcomes import OutcomeCode
 from saga.core.states import ENDED, Direction, NodePhase, SagaStatus
 from saga.store.port import Store
 from saga.surfaces.changes import Change, Narration, StepChange
-from saga.surfaces.cli.looking import ReferenceArgument, reading_store
+from saga.surfaces.cli.looking import ReferenceArgument
 from saga.surfaces.cli.options import FAILED, Output, OutputOption, TimeoutOption, put, put_page, say, settings_and_log
 from saga.surfaces.cli.reminding import awaited
+from saga.surfaces.cli.screens import reading_store
 from saga.surfaces.lookup import look_up
 from saga.surfaces.render import clock_time, duration
 from saga.surfaces.visible import page

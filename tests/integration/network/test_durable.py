@@ -1,11 +1,13 @@
 """What was answered is there after a crash of the server, whatever the database says about commits."""
 
+import inspect
 from collections.abc import Iterator
 
 import psycopg
 import pytest
 import sqlalchemy as sa
 from pydantic import BaseModel
+from sqlalchemy.engine import make_url
 
 from saga.core.definition import Saga, readonly
 from saga.errors import UsageError
@@ -15,9 +17,11 @@ from saga.runtime.starting import Starter, start_on
 from saga.store import schema
 from saga.store.connecting import connect_once, connect_sqlite
 from saga.store.opening import open_store
-from saga.store.port import AppendResult, SagaFilter, WorkerRow
+from saga.store.port import AppendResult, Rewrite, RowChange, SagaFilter, WorkerRow
 from saga.store.postgres_connections import PINS, PostgresConnections
+from saga.store.restoring import Restoration, Settled
 from tests.conformance.building import append_of
+from tests.conformance.test_rows import row
 from tests.integration.network.own_server import OwnServer, own_server
 
 
@@ -79,9 +83,27 @@ class Shop:
         self.store.close_worker(worker_id)
         return f"SELECT 1 FROM saga.worker WHERE worker_id = '{worker_id}' AND closed_at IS NOT NULL"
 
+    def restored(self) -> str:
+        now, told = self.store.now(), uuid7()
+        self.store.restored(Restoration(told, now, now, "tester", "a disk died"))
+        return f"SELECT 1 FROM saga.restoration WHERE restoration_id = '{told}'"
+
+    def settled(self) -> str:
+        entity = uuid7()
+        self.store.settle([Settled("test", "test", entity, self.store.now(), "tester", "by hand")])
+        return f"SELECT 1 FROM saga.settled WHERE entity = '{entity}'"
+
+    def rewritten(self) -> str:
+        made = row(self.store, uuid7(), saga_id=self.first)
+        assert self.store.rewrite([Rewrite(self.first, 1, made)]) == [RowChange.MADE]
+        return f"SELECT 1 FROM saga.orders WHERE saga_id = '{self.first}'"
+
+
+WAYS = [name for name, it in vars(Shop).items() if inspect.isfunction(it) and name not in {"__init__", "start"}]
+
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("way", ["accepted", "accepted_in_own_transaction", "appended", "registered", "closed"])
+@pytest.mark.parametrize("way", WAYS)
 def test_what_was_answered_survives_a_crash_although_the_database_does_not_wait_for_its_disk(
     server: OwnServer, way: str
 ) -> None:
@@ -97,6 +119,23 @@ def test_what_was_answered_survives_a_crash_although_the_database_does_not_wait_
     shop.starter.stop()
     shop.store.close()
     assert found == [(1,)]
+
+
+@pytest.mark.timeout(120)
+def test_an_upgrade_and_a_binding_survive_a_crash(server: OwnServer) -> None:
+    """The same for `saga db upgrade` of a new database, and for `saga db bind` of it after that."""
+    url = make_url(server.url).set(database="upgraded").render_as_string()
+    server.say("CREATE DATABASE upgraded")
+    server.say("ALTER DATABASE upgraded SET synchronous_commit = off")
+    schema.upgrade(url, "test")
+    server.crash()
+    server.start()
+    assert schema.current(url) == schema.head()
+    schema.upgrade(url, "staging", anew=True)
+    server.crash()
+    server.start()
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT environment FROM saga.store").fetchall() == [("staging",)]
 
 
 @pytest.mark.timeout(60)

@@ -1,4 +1,5 @@
-"""A broker that takes everything and answers nothing costs hints, and never the end of a process that is told to stop."""
+"""A broker that takes everything and answers nothing costs hints, and never the end of a process that is told to stop; flows to it
+that were forgotten are made anew."""
 
 import shutil
 import signal
@@ -18,6 +19,10 @@ from tests.waiting import wait_until
 MARGIN_S = 4.0
 """For a machine with other work; the bound itself is grace and END_S."""
 READY = {"worker": " ready.", "api": "/v1/orders", "dev": "ctrl-C stops"}
+FORGOTTEN_S = 30.0
+"""Until a worker has a new flow to its broker; the bound of docs/guarantees.md."""
+LISTENS = {"amqp": b"\x00\x3c\x00\x14", "redis": b"BRPOP"}
+"""What a consumer sends: of AMQP class and method of basic.consume."""
 DEFAULT_PORTS = {"amqp": 5672, "redis": 6379}
 
 
@@ -53,3 +58,21 @@ def test_a_process_ends_in_its_time_although_the_broker_is_silent(
         code = process.wait(float(BOUNDS["SAGA_GRACE_S"]) + END_S + MARGIN_S)
     assert monotonic() - asked_at < float(BOUNDS["SAGA_GRACE_S"]) + END_S + MARGIN_S
     assert code in {0, 4}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("broker", ["amqp", "redis"], indirect=True)
+def test_a_worker_whose_flows_to_the_broker_were_forgotten_listens_over_new_ones(
+    tmp_path: Path, broker: tuple[str, Proxy], request: pytest.FixtureRequest
+) -> None:
+    """Nobody closes the flows that stand and nothing comes back over them, while new ones are well: within 30 s the worker consumes
+    over one of those."""
+    url, proxy = broker
+    listens = LISTENS[request.node.callspec.params["broker"]]
+    place = Place(tmp_path, tmp_path / "home", {**BOUNDS, "SAGA_BROKER_URL": url})
+    shutil.copy(ROOT / "examples" / "shop.py", tmp_path / "shop.py")
+    with place.running(["worker", "shop:place_order"], READY["worker"], timeout_s=60):
+        wait_until(lambda: proxy.standing(listens) > 0, 20, what="a consumer")
+        assert proxy.swallow() > 0
+        assert proxy.standing(listens) == 0
+        wait_until(lambda: proxy.standing(listens) > 0, FORGOTTEN_S, what="a consumer over a new flow")

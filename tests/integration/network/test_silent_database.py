@@ -22,6 +22,7 @@ from saga.store.opening import open_store
 from saga.store.port import Store, WorkerRow
 from saga.store.postgres_connections import PostgresConnections, Session
 from saga.store.postgres_workers import PostgresWorkers
+from saga.store.walls import Walled
 from services.skeleton.database import Database
 from tests.chaos.proxy import Proxy
 from tests.integration.network.conftest import BOUNDS
@@ -194,6 +195,17 @@ def test_a_lost_lease_ends_what_the_old_connections_wait_for(
 def _one(session: Session) -> object:
     row = session.execute("SELECT 1").fetchone()
     return row and row[0]
+
+
+def test_an_answer_that_comes_in_drops_is_cut_at_the_wall(direct_url: str) -> None:
+    """Three tenths of a second between the rows of an answer that takes six seconds, each more than the server keeps back."""
+    connection = Walled.connect(direct_url, autocommit=True)
+    connection.wall_s = 1.0
+    asked_at = monotonic()
+    with pytest.raises(psycopg.OperationalError, match="no answer within 1 s"):
+        connection.execute("SELECT repeat('x', 20000), pg_sleep(0.3) FROM generate_series(1, 20)")
+    assert 1.0 <= monotonic() - asked_at < 4.0
+    assert connection.closed
 
 
 @pytest.mark.timeout(60)

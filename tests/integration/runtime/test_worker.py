@@ -20,11 +20,11 @@ from saga.core.transitions import Transition
 from saga.errors import StoreUnavailable
 from saga.runtime.engine import Definitions, known, tell
 from saga.runtime.executor import Executor
-from saga.runtime.lease import LEASE_TTL_S
 from saga.runtime.loop import Around, plain
 from saga.runtime.starting import answer, new_saga
 from saga.runtime.work import Limits
 from saga.runtime.worker import Worker
+from saga.settings import LEASE_S
 from saga.store.codec import decode
 from saga.store.journal import Journal
 from saga.store.memory import MemoryStore
@@ -110,7 +110,7 @@ def test_a_step_longer_than_a_lease_is_not_taken_over_while_its_worker_drains(be
     bench.worker()
     stopper = threading.Thread(target=first.stop, args=(30,))
     stopper.start()
-    threading.Event().wait(LEASE_TTL_S + 2)
+    threading.Event().wait(LEASE_S + 2)
     gate.set()
     stopper.join()
     wait_until(lambda: bench.has_ended(saga_id), 15)

@@ -30,7 +30,8 @@ from saga.store.port import (
     Store,
     WorkerRow,
 )
-from saga.surfaces.standing import LOOKED_AT, Standing, standing
+from saga.surfaces.defaults import LOOKED_AT
+from saga.surfaces.standing import Standing, standing
 from saga.surfaces.status_page import status_page
 
 NOW = datetime(2026, 11, 21, 3, tzinfo=UTC)

@@ -2,11 +2,8 @@
 
 from benchmarks.start import BASE, HELD, measured
 
-MOST = 2.5
-"""Measured: 1.1 for `--version` and 1.4 for `--help`; with every command imported it was above 15."""
-
 
 def test_version_and_help_cost_about_what_typer_costs() -> None:
-    """Neither imports the database, the broker or the API."""
+    """Neither imports the database, the broker or the API; nor does the help of a command that reads."""
     found = measured(3, (BASE, *HELD))
-    assert {name: found[name] / found[BASE] for name in HELD if found[name] / found[BASE] > MOST} == {}
+    assert {name: found[name] / found[BASE] for name, most in HELD.items() if found[name] / found[BASE] > most} == {}
