@@ -198,6 +198,11 @@ class Ledgers:
         """Whether what was asked for under that key was done."""
         return key in self.by_key or any(row.outcome == "applied" for row in self.barrier.get(key, ()))
 
+    def names(self, order_id: str) -> bool:
+        """Whether a participant has a row of that order."""
+        rows = (row for kept in self.barrier.values() for row in kept)
+        return bool(self.by_order.get(order_id)) or any(row.order_id == order_id for row in rows)
+
     def movements_of(self, service: str) -> Iterator[Movement]:
         """Every row of that service's ledger."""
         return (it for movements in self.by_key.values() for it in movements if it.service == service)

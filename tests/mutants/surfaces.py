@@ -3,7 +3,7 @@
 from tests.mutants.mutant import Mutant
 
 INVARIANTS, ONCE, ROLLBACKS = "saga/surfaces/invariants.py", "saga/surfaces/once.py", "saga/surfaces/rollbacks.py"
-AUDIT_ROWS = "saga/surfaces/audit_rows.py"
+AUDIT, AUDIT_ROWS = "saga/surfaces/audit.py", "saga/surfaces/audit_rows.py"
 
 NOT_BLIND = "tests/integration/audit/test_audit_not_blind.py::"
 ROWS_TOLD = "tests/integration/audit/test_audit_rows.py::"
@@ -212,7 +212,7 @@ SURFACES = [
     Mutant(
         "an-answer-is-for-every-tenant",
         AUDIT_LOST,
-        "if it.entity not in known.entities and len(tenants) == 1:",
+        "if it.entity not in known.entities and len(tenants) == 1 and it.entity:",
         "if True:",
         "what one tenant answers for excuses another tenant's order of the same id, and a known order for ever",
         (f"{LOST}test_an_answer_is_for_one_tenant", f"{LOST}test_an_answer_does_not_excuse_a_known_order"),
@@ -884,5 +884,45 @@ SURFACES = [
             f"{CLI_HELP}test_nothing_of_weight_is_imported_before_a_command_is_asked_for",
             f"{CLI_HELP}test_a_tab_offers_the_names_without_their_modules",
         ),
+    ),
+    Mutant(
+        "audit-settles-rows-of-no-order",
+        AUDIT_LOST,
+        "and len(tenants) == 1 and it.entity:",
+        "and len(tenants) == 1:",
+        "an answer without a name switches off the audit of every barrier row that names no order",
+        (f"{LOST}test_a_row_without_an_order_is_nobodys",),
+    ),
+    Mutant(
+        "settle-takes-any-name",
+        "saga/surfaces/cli/restoring.py",
+        "if not order.strip() or not order.isprintable()",
+        "if False",
+        "somebody answers for an order without a name, and learns nothing of it",
+        (f"{LOST}test_what_names_no_order_is_not_settled",),
+    ),
+    Mutant(
+        "settle-asks-nobody",
+        "saga/surfaces/cli/restoring.py",
+        "    if not unread:\n",
+        "    if False:\n",
+        "a slip of the keyboard is settled, and the order that was meant stays a violation",
+        (f"{LOST}test_an_order_of_which_nobody_has_anything_is_not_settled",),
+    ),
+    Mutant(
+        "audit-knows-no-derived-key",
+        AUDIT,
+        "self.closed_keys.update(",
+        "set[str]().update(",
+        "the tombstones of a restored order that was rolled back keep the audit red, and no command mends it",
+        (f"{LOST}test_a_restored_order_that_is_cancelled_leaves_tombstones",),
+    ),
+    Mutant(
+        "audit-excuses-every-row-of-a-derived-key",
+        ONCE,
+        "    for key, movements in ledgers.by_key.items():\n        for it in movements:\n            if key in known_keys",
+        "    for key, movements in ledgers.by_key.items():\n        for it in movements:\n            if key in known_keys | closed",
+        "money moves under a key that a rollback had closed, and nobody is told",
+        (f"{LOST}test_a_restored_order_that_is_cancelled_leaves_tombstones",),
     ),
 ]
