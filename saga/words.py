@@ -40,8 +40,15 @@ def one_line(text: str) -> str:
     """The beginning of a text as one printable line: white space is one blank, and what is not printable is escaped."""
     line = " ".join(str.__str__(text)[: 4 * LIMIT].split())
     if not line.isprintable():
-        line = "".join(it if it.isprintable() else f"\\x{ord(it):02x}" for it in line)
+        line = "".join(it if it.isprintable() else escaped(it) for it in line)
     return line[:LIMIT]
+
+
+def escaped(letter: str) -> str:
+    """The number of a letter that is not shown, as JSON writes it: `\\u202e`, and a pair beyond the first 65,536 letters. The one way
+    in which this program writes it, because it must not be read as another letter and data in JSON must stay what it is."""
+    pair = letter.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{pair[at : at + 2].hex()}" for at in range(0, len(pair), 2))
 
 
 def place_of(error: BaseException) -> str:

@@ -925,4 +925,20 @@ SURFACES = [
         "money moves under a key that a rollback had closed, and nobody is told",
         (f"{LOST}test_a_restored_order_that_is_cancelled_leaves_tombstones",),
     ),
+    Mutant(
+        "a-socket-is-somebody-elses",
+        "saga/surfaces/folders.py",
+        r"hints\.sock(\.\d+)?|",
+        "",
+        "a home with the socket of a process that was killed stays open to every user of the machine",
+        (f"{PRIVATE}test_what_a_process_that_was_killed_left_is_ours",),
+    ),
+    Mutant(
+        "words-escape-in-their-own-way",
+        "saga/words.py",
+        "if it.isprintable() else escaped(it) for it in line",
+        'if it.isprintable() else f"\\\\x{ord(it):02x}" for it in line',
+        "what an exception says reads as other letters than a page of the same text",
+        (f"{VISIBLE}test_whatever_is_escaped_is_escaped_alike",),
+    ),
 ]

@@ -10,6 +10,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 import pytest
 
+from saga import words
 from saga.surfaces.cli.options import Output, put_one, put_page, say, settings_and_log
 from saga.surfaces.cli.streams import as_is, prepare_streams
 from saga.surfaces.visible import Page, one_line, page, visible
@@ -36,6 +37,18 @@ def test_every_letter_is_judged_by_its_category() -> None:
         is_shown = unicodedata.category(letter) not in UNSHOWN or letter in JOINERS
         assert (one_line(letter) == letter) is is_shown, hex(number)
         assert (visible(letter) == letter) is (is_shown or letter in "\n\t"), hex(number)
+
+
+def test_whatever_is_escaped_is_escaped_alike() -> None:
+    """In what is said of an exception as on a page: `\\u202e`, which reads as nothing else. It is the text that JSON has for it."""
+    for number in range(sys.maxunicode + 1):
+        letter = chr(number)
+        said, seen = words.one_line(f"a{letter}b")[1:-1], one_line(letter)
+        if said not in (letter, " ", "") and seen != letter:
+            assert said == seen, hex(number)
+        if said not in (letter, " ", ""):
+            assert json.loads(f'"{said}"') == letter, hex(number)
+    assert words.one_line("pay\u202ePA 2e") == "pay\\u202ePA 2e"
 
 
 @pytest.mark.parametrize("name", NAMES)
