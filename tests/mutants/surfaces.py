@@ -15,6 +15,7 @@ TAX_BACK = "tests/unit/fulfilment/test_tax_back.py::"
 OF_A_FILE = "tests/integration/returns/test_cancellations_of_a_file.py::"
 ACCEPTING = "tests/integration/api/test_accepting.py::"
 WAITING = "tests/integration/api/test_waiting.py::"
+OWN_SAGAS = "tests/integration/api/test_own_sagas.py::"
 BACKLOG = "tests/integration/api/test_backlog.py::"
 EVENTS = "tests/integration/api/test_events.py::"
 LISTING = "tests/integration/api/test_listing.py::"
@@ -940,5 +941,33 @@ SURFACES = [
         'if it.isprintable() else f"\\\\x{ord(it):02x}" for it in line',
         "what an exception says reads as other letters than a page of the same text",
         (f"{VISIBLE}test_whatever_is_escaped_is_escaped_alike",),
+    ),
+    Mutant(
+        "a-validator-ends-the-request",
+        "saga/surfaces/inputs.py",
+        "    except BaseException as error:  # the user's validators",
+        "    except StopIteration as error:  # the user's validators",
+        "whoever sends an input that the user's validator trips over gets a 500, or the command a traceback",
+        (
+            f"{OWN_SAGAS}test_what_the_users_code_raised_is_said[unread-saga place: the model of its input raised LookupError: no such price]",
+        ),
+    ),
+    Mutant(
+        "an-entity-ends-the-process",
+        "saga/runtime/starting.py",
+        "    except BaseException as error:  # the user's function",
+        "    except Exception as error:  # the user's function",
+        "an entity that calls sys.exit ends the request with a 500",
+        (
+            f"{OWN_SAGAS}test_what_the_users_code_raised_is_said[ends-saga place: entity raised SystemExit: no such shop]",
+        ),
+    ),
+    Mutant(
+        "a-module-raises-past-the-finder",
+        "saga/surfaces/finding.py",
+        "    except BaseException as error:  # the user's module",
+        "    except (Exception, SystemExit) as error:  # the user's module",
+        "a file of definitions that raises what is no Exception is a traceback",
+        ("tests/unit/surfaces/test_cli_finding.py::test_a_module_that_is_wrong",),
     ),
 ]
