@@ -970,4 +970,32 @@ SURFACES = [
         "a file of definitions that raises what is no Exception is a traceback",
         ("tests/unit/surfaces/test_cli_finding.py::test_a_module_that_is_wrong",),
     ),
+    Mutant(
+        "another-port-for-a-bad-host",
+        "saga/surfaces/serving.py",
+        "if error.errno == errno.EADDRNOTAVAIL:",
+        "if False:",
+        "who mistyped a host is told to take another port, and the next one is refused as well",
+        ("tests/unit/surfaces/test_cli_options.py::test_a_host_that_is_none_is_not_mended_by_another_port",),
+    ),
+    Mutant(
+        "a-cause-is-said-by-every-child-each-second",
+        "saga/runtime/celery/attaching.py",
+        "if (why := words_of(error)) != said:",
+        "if (why := words_of(error)):",
+        "a worker without its database fills the log with one line, and what is new stands somewhere in it",
+        (
+            "tests/integration/celery/test_attaching.py::test_a_database_that_is_missing_is_said_once_with_what_mends_it",
+        ),
+    ),
+    Mutant(
+        "an-upgrade-of-another-database",
+        "saga/store/connecting.py",
+        "if url == read_settings().store_url:",
+        "if True:",
+        "who types what he was told makes another database, and the worker goes on without its own",
+        (
+            "tests/integration/celery/test_attaching.py::test_a_database_that_is_missing_is_said_once_with_what_mends_it",
+        ),
+    ),
 ]
