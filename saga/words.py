@@ -5,11 +5,13 @@ journal, a log and a terminal can hold it. A class may lie about its name and a 
 endless, or return text that no database takes: the name is read past the class, and the rest is called behind a guard.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 LIMIT = 500
 """Characters of what is said of one exception."""
+ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+(?=[ >])")
 ENGINE = __file__.rpartition("words.py")[0]
 _NAME = type.__dict__["__name__"]
 _TRACE = BaseException.__dict__["__traceback__"]
@@ -27,8 +29,8 @@ def said_by(error: BaseException) -> str:
 
 
 def shown(value: object, limit: int = 100) -> str:
-    """The `repr` of a value."""
-    return _guarded(value, repr, "__repr__")[:limit]
+    """The `repr` of a value, without an address in memory."""
+    return ADDRESS.sub("", _guarded(value, repr, "__repr__"))[:limit]
 
 
 def name_of(value: object) -> str:

@@ -62,13 +62,17 @@ def input_of(saga: Saga[Any], text: str) -> Model:
 
 
 def entity_of(saga: Saga[Any], wanted: Model) -> str:
-    """What an input is about, as its definition says. Raises `UsageError` when the user's function fails, or gives no text."""
+    """What an input is about, as its definition says. Raises `UsageError` when the user's function fails, or gives no
+    text that can be a key."""
     try:
         entity = starting.entity_of(saga, wanted)
     except DefinitionError as error:
         raise UsageError(str(error)) from error
     if not entity:
         raise UsageError(f"saga {saga.name}: entity gave an empty text; it must name the business object")
+    if len(entity) > starting.ENTITY_LIMIT:
+        limit = f"an index key has 1 to {starting.ENTITY_LIMIT}"
+        raise UsageError(f"saga {saga.name}: entity gave a text of {len(entity)} characters; {limit}")
     return entity
 
 

@@ -22,6 +22,7 @@ import requests
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from saga.errors import UsageError
+from saga.surfaces.unanswered import why_unanswered
 
 PAGE_ROWS = 5_000
 TIMEOUT_S = 30.0
@@ -332,7 +333,9 @@ def _get(session: requests.Session, service: str, url: str) -> Any:
         return response.json()
     except requests.RequestException as error:
         name = f"SAGA_{service.upper()}_URL"
-        raise UsageError(f"{service}: cannot read its books: {error}. Start the service or mend {name}") from error
+        raise UsageError(
+            f"{service}: cannot read its books: {why_unanswered(error)}. Start the service or mend {name}"
+        ) from error
 
 
 def _broken(service: str, where: str, error: ValidationError) -> UsageError:

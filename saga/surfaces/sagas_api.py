@@ -25,7 +25,7 @@ from saga.store.port import SagaFilter, SagaRow, Store
 from saga.surfaces import reading
 from saga.surfaces.cancelling import Cancelled, CancelRequest, CancelStanding, SagaChanged, cancel, held_words
 from saga.surfaces.conditions import entity_tag, names_tag
-from saga.surfaces.inputs import entity_of, input_of
+from saga.surfaces.inputs import entity_of, input_of, refuse_unstorable
 from saga.surfaces.orders_api import POLL_AFTER_S, Body, changed, journal_of
 from saga.surfaces.paging import Cursor, Limit, next_link, position
 from saga.surfaces.partly import read_partly
@@ -205,7 +205,9 @@ class Sagas:
 def _input_of(definition: Saga[Any], value: Mapping[str, Any]) -> Model:
     """The input as its model reads it. A rule that is broken is named by its field."""
     try:
-        return input_of(definition, json.dumps(value))
+        text = json.dumps(value)
+        refuse_unstorable(text, f"input of {definition.name}")
+        return input_of(definition, text)
     except UsageError as error:
         raise Refusal("invalid", broken(1), [FieldError(field="input", rule=str(error))]) from error
     except ValidationError as error:

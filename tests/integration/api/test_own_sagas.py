@@ -139,6 +139,22 @@ def test_a_bad_start_is_refused_with_its_field(own: Own, change: dict[str, Any],
     assert own.client.get("/v1/sagas").json()["items"] == []
 
 
+def test_a_start_that_no_database_can_hold_names_the_rule(own: Own) -> None:
+    """An entity that is no index key, and a letter that no journal can hold, as the command says it."""
+    for order_id, rule in (
+        ("x" * 300, "saga place: entity gave a text of 300 characters; an index key has 1 to 255"),
+        ("a\0", "input of place: order_id: character 2 is U+0000, a NUL character, which no journal can hold"),
+    ):
+        assert problem(own.start(order_id=order_id), 422, "invalid")["errors"] == [{"field": "input", "rule": rule}]
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=many", "nowhere=1", "cursor=x"])
+def test_who_only_asks_is_not_told_that_nothing_was_stored(own: Own, query: str) -> None:
+    """Only whoever wanted to store something is."""
+    assert problem(own.client.get(f"/v1/sagas?{query}"), 422, "invalid")["detail"] == "1 rule is broken"
+    assert problem(own.start(count=0), 422, "invalid")["detail"] == "1 rule is broken; nothing was stored"
+
+
 @pytest.mark.parametrize(
     ("order_id", "rule"),
     [
