@@ -6,6 +6,7 @@ from typing import Any
 FIELDS = frozenset(
     [
         "saga_id",
+        "entity",  # the id of an order: it stands in lists and addresses too, and is chosen to name nobody
         "node",
         "code",
         "error",

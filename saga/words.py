@@ -5,11 +5,13 @@ journal, a log and a terminal can hold it. A class may lie about its name and a 
 endless, or return text that no database takes: the name is read past the class, and the rest is called behind a guard.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 LIMIT = 500
 """Characters of what is said of one exception."""
+ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+(?=[ >])")
 ENGINE = __file__.rpartition("words.py")[0]
 _NAME = type.__dict__["__name__"]
 _TRACE = BaseException.__dict__["__traceback__"]
@@ -27,8 +29,8 @@ def said_by(error: BaseException) -> str:
 
 
 def shown(value: object, limit: int = 100) -> str:
-    """The `repr` of a value."""
-    return _guarded(value, repr, "__repr__")[:limit]
+    """The `repr` of a value, without an address in memory."""
+    return ADDRESS.sub("", _guarded(value, repr, "__repr__"))[:limit]
 
 
 def name_of(value: object) -> str:
@@ -40,8 +42,15 @@ def one_line(text: str) -> str:
     """The beginning of a text as one printable line: white space is one blank, and what is not printable is escaped."""
     line = " ".join(str.__str__(text)[: 4 * LIMIT].split())
     if not line.isprintable():
-        line = "".join(it if it.isprintable() else f"\\x{ord(it):02x}" for it in line)
+        line = "".join(it if it.isprintable() else escaped(it) for it in line)
     return line[:LIMIT]
+
+
+def escaped(letter: str) -> str:
+    """The number of a letter that is not shown, as JSON writes it: `\\u202e`, and a pair beyond the first 65,536 letters. The one way
+    in which this program writes it, because it must not be read as another letter and data in JSON must stay what it is."""
+    pair = letter.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{pair[at : at + 2].hex()}" for at in range(0, len(pair), 2))
 
 
 def place_of(error: BaseException) -> str:

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ def arguments_of(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder of the SQLite files; $SAGA_HOME/services without it")
     parser.add_argument("--database-url", help="of the one service")
     parser.add_argument("--faults", type=Path, help="a script as for PUT /v1/faults; each service takes its own rules")
+    parser.add_argument("--say-settings", action="store_true", help="also a line for the shell that finds them by it")
     parser.add_argument("--end-with-parent", action="store_true", help="end when the starting process is gone")
     arguments = parser.parse_args(words)
     if arguments.name == "all" and (arguments.port or arguments.database_url):
@@ -74,6 +76,7 @@ def main(words: list[str]) -> int:
 def _run(arguments: argparse.Namespace, environment: Environment, parent: int | None) -> int:
     names = NAMES if arguments.name == "all" else (arguments.name,)
     first = arguments.base_port if arguments.base_port is not None else (arguments.port or 0)
+    urls: dict[str, str] = {}
     with ExitStack() as running:
         for number, name in enumerate(names):
             port = first + number if first else 0
@@ -88,9 +91,17 @@ def _run(arguments: argparse.Namespace, environment: Environment, parent: int | 
             running.callback(service.stop)
             if arguments.faults is not None:
                 _set_faults(service, json.loads(arguments.faults.read_text(encoding="utf-8")))
+            urls[name] = service.url
             print(f"{name} {service.url}", flush=True)
+        if arguments.say_settings:
+            print(f"to be found from another terminal, type there:\n{settings_line(urls)}", file=sys.stderr, flush=True)
         _wait_for_end(parent)
     return 0
+
+
+def settings_line(urls: Mapping[str, str]) -> str:
+    """What to type in a shell so that whoever is started from it finds these services (name to address)."""
+    return "export " + " ".join(f"SAGA_{name.upper()}_URL={url}" for name, url in urls.items())
 
 
 def _url(name: str, arguments: argparse.Namespace, environment: Environment) -> str:

@@ -73,6 +73,7 @@ BROAD_EXCEPT_ALLOWED: dict[tuple[str, str], str] = {
     ("saga/runtime/functions.py", "_raised"): "the user's exception is looked at, and his classifier called",
     ("saga/runtime/loop.py", "attempted"): "receivers of Celery's signals stand around an attempt",
     ("saga/surfaces/finding.py", "_import"): "the user's module is imported",
+    ("saga/surfaces/inputs.py", "read_by"): "the validators of the user's model are called",
     ("saga/surfaces/cli/completing.py", "references"): "a shell asks in the middle of a line: no candidate, no report",
     ("saga/runtime/engine.py", "row_of"): "the user's projection is called",
     ("saga/store/refusing.py", "keeping_decisions"): "a table of the user's is written, with whatever triggers it has",

@@ -2,8 +2,8 @@
 
 Inventory, shipping and payment write a barrier row in the transaction of the effect: they serialise keys, remember a
 rejection under its key, and close a key for ever once it was undone. `tombstoned` is a rejection: nothing is held under
-that key, and nothing ever will be. `in_progress` is none, and neither is 422: the first is unknown, the
-second a defect of ours. Every final answer of theirs is listed but two: a capture of what is `captured` under another key, or
+that key, and nothing ever will be. `in_progress` is none, and neither are 404 and 422: the first is unknown, the others are
+a defect of ours. Every final 402 and 409 of theirs is listed but two: a capture of what is `captured` under another key, or
 of another sum (`amount_mismatch`), says nothing that may roll an order back; asked again they end in front of a person. Tax
 only answers questions.
 """
@@ -35,13 +35,16 @@ shipping = Connector(
     "shipping",
     keys="serialise",
     remembers_rejections=True,
-    rejected={409: ("undeliverable", "voided", "dispatched", "not_dispatched", TOMBSTONED)},
+    rejected={409: ("undeliverable", "voided", "dispatched", "not_dispatched", "numbers_used_up", TOMBSTONED)},
 )
 payment = Connector(
     "payment",
     keys="serialise",
     remembers_rejections=True,
-    rejected={402: ("declined", "fraud_suspected"), 409: ("voided", "refund_exceeds_capture", TOMBSTONED)},
+    rejected={
+        402: ("declined", "fraud_suspected"),
+        409: ("voided", "refund_exceeds_capture", "currency_mismatch", TOMBSTONED),
+    },
 )
 
 quote_tax = tax.query("/v1/tax-quotes", m.TaxRequest, m.TaxQuote)

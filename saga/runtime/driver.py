@@ -190,7 +190,7 @@ class Driver:
         draft, held.draft = held.draft, None
         if answer.result is AppendResult.APPENDED:
             held.loaded, held.commands = draft.written.after, draft.commands
-            work.halts.extend((answer.saga_id, it) for it in draft.transitions if isinstance(it, SagaHalted))
+            work.halts.extend((held.loaded.state, it) for it in draft.transitions if isinstance(it, SagaHalted))
             self._hand_out(now, held, draft, work)
             inbox, held.inbox = held.inbox, []
             self._process(now, held, inbox, work)

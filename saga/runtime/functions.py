@@ -27,7 +27,7 @@ from saga.runtime.work import Call
 from saga.store.codec import PAYLOAD_MAX, fault_of
 from saga.words import name_of, one_line, place_of, said_by, shown, words_of
 
-NO_WAIT = "retry_after_s is {} and no number of seconds: waited as the step's RetryPolicy says"
+NO_WAIT = "retry_after_s is {}: no wait, so the policy's is taken"
 
 
 def run_function(call: Call) -> Outcome:

@@ -139,7 +139,9 @@ def entity_of(saga: Saga[Any], order: Model) -> str:
     """What the definition says the saga is about. Raises `DefinitionError`."""
     try:
         entity: object = saga.entity(order)
-    except Exception as error:  # the user's function
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the user's function: `sys.exit`, too
         msg = f"saga {saga.name}: entity raised {words_of(error)}{place_of(error)} for this input"
         raise DefinitionError(msg) from error
     if not isinstance(entity, str):

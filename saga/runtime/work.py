@@ -97,7 +97,7 @@ class Work:
     """Sagas that were looked at too early, and when they are really due."""
     behind: list[Loaded] = field(default_factory=list)
     """Sagas as this process knew them, whose journals have lost entries since; to be judged, and read anew."""
-    halts: list[tuple[str, SagaHalted]] = field(default_factory=list)
+    halts: list[tuple[SagaState, SagaHalted]] = field(default_factory=list)
     """Sagas that came to stand in front of a person or of a participant that is down, for the log; already journalled."""
     troubles: list[str] = field(default_factory=list)
     """Sagas that could not be worked on, for the log: one bad row never stops the scan."""
@@ -105,8 +105,8 @@ class Work:
 
 def log_of(work: Work) -> None:
     """Tell the log what people should hear of."""
-    for saga_id, halt in work.halts:
-        logger.warning("saga_halted", saga_id=saga_id, reason=halt.reason, node=halt.node)
+    for state, halt in work.halts:
+        logger.warning("saga_halted", saga_id=state.saga_id, entity=state.entity, reason=halt.reason, node=halt.node)
     for trouble in work.troubles:
         logger.error("saga_left_alone", trouble=trouble)
 

@@ -14,6 +14,7 @@ the wall of each statement ends (`walls`), and the server ends the statement by 
 
 import sqlite3
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import psycopg
@@ -33,6 +34,14 @@ WHERE current_setting('statement_timeout')::interval NOT BETWEEN '1 microsecond'
 SERVER_SHARE = 0.9
 """The server ends a statement before its client would: a slow statement costs no connection."""
 BORROW_TIMEOUT_S = 10.0
+
+
+def upgrade_command(url: str) -> str:
+    """What to type so that the database of this URL gets its tables: with the variable, where the settings of this process name
+    another. A URL that may hold a password is not repeated."""
+    if url == read_settings().store_url:
+        return "saga db upgrade"
+    return f"SAGA_DATABASE_URL={quote(url) if url.startswith('sqlite') else 'URL'} saga db upgrade"
 
 
 def postgres_url(url: str) -> URL:

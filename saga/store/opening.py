@@ -8,6 +8,7 @@ would run orders against the wrong bank.
 from saga.errors import UsageError
 from saga.scope import EVERYBODY, Scope
 from saga.store.binding import OTHER
+from saga.store.connecting import upgrade_command
 from saga.store.memory import MemoryStore
 from saga.store.port import Store
 from saga.store.postgres import PostgresStore
@@ -35,18 +36,18 @@ def open_store(url: str, scope: Scope = EVERYBODY, *, pool_size: int = 4) -> Sto
     else:
         raise UsageError(f"{scheme}: no such database; a URL is {SCHEMES}")
     try:
-        _refuse_other(store, scope)
+        _refuse_other(store, scope, url)
     except BaseException:
         store.close()
         raise
     return store
 
 
-def _refuse_other(store: PostgresStore | SqliteStore, scope: Scope) -> None:
+def _refuse_other(store: PostgresStore | SqliteStore, scope: Scope, url: str) -> None:
     if scope.environment is None:
         return
     bound = store.environment()
     if bound is None:
-        raise UsageError("the database is bound to no environment yet: type  saga db upgrade")
+        raise UsageError(f"the database is bound to no environment yet: type  {upgrade_command(url)}")
     if bound != scope.environment:
         raise UsageError(OTHER.format(bound=bound, own=scope.environment))

@@ -36,7 +36,7 @@ from saga.store.accepting import (
     request_key_of,
     settle,
 )
-from saga.store.connecting import connect_sqlite, refuse_spoiled, sqlite_path
+from saga.store.connecting import connect_sqlite, refuse_spoiled, sqlite_path, upgrade_command
 from saga.store.contact import Contact
 from saga.store.journal import Journal, JournalEntry, Reached, damage_values
 from saga.store.port import (
@@ -69,7 +69,7 @@ class SqliteStore(Reads):
     def __init__(self, url: str, *, scope: Scope = EVERYBODY, pool_size: int = 4) -> None:
         self._path = sqlite_path(url)
         if not self._path.exists():
-            raise UsageError(f"{url}: there is no such file; run `saga db upgrade` first")
+            raise UsageError(f"{url}: there is no such file; type  {upgrade_command(url)}")
         self.engine = connect_sqlite(url, pool_size)
         self._guard = ForkGuard()
         self._within_s = read_settings().statement_s
@@ -254,7 +254,8 @@ def _translated(path: Path) -> Iterator[None]:
             or "has no column" in str(cause)
             or "ON CONFLICT clause" in str(cause)
         ):
-            raise UsageError("the database has no tables of this release: run `saga db upgrade`") from cause
+            command = upgrade_command(f"sqlite:///{path}")
+            raise UsageError(f"the database has no tables of this release: type  {command}") from cause
         if "database is locked" in str(cause):
             raise Retriable(f"{path} is locked: another process holds its write lock; end that one") from cause
         if isinstance(cause, sqlite3.OperationalError | alchemy.TimeoutError):

@@ -125,6 +125,8 @@ class _Sheet:
     records: dict[str, OrderRecord] = field(default_factory=dict)
     returns: list[ReturnRecord] = field(default_factory=list)
     known_keys: set[str] = field(default_factory=set)
+    closed_keys: set[str] = field(default_factory=set)
+    """Of actions that were undone and that no journal has: see `once.closed_keys`."""
     known: KnownRuns = field(default_factory=KnownRuns)
     violations: list[Violation] = field(default_factory=list)
     checked: Counter[Invariant] = field(default_factory=Counter)
@@ -217,6 +219,7 @@ class _Sheet:
             if isinstance(it, t.AttemptStarted):
                 started.setdefault(it.node, it)
         self.known_keys |= {it.wire_key for it in started.values() if it.wire_key}
+        self.closed_keys.update(once.closed_keys(definition, state, started))
         self.violations += once.key_faults(definition, state, started, self.ledgers, order_id_of(state), self.lost.has)
         if definition is None:
             self.notes[f"{state.definition} v{state.version} is not known here, I4 is not checked"] += 1
@@ -310,8 +313,8 @@ class _Sheet:
         if not self.ledgers.services & set(WITH_BARRIER):
             self.skipped[Invariant.ONCE] = "no barrier: no address of a participant is given"
         unreadable = {it.order_id for it in self.records.values() if it.ending is Ending.UNREADABLE}
-        order_ids = set(self.records)
-        self.violations += once.stranger_faults(self.ledgers, self.known_keys, order_ids, unreadable, self.lost.has)
+        known = (self.known_keys, self.closed_keys, set(self.records), unreadable)
+        self.violations += once.stranger_faults(self.ledgers, *known, self.lost.has)
 
     def judge_mails(self, mails: Mails | None) -> None:
         """I6: a confirmation for every completed order and return, and for no other."""

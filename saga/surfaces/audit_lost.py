@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from saga.core.keys import logical_key, wire_key
 from saga.core.states import Direction
 from saga.runtime.engine import Definitions
-from saga.store.port import SagaRow, Store
+from saga.store.port import SagaFilter, SagaRow, Store
 from saga.store.restoring import Restoration, Settled
 from saga.surfaces.audit_mails import Mails
 from saga.surfaces.ledgers import BarrierRow, Ledgers, Movement
@@ -116,7 +116,7 @@ def answered(lost: LostPart, definitions: Definitions, known: KnownRuns) -> Answ
     tenants = known.tenants | {(it.environment, it.tenant) for it in lost.settled}
     for it in lost.settled:
         keys |= set(known.lost_keys(definitions, it.environment, it.tenant, it.entity))
-        if it.entity not in known.entities and len(tenants) == 1:
+        if it.entity not in known.entities and len(tenants) == 1 and it.entity:  # a row of no order is no order's
             entities.add(it.entity)
     return Answered(lost, frozenset(keys), frozenset(entities))
 
@@ -143,13 +143,12 @@ def lost_runs(
 
 
 def has_lost_run(
-    store: Store, definitions: Definitions, ledgers: Ledgers, rows: Iterable[SagaRow], entity: str
+    store: Store, definitions: Definitions, ledgers: Ledgers, rows: Iterable[SagaRow], whose: SagaFilter
 ) -> bool:
-    """Whether participants have something, of the lost part, of a later run of an entity than those that journals know (`rows`,
-    all of one tenant)."""
+    """Whether participants have something, of the lost part, of a later run of the entity of `whose` than those that journals know
+    (`rows`, all that it finds)."""
     lost, known = lost_part(store), KnownRuns()
     for row in rows:
         known.add(row)
-    [(environment, tenant)] = known.tenants
-    keys = known.lost_keys(definitions, environment, tenant, entity)
+    keys = known.lost_keys(definitions, whose.environment or "", whose.tenant or "", whose.entity or "")
     return any(lost.has(it.at) for key in keys for it in (*ledgers.by_key.get(key, ()), *ledgers.barrier.get(key, ())))

@@ -14,6 +14,7 @@ from typing import Any
 
 from saga.core.definition import Saga
 from saga.errors import DefinitionError, UsageError
+from saga.words import words_of
 
 DEFAULT = ("saga.fulfilment.fulfil_order:fulfil_order", "saga.fulfilment.return_order:return_order")
 EXAMPLE = "shop:place_order finds place_order in shop.py"
@@ -46,14 +47,14 @@ def find_definition(name: str) -> Saga[Any]:
 def _import(name: str) -> Any:
     try:
         return importlib.import_module(name)
-    except DefinitionError:
+    except (DefinitionError, KeyboardInterrupt):
         raise
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise UsageError(f"no module {name}: stand beside its file, or install its package ({EXAMPLE})") from error
         raise UsageError(f"{name} imports {error.name}, which is not installed here") from error
-    except (Exception, SystemExit) as error:  # the user's module runs, and may be a script that ends its process
-        raise UsageError(f"{name} cannot be imported: {type(error).__name__}: {error}{_place(error)}") from error
+    except BaseException as error:  # the user's module runs, and may be a script that ends its process
+        raise UsageError(f"{name} cannot be imported: {words_of(error)}{_place(error)}") from error
 
 
 def _place(error: BaseException) -> str:

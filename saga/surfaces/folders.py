@@ -22,7 +22,7 @@ TELLING = {"fulfil_order": "confirm_order", "return_order": "confirm_return"}
 
 
 OURS = re.compile(
-    r"saga\.db(-wal|-shm|-journal)?|stack\.(json|lock|part)|(worker|services)\.log|mailbox|services|mocks|broker|demo-\d+"
+    r"saga\.db(-wal|-shm|-journal)?|stack\.(json|lock|part)|hints\.sock(\.\d+)?|(worker|services)\.log|mailbox|services|mocks|broker|demo-\d+"
 )
 """What lies in a home; the folders of it have more in them."""
 

@@ -10,11 +10,15 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from pydantic import ValidationError
+
 from saga.core.connector import Model
 from saga.core.definition import Saga
 from saga.errors import DefinitionError, UsageError
-from saga.fulfilment.json_text import DOUBLED, Path, doubled_names, place_of, walked
+from saga.fulfilment import json_text
+from saga.fulfilment.json_text import DOUBLED, Path, doubled_names, walked
 from saga.runtime import starting
+from saga.words import place_of, words_of
 
 SURROGATES = range(0xD800, 0xE000)
 FAULTS_SHOWN = 5
@@ -39,14 +43,36 @@ def refuse_doubled(text: str, what: str) -> None:
         raise UsageError(f"{what}: {'; '.join(f'{place}: {DOUBLED}' for place in shown)}")
 
 
+def read_by(model: type[Model], text: str, whose: str) -> Model:
+    """The JSON in `text` as the user's model reads it, which it can also write. Raises `ValidationError` for a rule that it breaks, and
+    `UsageError` when a validator of the model raises anything else: `whose` says which model it is."""
+    try:
+        found: Model = model.model_validate_json(text)
+        found.model_dump_json()
+    except (ValidationError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # the user's validators and serialisers: `sys.exit`, too
+        raise UsageError(f"{whose} raised {words_of(error)}{place_of(error)} for this input") from error
+    return found
+
+
+def input_of(saga: Saga[Any], text: str) -> Model:
+    """The input of a saga; raises as `read_by` does."""
+    return read_by(saga.input, text, f"saga {saga.name}: the model of its input")
+
+
 def entity_of(saga: Saga[Any], wanted: Model) -> str:
-    """What an input is about, as its definition says. Raises `UsageError` when the user's function fails, or gives no text."""
+    """What an input is about, as its definition says. Raises `UsageError` when the user's function fails, or gives no
+    text that can be a key."""
     try:
         entity = starting.entity_of(saga, wanted)
     except DefinitionError as error:
         raise UsageError(str(error)) from error
     if not entity:
         raise UsageError(f"saga {saga.name}: entity gave an empty text; it must name the business object")
+    if len(entity) > starting.ENTITY_LIMIT:
+        limit = f"an index key has 1 to {starting.ENTITY_LIMIT}"
+        raise UsageError(f"saga {saga.name}: entity gave a text of {len(entity)} characters; {limit}")
     return entity
 
 
@@ -67,6 +93,6 @@ def _faults(path: Path, word: str) -> Iterator[str]:
             why = "half of a surrogate pair"
         else:
             continue
-        shown = repr(place_of(path))[1:-1] or "the input"  # the place may hold such a character itself
+        shown = repr(json_text.place_of(path))[1:-1] or "the input"  # the place may hold such a character itself
         yield f"{shown}: character {number} is U+{ord(letter):04X}, {why}, which no journal can hold"
         return

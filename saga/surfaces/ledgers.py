@@ -22,6 +22,7 @@ import requests
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from saga.errors import UsageError
+from saga.surfaces.unanswered import why_unanswered
 
 PAGE_ROWS = 5_000
 TIMEOUT_S = 30.0
@@ -198,6 +199,11 @@ class Ledgers:
         """Whether what was asked for under that key was done."""
         return key in self.by_key or any(row.outcome == "applied" for row in self.barrier.get(key, ()))
 
+    def names(self, order_id: str) -> bool:
+        """Whether a participant has a row of that order."""
+        rows = (row for kept in self.barrier.values() for row in kept)
+        return bool(self.by_order.get(order_id)) or any(row.order_id == order_id for row in rows)
+
     def movements_of(self, service: str) -> Iterator[Movement]:
         """Every row of that service's ledger."""
         return (it for movements in self.by_key.values() for it in movements if it.service == service)
@@ -327,7 +333,9 @@ def _get(session: requests.Session, service: str, url: str) -> Any:
         return response.json()
     except requests.RequestException as error:
         name = f"SAGA_{service.upper()}_URL"
-        raise UsageError(f"{service}: cannot read its books: {error}. Start the service or mend {name}") from error
+        raise UsageError(
+            f"{service}: cannot read its books: {why_unanswered(error)}. Start the service or mend {name}"
+        ) from error
 
 
 def _broken(service: str, where: str, error: ValidationError) -> UsageError:

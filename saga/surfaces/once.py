@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from saga.barrier import TOMBSTONE
 from saga.core import transitions as t
 from saga.core.definition import Saga
 from saga.core.fold import SagaState
-from saga.core.keys import keys_of, logical_key
+from saga.core.keys import keys_of, logical_key, wire_key
+from saga.core.states import Direction
 from saga.surfaces.audit_lost import CLOCK_SKEW
 from saga.surfaces.invariants import (
     AVAILABLE,
@@ -51,6 +53,23 @@ def key_faults(
         ):
             if detail:
                 yield Violation(Invariant.ONCE, state.entity, state.saga_id, f"{node}: {detail}")
+
+
+def closed_keys(
+    definition: Saga[Any] | None, state: SagaState, started: Mapping[str, t.AttemptStarted]
+) -> Iterator[str]:
+    """The keys of actions that a saga undid and that its journal never sent: after a restore it undoes by the key that the lost
+    part must have sent, and leaves a tombstone under it where nothing was done."""
+    for name, _, direction in (node.rpartition(":") for node in started):
+        step = definition.by_name.get(name) if definition else None
+        action = f"{name}:{Direction.ACTION}"
+        if direction == Direction.COMPENSATION and action not in started:
+            logical = logical_key(state.definition, state.entity, state.run, action)
+            yield (
+                keys_of(state, step, Direction.ACTION)[1]
+                if step
+                else wire_key(state.environment, state.tenant, logical)
+            )
 
 
 def _key_derived(definition: Saga[Any] | None, state: SagaState, node: str, intent: t.AttemptStarted) -> Iterator[str]:
@@ -100,9 +119,10 @@ def is_outside_sagas(it: Movement) -> bool:
 
 
 def stranger_faults(
-    ledgers: Ledgers, known_keys: set[str], order_ids: set[str], excused: set[str], is_lost: Lost
+    ledgers: Ledgers, known_keys: set[str], closed: set[str], order_ids: set[str], excused: set[str], is_lost: Lost
 ) -> Iterator[Violation]:
-    """Effects and barrier rows under keys that no journal knows, by order. Those of an order whose journal cannot be read
+    """Effects and barrier rows under keys that no journal knows, by order. Under those that a rollback closed (`closed_keys`) a
+    tombstone is right, and an effect is not. Those of an order whose journal cannot be read
     are its journal's affair (`excused`). What an unknown order moved is explained by nothing; a known one's is I1's and I2's, also
     where its key is of the part that a restored journal lacks. In that part a barrier row may name no order (an undo that found
     nothing to undo leaves one): it is not told."""
@@ -120,7 +140,7 @@ def stranger_faults(
             is_provision = row.operation.endswith("/v1/stock") or "/v1/stock/" in row.operation
             if key in known_keys or row.order_id in excused or (is_lost(row.at) and row.order_id in {"", *order_ids}):
                 continue
-            if not is_provision:
+            if not is_provision and not (key in closed and row.outcome == TOMBSTONE):
                 text = f"{row.service} barrier row {row.row_id} ({row.operation}, key {row.key}, {row.outcome})"
                 rows.setdefault(row.order_id, []).append(text)
     for order_id, texts in sorted(rows.items()):

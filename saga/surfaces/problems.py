@@ -39,6 +39,7 @@ from saga.surfaces.contract import URN
 MEDIA_TYPE = "application/problem+json"
 STORE_RETRY_AFTER_S = 5
 CONTENDED_RETRY_AFTER_S = 1
+NOTHING_STORED = "; nothing was stored"
 ERRORS_SHOWN = 50
 FIELD_LENGTH_SHOWN = 120
 
@@ -145,7 +146,7 @@ def broken(count: int) -> str:
     """The detail of an `invalid` problem."""
     rules = "1 rule is broken" if count == 1 else f"{count} rules are broken"
     shown = f"; the first {ERRORS_SHOWN} are shown" if count > ERRORS_SHOWN else ""
-    return f"{rules}{shown}; nothing was stored"
+    return f"{rules}{shown}{NOTHING_STORED}"
 
 
 def install(app: FastAPI) -> None:
@@ -201,11 +202,11 @@ def _problem(
 # What answers an exception gets it as Starlette hands it over: typed as Exception, of the class it is installed for.
 
 
-def _refused(_: Request, refusal: Exception) -> JSONResponse:
+def _refused(request: Request, refusal: Exception) -> JSONResponse:
     assert isinstance(refusal, Refusal)
     return _problem(
         refusal.code,
-        refusal.detail,
+        _detail(request, refusal.detail),
         errors=refusal.errors,
         saga_id=refusal.saga_id,
         links=refusal.links,
@@ -213,10 +214,15 @@ def _refused(_: Request, refusal: Exception) -> JSONResponse:
     )
 
 
-def _invalid(_: Request, error: Exception) -> JSONResponse:
+def _detail(request: Request, detail: str) -> str:
+    """Of a request that only asks nobody wants to hear that nothing was stored."""
+    return detail.removesuffix(NOTHING_STORED) if request.method in ("GET", "HEAD") else detail
+
+
+def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     found = error.errors()
-    return _problem("invalid", broken(len(found)), errors=field_errors(found, whole="request"))
+    return _problem("invalid", _detail(request, broken(len(found))), errors=field_errors(found, whole="request"))
 
 
 def _by_framework(request: Request, error: Exception) -> JSONResponse:

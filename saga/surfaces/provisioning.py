@@ -8,6 +8,7 @@ import requests
 from saga.errors import DataRefused, StoreUnavailable
 from saga.fulfilment.models import Order
 from saga.surfaces.submit import CALL_S, object_of, session
+from saga.surfaces.unanswered import why_unanswered
 
 
 class Provisioner:
@@ -31,7 +32,7 @@ class Provisioner:
         try:
             answer = self._session.post(self._url, json={"items": items}, headers=headers, timeout=CALL_S)
         except requests.RequestException as error:
-            raise StoreUnavailable(f"no answer from inventory at {self._url}: {type(error).__name__}") from error
+            raise StoreUnavailable(f"no answer from inventory at {self._url}: {why_unanswered(error)}") from error
         if answer.status_code == 422:
             raise DataRefused(what, f"provision: {object_of(answer).get('detail', 'refused')}")
         if answer.status_code >= 400:

@@ -25,7 +25,7 @@ from saga.store.port import SagaFilter, SagaRow, Store
 from saga.surfaces import reading
 from saga.surfaces.cancelling import Cancelled, CancelRequest, CancelStanding, SagaChanged, cancel, held_words
 from saga.surfaces.conditions import entity_tag, names_tag
-from saga.surfaces.inputs import entity_of
+from saga.surfaces.inputs import entity_of, input_of, refuse_unstorable
 from saga.surfaces.orders_api import POLL_AFTER_S, Body, changed, journal_of
 from saga.surfaces.paging import Cursor, Limit, next_link, position
 from saga.surfaces.partly import read_partly
@@ -205,9 +205,12 @@ class Sagas:
 def _input_of(definition: Saga[Any], value: Mapping[str, Any]) -> Model:
     """The input as its model reads it. A rule that is broken is named by its field."""
     try:
-        found: Model = definition.input.model_validate_json(json.dumps(value))
+        text = json.dumps(value)
+        refuse_unstorable(text, f"input of {definition.name}")
+        return input_of(definition, text)
+    except UsageError as error:
+        raise Refusal("invalid", broken(1), [FieldError(field="input", rule=str(error))]) from error
     except ValidationError as error:
         errors = error.errors(include_url=False, include_context=False, include_input=False)
         placed = [{**one, "loc": ("input", *one["loc"])} for one in errors]
         raise Refusal("invalid", broken(len(placed)), field_errors(placed, whole="input")) from None
-    return found

@@ -11,6 +11,7 @@ from typing import Any
 
 from saga.core.connector import Model
 from saga.errors import UsageError
+from saga.surfaces.inputs import read_by
 
 Json = Any
 DEPTH_MAX = 16
@@ -21,8 +22,8 @@ def sample(model: type[Model], request: Mapping[str, Json], number: int) -> dict
     schema = model.model_json_schema()
     made = _Sampler(schema.get("$defs", {}), request, number).value(schema, model.__name__)
     try:
-        model.model_validate_json(json.dumps(made))
-    except ValueError as error:
+        read_by(model, json.dumps(made), model.__name__)
+    except (ValueError, UsageError) as error:
         raise UsageError(f"no sample of {model.__name__} can be made for its mock: {error}") from error
     assert isinstance(made, dict)
     return made

@@ -7,6 +7,8 @@ Rules of this file
 - `/readyz` asks what an order would meet: the database may be written and has this release's tables; it reports the broker.
 """
 
+import errno
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -31,13 +33,20 @@ Publish = Callable[[Sequence[Hint]], None]
 
 
 def listening_at(host: str, port: int) -> socket.socket:
-    """A socket of this machine; port 0 takes a free one. Raises `UsageError` when the port is taken or the host is none."""
+    """A socket of this machine; port 0 takes a free one. Raises `UsageError` when the port is taken, or the host is none of it."""
     if not host:
         raise UsageError("--host: is empty, which would be every address of this machine; 0.0.0.0 says so")
+    none = f"--host {host}: is no address of this machine ({{}}); 127.0.0.1 is one"
     try:
+        socket.gethostbyname(host)  # `create_server` says of a name only that it could not be had
         listening = socket.create_server((host, port))
+    except (socket.gaierror, UnicodeError) as error:
+        raise UsageError(none.format(getattr(error, "strerror", error))) from error
     except OSError as error:
-        raise UsageError(f"port {port} of {host} cannot be had ({error.strerror}); take another with --port") from error
+        why = os.strerror(error.errno or 0)
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise UsageError(none.format(why)) from error
+        raise UsageError(f"port {port} of {host} cannot be had ({why}); take another with --port") from error
     # asyncio sets this only on sockets that name TCP as their protocol, and without it an answer in two writes takes 40 ms.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening

@@ -35,6 +35,7 @@ from saga.store.port import Store
 from saga.surfaces.contract import URN
 from saga.surfaces.draining import is_over
 from saga.surfaces.returning import OF_ONE_SAGA, Returning, ReturnTally, code_of
+from saga.surfaces.unanswered import why_unanswered
 
 THREADS = 16
 AHEAD = 64
@@ -157,7 +158,7 @@ class HttpIntake:
         try:
             answer = self._session.request(method, self._url + path, data=body.encode(), headers=sent, timeout=CALL_S)
         except requests.RequestException as error:
-            raise StoreUnavailable(f"no answer from {self._url}: {type(error).__name__}") from error
+            raise StoreUnavailable(f"no answer from {self._url}: {why_unanswered(error)}") from error
         if answer.status_code in (408, 429) or (answer.status_code >= 500 and code_of(answer) not in OF_ONE_SAGA):
             raise StoreUnavailable(f"{self._url}{path} answers {answer.status_code}; type the same command again")
         return answer

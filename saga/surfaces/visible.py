@@ -6,8 +6,7 @@ Rules of this file
 - The one place that decides what is shown as it is. By Unicode category: a control (Cc), a line or paragraph separator (Zl, Zp),
   half of a surrogate pair (Cs) and a format character (Cf: the bidirectional controls, what has no width) are shown by their number;
   the two joiners, which emoji and several scripts are written with, stay. Accents, ideographs and emoji are none of these.
-- The number is written as JSON writes it (`\\u202e`; beyond the first 65,536 letters a pair), so data in JSON says the same before and
-  after.
+- The number is written as `saga.words.escaped` does, as JSON writes it, so data in JSON says the same before and after.
 - A `Page` is text of several lines that came through here line by line. Any other text is one line, and a break in it is somebody
   else's: whoever forgets `page` sees `\\u000a` on his screen, and nobody's terminal is deceived.
 """
@@ -16,6 +15,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from functools import cache
+
+from saga.words import escaped
 
 UNSHOWN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 JOINERS = "\u200c\u200d"
@@ -52,9 +53,3 @@ def one_line(text: str) -> str:
 @cache
 def _shown(letter: str) -> str:
     return escaped(letter) if unicodedata.category(letter) in UNSHOWN and letter not in JOINERS else letter
-
-
-def escaped(letter: str) -> str:
-    """As JSON writes it; a letter beyond the first 65,536 is a pair of surrogates there."""
-    pair = letter.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{pair[at : at + 2].hex()}" for at in range(0, len(pair), 2))

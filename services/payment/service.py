@@ -90,7 +90,7 @@ SERVICE = Service(
             Refund,
             refund,
             status=201,
-            rejections={"refund_exceeds_capture": 409},
+            rejections={"refund_exceeds_capture": 409, "currency_mismatch": 409},
             example={
                 "order_id": "SO-1001",
                 "capture_id": CAPTURE_ID,

@@ -113,7 +113,7 @@ SERVICE = Service(
             book,
             undo=void,
             status=201,
-            rejections={"undeliverable": 409},
+            rejections={"undeliverable": 409, "numbers_used_up": 409},
             example={"order_id": "SO-1001", "carrier": "eurolane", "address": HOME, "item_count": 3},
             answer_example={
                 "shipment_id": SHIPMENT_ID,
@@ -143,7 +143,7 @@ SERVICE = Service(
             buy_return,
             undo=void_return,
             status=201,
-            rejections={"not_dispatched": 409},
+            rejections={"not_dispatched": 409, "numbers_used_up": 409},
             example={"order_id": "SO-1001", "return_id": "RMA-1", "shipment_id": SHIPMENT_ID},
             answer_example={
                 "return_label_id": LABEL_ID,

@@ -69,7 +69,7 @@ def test_an_api_that_is_away_is_exit_4(tmp_path: Path) -> None:
     place = Place(tmp_path, tmp_path / "home")
     done = place.run("orders", "submit", "-", "--api", "http://127.0.0.1:9", given=json.dumps(order) + "\n")
     assert done.code == 4, done.err
-    assert "no answer from http://127.0.0.1:9" in done.last_line
+    assert "no answer from http://127.0.0.1:9: connection refused" in done.last_line
 
 
 def test_settings_and_project_errors(tmp_path: Path) -> None:

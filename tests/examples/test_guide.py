@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from saga.core.machine import GRACE_S
 from saga.runtime.celery import attach
+from saga.runtime.driver import QUEUE_ALLOWANCE_S
 from saga.runtime.work import Limits
 from saga.settings import Settings
 from saga.store.connecting import BORROW_TIMEOUT_S
 from saga.store.postgres_workers import RENEWED_S
+from saga.surfaces.embedded import limits_of
 from tests.e2e.commands import ROOT
 
 GUIDE = ROOT / "docs" / "guide"
@@ -74,6 +77,26 @@ def test_the_defaults_of_attach_are_those_of_the_page() -> None:
     text = text_of("attaching.md")
     assert f"`{Limits()}`" in text
     assert f"| `pool_size` | {inspect.signature(attach).parameters['pool_size'].default} |" in text
+
+
+def test_the_deadline_of_an_attempt_is_that_of_the_pages() -> None:
+    """Its parts, and what they come to for a step without `timeout_s`, with the limits that a worker has by default."""
+    limits = limits_of(Settings())
+    per_thread = limits.slots / limits.threads
+    assert (limits.slots, limits.threads, per_thread) == (32, 8, 4)
+
+    def of(timeout_s: float) -> str:
+        return f"{QUEUE_ALLOWANCE_S + per_thread * timeout_s:g} s"
+
+    allowance, usual = f"{QUEUE_ALLOWANCE_S:g} s and", of(30)
+    deadlines, functions, context = (text_of(f"{it}.md") for it in ("deadlines", "function-steps", "step-context"))
+    for text in (deadlines, functions, context):
+        assert allowance in text
+        assert usual in text
+    assert f"`timeout_s=10` that hangs is given up {of(10)} after" in deadlines
+    assert f"each {GRACE_S:g} s later" in deadlines
+    assert f"{of(5)} above" in context
+    assert "timeout_s=5.0" in context
 
 
 def test_the_pooler_is_configured_for_what_the_store_does() -> None:

@@ -944,7 +944,7 @@ RUNTIME = [
     Mutant(
         "a-halt-is-told",
         DRIVER,
-        "            work.halts.extend((answer.saga_id, it) for it in draft.transitions if isinstance(it, SagaHalted))\n",
+        "            work.halts.extend((held.loaded.state, it) for it in draft.transitions if isinstance(it, SagaHalted))\n",
         "",
         "an order waits for a person and nobody hears of it",
         (

@@ -3,7 +3,7 @@
 from tests.mutants.mutant import Mutant
 
 INVARIANTS, ONCE, ROLLBACKS = "saga/surfaces/invariants.py", "saga/surfaces/once.py", "saga/surfaces/rollbacks.py"
-AUDIT_ROWS = "saga/surfaces/audit_rows.py"
+AUDIT, AUDIT_ROWS = "saga/surfaces/audit.py", "saga/surfaces/audit_rows.py"
 
 NOT_BLIND = "tests/integration/audit/test_audit_not_blind.py::"
 ROWS_TOLD = "tests/integration/audit/test_audit_rows.py::"
@@ -15,6 +15,7 @@ TAX_BACK = "tests/unit/fulfilment/test_tax_back.py::"
 OF_A_FILE = "tests/integration/returns/test_cancellations_of_a_file.py::"
 ACCEPTING = "tests/integration/api/test_accepting.py::"
 WAITING = "tests/integration/api/test_waiting.py::"
+OWN_SAGAS = "tests/integration/api/test_own_sagas.py::"
 BACKLOG = "tests/integration/api/test_backlog.py::"
 EVENTS = "tests/integration/api/test_events.py::"
 LISTING = "tests/integration/api/test_listing.py::"
@@ -286,7 +287,7 @@ SURFACES = [
     Mutant(
         "an-answer-is-for-every-tenant",
         AUDIT_LOST,
-        "if it.entity not in known.entities and len(tenants) == 1:",
+        "if it.entity not in known.entities and len(tenants) == 1 and it.entity:",
         "if True:",
         "what one tenant answers for excuses another tenant's order of the same id, and a known order for ever",
         (f"{LOST}test_an_answer_is_for_one_tenant", f"{LOST}test_an_answer_does_not_excuse_a_known_order"),
@@ -958,5 +959,149 @@ SURFACES = [
             f"{CLI_HELP}test_nothing_of_weight_is_imported_before_a_command_is_asked_for",
             f"{CLI_HELP}test_a_tab_offers_the_names_without_their_modules",
         ),
+    ),
+    Mutant(
+        "audit-settles-rows-of-no-order",
+        AUDIT_LOST,
+        "and len(tenants) == 1 and it.entity:",
+        "and len(tenants) == 1:",
+        "an answer without a name switches off the audit of every barrier row that names no order",
+        (f"{LOST}test_a_row_without_an_order_is_nobodys",),
+    ),
+    Mutant(
+        "settle-takes-any-name",
+        "saga/surfaces/cli/restoring.py",
+        "if not order.strip() or not order.isprintable()",
+        "if False",
+        "somebody answers for an order without a name, and learns nothing of it",
+        (f"{LOST}test_what_names_no_order_is_not_settled",),
+    ),
+    Mutant(
+        "settle-asks-nobody",
+        "saga/surfaces/cli/restoring.py",
+        "    if not unread:\n",
+        "    if False:\n",
+        "a slip of the keyboard is settled, and the order that was meant stays a violation",
+        (f"{LOST}test_an_order_of_which_nobody_has_anything_is_not_settled",),
+    ),
+    Mutant(
+        "audit-knows-no-derived-key",
+        AUDIT,
+        "self.closed_keys.update(",
+        "set[str]().update(",
+        "the tombstones of a restored order that was rolled back keep the audit red, and no command mends it",
+        (f"{LOST}test_a_restored_order_that_is_cancelled_leaves_tombstones",),
+    ),
+    Mutant(
+        "audit-excuses-every-row-of-a-derived-key",
+        ONCE,
+        "    for key, movements in ledgers.by_key.items():\n        for it in movements:\n            if key in known_keys",
+        "    for key, movements in ledgers.by_key.items():\n        for it in movements:\n            if key in known_keys | closed",
+        "money moves under a key that a rollback had closed, and nobody is told",
+        (f"{LOST}test_a_restored_order_that_is_cancelled_leaves_tombstones",),
+    ),
+    Mutant(
+        "a-socket-is-somebody-elses",
+        "saga/surfaces/folders.py",
+        r"hints\.sock(\.\d+)?|",
+        "",
+        "a home with the socket of a process that was killed stays open to every user of the machine",
+        (f"{PRIVATE}test_what_a_process_that_was_killed_left_is_ours",),
+    ),
+    Mutant(
+        "words-escape-in-their-own-way",
+        "saga/words.py",
+        "if it.isprintable() else escaped(it) for it in line",
+        'if it.isprintable() else f"\\\\x{ord(it):02x}" for it in line',
+        "what an exception says reads as other letters than a page of the same text",
+        (f"{VISIBLE}test_whatever_is_escaped_is_escaped_alike",),
+    ),
+    Mutant(
+        "a-validator-ends-the-request",
+        "saga/surfaces/inputs.py",
+        "    except BaseException as error:  # the user's validators",
+        "    except StopIteration as error:  # the user's validators",
+        "whoever sends an input that the user's validator trips over gets a 500, or the command a traceback",
+        (
+            f"{OWN_SAGAS}test_what_the_users_code_raised_is_said[unread-saga place: the model of its input raised LookupError: no such price]",
+        ),
+    ),
+    Mutant(
+        "an-entity-ends-the-process",
+        "saga/runtime/starting.py",
+        "    except BaseException as error:  # the user's function",
+        "    except Exception as error:  # the user's function",
+        "an entity that calls sys.exit ends the request with a 500",
+        (
+            f"{OWN_SAGAS}test_what_the_users_code_raised_is_said[ends-saga place: entity raised SystemExit: no such shop]",
+        ),
+    ),
+    Mutant(
+        "a-module-raises-past-the-finder",
+        "saga/surfaces/finding.py",
+        "    except BaseException as error:  # the user's module",
+        "    except (Exception, SystemExit) as error:  # the user's module",
+        "a file of definitions that raises what is no Exception is a traceback",
+        ("tests/unit/surfaces/test_cli_finding.py::test_a_module_that_is_wrong",),
+    ),
+    Mutant(
+        "another-port-for-a-bad-host",
+        "saga/surfaces/serving.py",
+        "if error.errno == errno.EADDRNOTAVAIL:",
+        "if False:",
+        "who mistyped a host is told to take another port, and the next one is refused as well",
+        ("tests/unit/surfaces/test_cli_options.py::test_a_host_that_is_none_is_not_mended_by_another_port",),
+    ),
+    Mutant(
+        "a-cause-is-said-by-every-child-each-second",
+        "saga/runtime/celery/attaching.py",
+        "if (why := words_of(error)) != said:",
+        "if (why := words_of(error)):",
+        "a worker without its database fills the log with one line, and what is new stands somewhere in it",
+        (
+            "tests/integration/celery/test_attaching.py::test_a_database_that_is_missing_is_said_once_with_what_mends_it",
+        ),
+    ),
+    Mutant(
+        "an-upgrade-of-another-database",
+        "saga/store/connecting.py",
+        "if url == read_settings().store_url:",
+        "if True:",
+        "who types what he was told makes another database, and the worker goes on without its own",
+        (
+            "tests/integration/celery/test_attaching.py::test_a_database_that_is_missing_is_said_once_with_what_mends_it",
+        ),
+    ),
+    Mutant(
+        "an-entity-of-any-length",
+        "saga/surfaces/inputs.py",
+        "if len(entity) > starting.ENTITY_LIMIT:",
+        "if False:",
+        "an entity that is too long is refused without a name of what is wrong",
+        (f"{OWN_SAGAS}test_a_start_that_no_database_can_hold_names_the_rule",),
+    ),
+    Mutant(
+        "a-look-that-stored-nothing",
+        "saga/surfaces/problems.py",
+        'if request.method in ("GET", "HEAD")',
+        "if not request.method",
+        "who asks with a bad parameter reads that nothing was stored",
+        (f"{OWN_SAGAS}test_who_only_asks_is_not_told_that_nothing_was_stored",),
+    ),
+    Mutant(
+        "an-address-in-memory",
+        "saga/words.py",
+        'return ADDRESS.sub("", _guarded(value, repr, "__repr__"))[:limit]',
+        'return _guarded(value, repr, "__repr__")[:limit]',
+        "a message shows where in memory a function lies",
+        (f"{VISIBLE}test_an_address_in_memory_tells_nobody_anything",),
+    ),
+    Mutant(
+        "a-class-for-a-cause",
+        "saga/surfaces/unanswered.py",
+        "return cause.strerror.lower()",
+        "return type(error).__name__",
+        "who has no API to talk to reads the name of a class",
+        ("tests/e2e/test_usage.py::test_an_api_that_is_away_is_exit_4",),
     ),
 ]

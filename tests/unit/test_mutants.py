@@ -1,13 +1,21 @@
 """The table of mutants is up to date, and the tool that tries them counts nothing but a named test that failed."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.mutants import __main__ as tool
-from tests.mutants.mutant import Mutant, applied, fault_of
+from tests.mutants.core import CORE
+from tests.mutants.customers import CUSTOMERS
+from tests.mutants.mutant import ROOT, Mutant, applied, fault_of
+from tests.mutants.participants import PARTICIPANTS
+from tests.mutants.runtime import RUNTIME
+from tests.mutants.store import STORE
+from tests.mutants.surfaces import SURFACES
 from tests.mutants.table import MUTANTS
+from tests.mutants.tenancy import TENANCY
 
 COPY = Path("/copy")
 SAGA = "/copy/saga/__init__.py"
@@ -27,6 +35,29 @@ def test_names_are_names() -> None:
     """Each is used once, so the command line can ask for it."""
     names = [it.name for it in MUTANTS]
     assert len(names) == len(set(names))
+
+
+TABLES = {
+    "the machine": CORE,
+    "participants": PARTICIPANTS,
+    "stores": STORE,
+    "runtime": RUNTIME,
+    "environments": TENANCY,
+    "customers": CUSTOMERS,
+    "surfaces": SURFACES,
+}
+"""How the row of each table begins in docs/verification.md."""
+
+
+def test_the_page_counts_what_the_tables_have() -> None:
+    """A row of the page for each table, with its number of mutants, and no mutant without a row."""
+    page = (ROOT / "docs" / "verification.md").read_text(encoding="utf-8")
+    table = page.partition("| floor | mutants |")[2].partition("\n\n")[0]
+    told = re.findall(r"^\| (.+) \| (\d+) \|", table, re.MULTILINE)
+    counted = {name: next((int(it) for row, it in told if row.startswith(name)), None) for name in TABLES}
+    assert counted == {name: len(rows) for name, rows in TABLES.items()}
+    assert len(told) == len(TABLES)
+    assert sum(map(len, TABLES.values())) == len(MUTANTS)
 
 
 @pytest.fixture

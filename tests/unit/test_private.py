@@ -16,8 +16,9 @@ from saga.private import keep_private, make_private_file, make_private_folder, p
 from saga.settings import Settings
 from saga.store import schema
 from saga.store.opening import open_store
-from saga.surfaces.embedded import opened_store
+from saga.surfaces.embedded import LOCK_FILE, STACK_FILE, opened_store
 from saga.surfaces.folders import made_home
+from saga.surfaces.home_hints import SOCKET_FILE
 from services.skeleton.database import Database
 
 
@@ -92,6 +93,17 @@ def test_a_home_of_a_release_before_is_mended_and_that_is_said_once(
     assert open_to_others(settings.home) == []
     opened_store(settings).close()
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", [SOCKET_FILE, f"{SOCKET_FILE}.4711", STACK_FILE, LOCK_FILE, "stack.part"])
+def test_what_a_process_that_was_killed_left_is_ours(tmp_path: Path, name: str) -> None:
+    """A socket lies in the home until another takes its place, and keeps nothing open to others; a part of a file, too."""
+    home = tmp_path / "home"
+    home.mkdir()
+    home.chmod(0o755)
+    (home / name).touch(mode=0o600)
+    made_home(Settings(home=home))
+    assert mode(home) == 0o700
 
 
 def test_a_folder_with_other_things_keeps_its_rights(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ from saga.scope import Scope
 from saga.settings import read_settings
 from saga.store.opening import open_store
 from saga.store.port import Store
+from saga.words import words_of
 
 DriverName = Literal["process", "task"]
 SINGLE_PROCESS_POOLS = frozenset({"celery.concurrency.thread", "celery.concurrency.solo"})
@@ -124,13 +125,16 @@ class Attachment:
             threading.Thread(target=self._begin_patiently, name="saga-begin", daemon=True).start()
 
     def _begin_patiently(self) -> None:
+        said = ""  # once per cause, not once per second and child
         while self._is_worker:
             try:
                 self.task_worker()
             except (
                 Exception
             ) as error:  # the guard of an endless loop: a child without a rescuer finds nothing by itself
-                logger.warning("worker_not_begun", error=f"{type(error).__name__}: {error}")
+                if (why := words_of(error)) != said:
+                    logger.warning("worker_not_begun", error=why, again_in_s=BEGIN_AGAIN_S)
+                said = why
                 sleep(BEGIN_AGAIN_S)
             else:
                 return

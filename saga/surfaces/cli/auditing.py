@@ -33,6 +33,7 @@ from saga.surfaces.embedded import addresses
 from saga.surfaces.ledgers import SERVICES
 from saga.surfaces.render import duration
 from saga.surfaces.submit import session
+from saga.surfaces.unanswered import why_unanswered
 
 ASK_S = 5.0
 PartialOption = Annotated[
@@ -114,18 +115,8 @@ def silences(urls: Mapping[str, str]) -> dict[str, str]:
             except requests.Timeout:
                 found[service] = f"nothing within {ASK_S:.0f} s"
             except requests.RequestException as error:
-                found[service] = _reason(error)
+                found[service] = why_unanswered(error)
             else:
                 if status >= 500 or status == 429:
                     found[service] = f"HTTP {status}"
     return found
-
-
-def _reason(error: requests.RequestException) -> str:
-    """What the operating system said, without the story of three libraries around it."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror and not isinstance(cause, requests.RequestException):
-            return cause.strerror.lower()
-        cause = cause.__cause__ or cause.__context__
-    return "no connection"

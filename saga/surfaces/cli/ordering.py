@@ -32,7 +32,7 @@ from saga.surfaces.cli.reminding import Reminder
 from saga.surfaces.contract import BODY_MAX
 from saga.surfaces.embedded import opened_store, registered
 from saga.surfaces.finding import find_definitions
-from saga.surfaces.inputs import SURROGATES, entity_of, refuse_doubled, refuse_unstorable
+from saga.surfaces.inputs import SURROGATES, entity_of, input_of, refuse_doubled, refuse_unstorable
 from saga.surfaces.publishing import Hinting, publisher
 from saga.surfaces.submit import DirectIntake, Tally
 
@@ -153,7 +153,7 @@ def _input(saga: Saga[Any], text: str) -> Model:
     refuse_unstorable(text, f"input of {saga.name}")
     refuse_doubled(text, f"input of {saga.name}")
     try:
-        found: Model = saga.input.model_validate_json(text)
+        found = input_of(saga, text)
     except ValidationError as error:
         raise UsageError(f"input of {saga.name}: {broken_rules(error, whole='')}") from error
     entity_of(saga, found)

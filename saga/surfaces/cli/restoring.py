@@ -165,7 +165,8 @@ def settle(
     Send one again rather than settle it, if anybody has it and each of its participants serialises keys: the keys are the same, so
     nothing is done twice. One that ignores keys does it twice: look into its books first. The audit names what is left; what is
     settled is no violation any more, in the lost part. An order that a journal knows is taken when participants have a later run
-    of it. Exit code 2: they have none.
+    of it, and any other when they have anything of it. Exit code 2: they have nothing. Books that cannot be read are not asked
+    about an order that no journal knows: it is settled, and the answer says so.
 
     \b
     Example
@@ -173,25 +174,50 @@ def settle(
     """
     settings = settings_and_log()
     why = _said(reason)
+    if nameless := [order for order in orders if not order.strip() or not order.isprintable()]:
+        raise UsageError(f"{nameless[0]!a} is no name of an order or return; type the id that the audit names")
     others = [saga for saga in definitions_named(definition) if saga not in (fulfil_order, return_order)]
     sagas = Definitions([fulfil_order, return_order, *others])
     with reading_store(settings) as store:
-        ledgers = Ledgers()
-        for order in orders:
-            ours = SagaFilter(environment=settings.environment, tenant=settings.tenant, entity=order)
-            rows = list(pages(store, ours))
-            if rows and not ledgers.services:
-                ledgers = _ledgers(settings)
-            if rows and not has_lost_run(store, sagas, ledgers, rows, order):
-                where = (
-                    f"the books of {', '.join(sorted(ledgers.services))}" if ledgers.services else "no ledger was read"
-                )
-                raise UsageError(
-                    f"{order}: a journal knows this order, and nothing of a later run is known ({where}); see saga show {order}"
-                )
+        ledgers, unread = _ledgers_there_are(settings)
+        unseen = [order for order in orders if not _is_found(settings, store, sagas, ledgers, order, unread)]
         now = store.now()
         store.settle([Settled(settings.environment, settings.tenant, order, now, actor, why) for order in orders])
-    put_one(output, {"settled": orders}, f"{len(orders)} settled: {', '.join(orders[:SHOWN])}")
+    lines = [f"{len(orders)} settled: {', '.join(orders[:SHOWN])}"]
+    if unseen:
+        lines.append(f"not looked for at the participants: {', '.join(unseen[:SHOWN])}; {unread}")
+    put_one(output, {"settled": orders, "not_looked_for": unseen}, page(lines))
+
+
+def _is_found(settings: Settings, store: Store, sagas: Definitions, ledgers: Ledgers, order: str, unread: str) -> bool:
+    """Whether participants have something to answer for. False: no journal knows the order, and not every book was read.
+
+    Raises `UsageError` when they have nothing."""
+    ours = SagaFilter(environment=settings.environment, tenant=settings.tenant, entity=order)
+    rows = list(pages(store, ours))
+    if has_lost_run(store, sagas, ledgers, rows, ours) or (not rows and ledgers.names(order)):
+        return True
+    where = f"the books of {', '.join(sorted(ledgers.services))}" if ledgers.services else "no ledger was read"
+    if rows:
+        msg = (
+            f"{order}: a journal knows this order, and nothing of a later run is known ({where}); see saga show {order}"
+        )
+        raise UsageError(f"{msg}; {unread}" if unread else msg)
+    if not unread:
+        raise UsageError(
+            f"{order}: no journal knows it, and {where} have nothing of it; type the id that the audit names"
+        )
+    return False
+
+
+def _ledgers_there_are(settings: Settings) -> tuple[Ledgers, str]:
+    """The participants' ledgers, and why some of them were not read."""
+    try:
+        ledgers = _ledgers(settings)
+    except UsageError as error:
+        return Ledgers(), str(error)
+    without = [f"SAGA_{name.upper()}_URL" for name in SERVICES if not ledgers.has(name)]
+    return ledgers, f"to look there, set {', '.join(without)}" if without else ""
 
 
 def _books(settings: Settings, store: Store, sagas: Definitions) -> restoring.Books:

@@ -227,6 +227,8 @@ def services(
 ) -> None:
     """Run one of the four services, or all of them on ports in a row; each with a database of its own.
 
+    Prints their addresses, and the line that sets them in another terminal: no command finds them without it.
+
     \b
     Examples
       saga services
@@ -243,7 +245,7 @@ def services(
 def run_services(settings: Settings, name: str | None, host: str, port: int) -> None:
     """In a process of their own, which gets the signals that this one gets."""
     folder = settings.home / "services"
-    command = services_command(name or "all", "--data", str(folder), "--end-with-parent")
+    command = services_command(name or "all", "--data", str(folder), "--say-settings", "--end-with-parent")
     command += ["--host", host, "--port" if name else "--base-port", str(port)]
     with until_stopped() as stopped, subprocess.Popen(command, start_new_session=True) as process:
         while process.poll() is None and not stopped.wait(0.1):

@@ -23,7 +23,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
-from saga.surfaces.visible import escaped, visible
+from saga.surfaces.visible import visible
+from saga.words import escaped
 
 LOSSES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 """What a write to stdout says that did not go through these streams: typer wraps the buffer of one that speaks ASCII alone."""

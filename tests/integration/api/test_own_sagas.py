@@ -1,12 +1,13 @@
 """An API for a saga of one's own: started, shown, listed and cancelled at /v1/sagas, with no order in sight."""
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import httpx2
 import pytest
 from fastapi.testclient import TestClient
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from saga.core.definition import Saga, compensatable, pivot
 from saga.core.outcomes import Outcome, OutcomeCode
@@ -25,6 +26,14 @@ from tests.simulation.stepping import Process, kinds
 class Wanted(BaseModel):
     order_id: str
     count: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _looked_up(self) -> "Wanted":
+        if self.order_id == "unread":
+            raise LookupError("no such price")
+        if self.order_id == "leaves":
+            sys.exit("no price list")
+        return self
 
 
 class Held(BaseModel):
@@ -50,6 +59,8 @@ def pay(order: Wanted) -> Paid:
 def entity(order: Wanted) -> str:
     if order.order_id == "bad":
         raise KeyError("no such shop")
+    if order.order_id == "ends":
+        sys.exit("no such shop")
     return order.order_id
 
 
@@ -125,6 +136,39 @@ def test_a_bad_start_is_refused_with_its_field(own: Own, change: dict[str, Any],
     """And nothing is stored."""
     found = problem(own.start(**change), 422, "invalid")
     assert [error["field"] for error in found["errors"]] == [field]
+    assert own.client.get("/v1/sagas").json()["items"] == []
+
+
+def test_a_start_that_no_database_can_hold_names_the_rule(own: Own) -> None:
+    """An entity that is no index key, and a letter that no journal can hold, as the command says it."""
+    for order_id, rule in (
+        ("x" * 300, "saga place: entity gave a text of 300 characters; an index key has 1 to 255"),
+        ("a\0", "input of place: order_id: character 2 is U+0000, a NUL character, which no journal can hold"),
+    ):
+        assert problem(own.start(order_id=order_id), 422, "invalid")["errors"] == [{"field": "input", "rule": rule}]
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=many", "nowhere=1", "cursor=x"])
+def test_who_only_asks_is_not_told_that_nothing_was_stored(own: Own, query: str) -> None:
+    """Only whoever wanted to store something is."""
+    assert problem(own.client.get(f"/v1/sagas?{query}"), 422, "invalid")["detail"] == "1 rule is broken"
+    assert problem(own.start(count=0), 422, "invalid")["detail"] == "1 rule is broken; nothing was stored"
+
+
+@pytest.mark.parametrize(
+    ("order_id", "rule"),
+    [
+        ("bad", "saga place: entity raised KeyError: 'no such shop'"),
+        ("ends", "saga place: entity raised SystemExit: no such shop"),
+        ("unread", "saga place: the model of its input raised LookupError: no such price"),
+        ("leaves", "saga place: the model of its input raised SystemExit: no price list"),
+    ],
+)
+def test_what_the_users_code_raised_is_said(own: Own, order_id: str, rule: str) -> None:
+    """With the saga and the place, whatever it raised: it is neither a 500 nor the end of the process."""
+    [error] = problem(own.start(order_id=order_id), 422, "invalid")["errors"]
+    assert (error["field"], error["rule"].partition(" (")[0]) == ("input", rule)
+    assert "test_own_sagas.py:" in error["rule"]
     assert own.client.get("/v1/sagas").json()["items"] == []
 
 

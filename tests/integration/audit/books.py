@@ -79,6 +79,8 @@ class Books:
 
     def _undo(self, service: str, operation: str, key: str, undoes: str) -> Answer:
         made = self.things.get(undoes)
+        if undoes not in self.kept:
+            self.keep(service, operation, undoes, "", "action", "tombstone")
         self.kept[undoes] = 409, {"code": "tombstoned", "status": 409}
         order_id = made["order_id"] if made else ""
         self.keep(service, operation, key, order_id, "undo", "undone" if made else "null", undoes)

@@ -1,26 +1,33 @@
 """The audit of a journal that was restored: what it cannot ask of the lost part, what somebody answers for, and what neither excuses."""
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from saga.core.keys import logical_key, wire_key
+from saga.errors import UsageError
 from saga.fulfilment.fulfil_order import fulfil_order
+from saga.runtime.executor import Executor
 from saga.runtime.starting import answer, new_saga
+from saga.runtime.worker import Worker
 from saga.store.port import SagaFilter
 from saga.store.restoring import Restoration, Settled
 from saga.store.schema import upgrade
+from saga.surfaces import restoring
 from saga.surfaces.audit import AuditReport, render
 from saga.surfaces.audit_lost import LostPart, has_lost_run
+from saga.surfaces.cancelling import CancelRequest, cancel
 from saga.surfaces.cli.commands import app
 from saga.surfaces.ledgers import read_ledgers
 from saga.surfaces.order_rows import rebuild
 from tests.integration.audit.books import serving
-from tests.integration.audit.conftest import COMPLETED, DECLINED, DEFINITIONS, TWICE, World, order
+from tests.integration.audit.conftest import ACCEPTED, COMPLETED, DECLINED, DEFINITIONS, TWICE, World, order
+from tests.waiting import wait_until
 
 DONE = COMPLETED[0]
 HOUR = timedelta(hours=1)
@@ -144,9 +151,9 @@ def test_a_known_order_is_settled_when_participants_have_a_later_run(world: Worl
     """In the lost part, and of that order; that is what `saga db settle` asks."""
 
     def has(order_id: str) -> bool:
-        rows = world.store.find(SagaFilter(entity=order_id), 9)
+        whose = SagaFilter(environment="test", tenant="audit", entity=order_id)
         with serving(world.books) as urls:
-            return has_lost_run(world.store, DEFINITIONS, read_ledgers(urls), rows, order_id)
+            return has_lost_run(world.store, DEFINITIONS, read_ledgers(urls), world.store.find(whose, 9), whose)
 
     forget(world, TWICE, run=2)
     assert not has(TWICE), "no backup was restored"
@@ -157,21 +164,106 @@ def test_a_known_order_is_settled_when_participants_have_a_later_run(world: Worl
     assert has(DECLINED), "a barrier row of it is enough"
 
 
-def test_a_lost_run_is_settled_as_it_is_typed(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_without_an_order_is_nobodys(world: World) -> None:
+    """An answer without a name, as an earlier release took it, covers nothing: a barrier row that names no order is told."""
+    world.books.keep("inventory", "POST /v1/reservations", "stray", "", "action", "tombstone")
+    lost(world, 2 * HOUR, HOUR)
+    settle(world, "")
+    assert told(audited(world)) == {("I3", "")}
+
+
+def test_a_restored_order_that_is_cancelled_leaves_tombstones(world: World) -> None:
+    """It undoes what its journal does not have, by the keys that the lost part would have sent: nothing is there, tombstones stay,
+    and the audit is green. A tombstone under a key of nobody is told, and so is an effect under one of these keys."""
+    restoring.restored(world.store, DEFINITIONS, restored_to=world.store.now(), actor="ops", reason="disk")
+    saga_id = world.saga_id(ACCEPTED)
+    with serving(world.books) as urls:
+        books = restoring.Books(read_ledgers(urls), world.store.now())
+    restoring.reconciled(world.store, DEFINITIONS, books, actor="ops", reason="compared")
+    cancel(world.store, DEFINITIONS, saga_id, CancelRequest(actor="zoe", reason="no"), surface="cli")
+    with serving(world.books) as urls:
+        worker = Worker(world.store, DEFINITIONS, Executor(urls.__getitem__, world.store.clock))
+        worker.start()
+        wait_until(lambda: world.store.row(saga_id).ended_at is not None, 30, what="it is rolled back")  # type: ignore[union-attr]
+        assert worker.stop()
+    tombs = [it for rows in world.books.barrier.values() for it in rows if it["outcome"] == "tombstone"]
+    assert len(tombs) > 1
+    for it in tombs:  # the restore is long over
+        it["at"] = (datetime.fromisoformat(it["at"]) + HOUR).isoformat()
+    assert told(audited(world)) == set()
+    world.books.keep("inventory", "POST /v1/reservations", "stray", "", "action", "tombstone")
+    report = audited(world)
+    assert [(it.order_id, "key stray, tombstone" in it.detail) for it in report.violations] == [("", True)]
+    posting = {"entry_id": "e", "amount": 500, "currency": "GBP", "debit": "holds", "credit": "merchant"}
+    key = wire_key("test", "audit", logical_key("fulfil_order", ACCEPTED, 1, "authorize_payment:a"))
+    assert key in {it["key"] for it in tombs}
+    world.books.write("payment", "POST /v1/authorizations", key, "", **posting)
+    assert any(f"key {key})" in it.detail for it in audited(world).violations)
+
+
+@pytest.fixture
+def settled(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """`saga db settle` over that world, with the addresses of its participants but those that are said to be out of reach."""
+    upgrade(f"sqlite:///{world.database}", "test")
+    given = {"HOME": tmp_path / "home", "DATABASE_URL": f"sqlite:///{world.database}", "TENANT": "audit"}
+
+    def typed(*names: str, without: str = "", down: str = "") -> Result:
+        with serving(world.books) as urls:
+            addresses = {f"{name.upper()}_URL": url for name, url in urls.items() if name != without}
+            addresses |= {f"{down.upper()}_URL": "http://127.0.0.1:1"} if down else {}
+            for name, value in {**given, **addresses, "ENVIRONMENT": "test"}.items():
+                monkeypatch.setenv(f"SAGA_{name}", str(value))
+            return CliRunner().invoke(app, ["db", "settle", *names, "--reason", "by hand"])
+
+    return typed
+
+
+def test_a_lost_run_is_settled_as_it_is_typed(world: World, settled: Callable[..., Result]) -> None:
     """A known order of which participants have no later run is refused, with the books that were looked into."""
     lost(world, HOUR)
     forget(world, TWICE, run=2)
-    upgrade(f"sqlite:///{world.database}", "test")
-    given = {"HOME": tmp_path / "home", "DATABASE_URL": f"sqlite:///{world.database}", "TENANT": "audit"}
-    with serving(world.books) as urls:
-        addresses = {f"{name.upper()}_URL": url for name, url in urls.items()}
-        for name, value in {**given, **addresses, "ENVIRONMENT": "test"}.items():
-            monkeypatch.setenv(f"SAGA_{name}", str(value))
-        done, refused = (
-            CliRunner().invoke(app, ["db", "settle", order_id, "--reason", "by hand"]) for order_id in (TWICE, DONE)
-        )
+    done, refused = settled(TWICE), settled(DONE)
     assert (done.exit_code, done.stdout) == (0, f"1 settled: {TWICE}\n"), done.exception
     assert f"{DONE}: a journal knows this order, and nothing of a later run is known (the books of inventory," in str(
         refused.exception
     )
     assert [it.entity for it in world.store.settled()] == [TWICE]
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "SO-1\u202e"])
+def test_what_names_no_order_is_not_settled(world: World, settled: Callable[..., Result], name: str) -> None:
+    """Nor is what was typed beside it."""
+    lost(world, HOUR)
+    forget(world, DONE)
+    done = settled(DONE, name)
+    assert isinstance(done.exception, UsageError)
+    assert str(done.exception).startswith(f"{name!a} is no name of an order or return")
+    assert not world.store.settled()
+
+
+def test_an_order_of_which_nobody_has_anything_is_not_settled(world: World, settled: Callable[..., Result]) -> None:
+    """A slip of the keyboard is refused. One that somebody has is taken, by whichever of its rows."""
+    lost(world, HOUR)
+    forget(world, DONE)
+    refused = settled(DONE, "SO-10")
+    assert isinstance(refused.exception, UsageError)
+    where = "the books of inventory, payment, shipping, tax"
+    assert str(refused.exception).startswith(f"SO-10: no journal knows it, and {where} have nothing of it")
+    assert not world.store.settled()
+    world.books.keep("inventory", "POST /v1/reservations", "key", "SO-11", "action", "rejected")
+    key = wire_key("test", "audit", logical_key("fulfil_order", "SO-12", 1, "reserve_inventory:c"))
+    world.books.keep("inventory", "POST /v1/reservations/undo", key, "", "undo", "null")
+    done = settled(DONE, "SO-11", "SO-12")
+    assert (done.exit_code, done.stdout) == (0, f"3 settled: {DONE}, SO-11, SO-12\n"), done.exception
+
+
+@pytest.mark.parametrize(
+    ("reach", "why"),
+    [({"without": "tax"}, "to look there, set SAGA_TAX_URL"), ({"down": "tax"}, "tax: cannot read its books")],
+)
+def test_who_cannot_look_says_so(world: World, settled: Callable[..., Result], reach: dict[str, str], why: str) -> None:
+    """Where a participant is out of reach an order that no journal knows is settled, and the answer says that nobody looked."""
+    lost(world, HOUR)
+    done = settled("SO-10", **reach)
+    assert done.exit_code == 0, done.exception
+    assert done.stdout.startswith(f"1 settled: SO-10\nnot looked for at the participants: SO-10; {why}")

@@ -16,9 +16,11 @@ from pydantic import BaseModel
 
 from saga.core.definition import Saga, readonly
 from saga.errors import UsageError
-from saga.runtime.celery import Publisher, attach, make_app, worker_in_thread
+from saga.runtime.celery import Attachment, Publisher, attach, make_app, worker_in_thread
+from saga.runtime.engine import Definitions
 from saga.runtime.starting import Starter, first_hints
-from saga.runtime.work import Hint
+from saga.runtime.task import TaskWorker
+from saga.runtime.work import Hint, Limits
 from saga.store.connecting import sqlite_path
 from saga.store.opening import open_store
 from saga.store.schema import upgrade
@@ -268,6 +270,54 @@ def test_a_signal_to_stop_waits_for_nobody(unique: str, sqlite_url: str) -> None
 
     threading.Thread(target=opens_and_is_told, daemon=True).start()
     assert done.wait(5)
+
+
+def test_a_database_that_is_missing_is_said_once_with_what_mends_it(
+    unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A child asks every second, and tells each cause when it is new: first the file is missing, then it is no database of ours. What
+    it says can be typed: the default of `saga db upgrade` is another file."""
+    monkeypatch.setenv("SAGA_HOME", str(tmp_path / "home"))
+    url = f"sqlite:///{tmp_path / 'saga.db'}"
+    looks, may_look = threading.Semaphore(0), threading.Semaphore(0)
+
+    class Watched(Attachment):
+        def task_worker(self) -> TaskWorker:
+            may_look.acquire()
+            try:
+                return super().task_worker()
+            finally:
+                looks.release()
+
+    app = make_app("memory://", [shop(unique)])
+    child = Watched(
+        app,
+        Definitions([shop(unique)]),
+        store_url=url,
+        scope=SCOPE,
+        url_of=str,
+        driver="task",
+        limits=Limits(),
+        pool_size=1,
+        broken=None,
+    )
+    child._is_worker = True
+    child.begin_child()
+    for _ in range(2):
+        may_look.release()
+        assert looks.acquire(timeout=10)
+    sqlite3.connect(tmp_path / "saga.db").close()
+    for _ in range(2):
+        may_look.release()
+        assert looks.acquire(timeout=10)
+    upgrade(url, SCOPE.environment)
+    may_look.release()
+    assert looks.acquire(timeout=10)
+    child.end()
+    said = [it.getMessage() for it in caplog.records if "worker_not_begun" in it.getMessage()]
+    assert len(said) == 2
+    assert f"there is no such file; type SAGA_DATABASE_URL={url} saga db upgrade" in said[0]
+    assert said[1].endswith(f"no tables of this release: type SAGA_DATABASE_URL={url} saga db upgrade")
 
 
 def test_a_prefork_child_waits_for_its_database(unique: str, amqp_url: str, postgres_url: str, tmp_path: Path) -> None:

@@ -62,5 +62,5 @@ def test_a_halt_is_told_once_with_its_reason_and_without_what_it_was_about(
     finally:
         worker.stop()
     lines = [it.getMessage() for it in caplog.records if told in it.getMessage()]
-    assert lines == [f"saga_halted node=breaks:a reason=defect saga_id={saga_id}"]
+    assert lines == [f"saga_halted entity=SO-1 node=breaks:a reason=defect saga_id={saga_id}"]
     assert "Ada" not in caplog.text

@@ -1,8 +1,10 @@
 """The four services over HTTP, one suite for all that has an effect: they keep the contract alike, on both databases."""
 
+import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from services.tax.service import SERVICE as TAX
 from tests import services_available as servers
 from tests.integration.services.asking import DATABASES, at_once
 
+ROOT = Path(__file__).parents[3]
 SERVICES = {service.name: service for service in (INVENTORY, TAX, SHIPPING, PAYMENT)}
 ADDRESS = {"name": "A. Buyer", "street": "1 High Street", "city": "Cork", "postcode": "T12 X70A", "country": "EIRE"}
 HOLD = {"lines": [{"sku": "A", "quantity": 4}], "ttl_s": 900}
@@ -105,6 +108,8 @@ UNDOABLE = {
 }
 LEFT_THE_HOUSE = {"inventory": ("committed", "sold_again"), "shipping": ("dispatched",)}
 """What an undo, or a second dispatch, is refused with; each stands in a test of its service."""
+SAYS_NOTHING = {"payment": ("captured", "amount_mismatch")}
+"""What no order is rolled back for: see `saga.fulfilment.connectors`."""
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 undoable_cases = pytest.mark.parametrize("case", [it for it in CASES if it.path in UNDOABLE], ids=lambda it: it.name)
 rejecting_cases = pytest.mark.parametrize("case", [it for it in CASES if it.rejections], ids=lambda it: it.name)
@@ -311,6 +316,36 @@ def test_the_steps_of_fulfil_order_are_understood(urls: Urls, unique: str) -> No
     assert sent(steps.capture_payment(authorization, price)).amount == 975
     sent(steps.commit_inventory(reservation))
     sent(steps.dispatch_shipment(shipment))
+
+
+def raised_by(service: str) -> set[tuple[int, str]]:
+    """Status and code of each "no" in the modules of a service, where both stand there as a value or as the name of one."""
+    found = set()
+    for path in sorted((ROOT / "services" / service).glob("*.py")):
+        names = vars(import_module(f"services.{service}.{path.stem}"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.endswith("Rejection"):
+                status, code = (
+                    names.get(it.id) if isinstance(it, ast.Name) else getattr(it, "value", None) for it in node.args[:2]
+                )
+                if isinstance(status, int) and isinstance(code, str):
+                    found.add((status, code))
+    return found
+
+
+def test_every_code_that_is_raised_is_declared_and_listed() -> None:
+    """A final "no" (402, 409) that a service makes is one that it declares, and one that its connector rolls an order back for; the
+    two of a capture that say nothing of the kind are not."""
+    for connector in (connectors.inventory, connectors.shipping, connectors.payment):
+        declared = {
+            (status, code) for it in SERVICES[connector.name].operations for code, status in it.rejections.items()
+        }
+        declared |= {(409, code) for code in LEFT_THE_HOUSE.get(connector.name, ())}
+        final = {it for it in raised_by(connector.name) if it[0] in (402, 409)}
+        assert final
+        unlisted = {(409, code) for code in SAYS_NOTHING.get(connector.name, ())}
+        assert final - declared == final & unlisted == unlisted
+        assert not {(status, code) for status, code in declared if code not in connector.rejection_codes(status)}
 
 
 def test_the_codes_that_connectors_enumerate_exist() -> None:

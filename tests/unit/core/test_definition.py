@@ -106,7 +106,7 @@ def test_an_operation_needs_a_name() -> None:
     with pytest.raises(DefinitionError, match=r"step of provider /v1/orders/7 has no name .*name='my_step'"):
         readonly(provider.query("/v1/orders/7", Order, Done))
     with pytest.raises(
-        DefinitionError, match=r"step of <function .*<lambda> .* has no name of its own; .*name='my_step'"
+        DefinitionError, match=r"step of <function .*<lambda>> has no name of its own; .*name='my_step'"
     ):
         readonly(lambda: Done())  # noqa: PLW0108
 

@@ -1,12 +1,15 @@
 """Definitions are found by name, and every mistake says what to type."""
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from saga.errors import DefinitionError, UsageError
+from saga.surfaces.cli.commands import app
 from saga.surfaces.finding import find_definitions
 
 SHOP = (Path(__file__).resolve().parents[3] / "examples" / "shop.py").read_text()
@@ -39,6 +42,14 @@ def test_by_argument_by_project_by_default(folder: Path) -> None:
         ("import nowhere_at_all", "imports nowhere_at_all, which is not installed here"),
         ("x = (", "SyntaxError"),
         ("def f():\n    return 1 / 0\n\n\nf()\n", r"ZeroDivisionError: division by zero \(.*broken_module.py:2\)"),
+        (
+            'raise BaseException("zz")\n',
+            r"broken_module cannot be imported: BaseException: zz \(.*broken_module.py:1\)",
+        ),
+        (
+            "class Dumb(BaseException):\n    def __str__(self):\n        raise Dumb\n\n\nraise Dumb\n",
+            r"cannot be imported: Dumb: \(its __str__ raised Dumb\) \(.*broken_module.py:6\)",
+        ),
         ("place_order = 7", "broken_module:place_order is of type int and no saga; definitions in it: none"),
         ("", "holds no place_order; definitions in it: none"),
     ],
@@ -48,6 +59,58 @@ def test_a_module_that_is_wrong(folder: Path, text: str, says: str) -> None:
     (folder / "broken_module.py").write_text(text)
     with pytest.raises(UsageError, match=says):
         find_definitions(["broken_module:place_order"], folder)
+
+
+RAISING = """
+from pydantic import field_validator, field_serializer
+
+class Wanted(BaseModel):
+    order_id: str
+
+    @field_validator("order_id")
+    @classmethod
+    def looked_up(cls, order_id):
+        if order_id == "v":
+            raise LookupError("no price")
+        return order_id
+
+    @field_serializer("order_id")
+    def written(self, order_id):
+        if order_id == "s":
+            raise SystemExit("no pen")
+        return order_id
+
+def entity(order):
+    if order.order_id == "e":
+        raise SystemExit("no name")
+    return order.order_id
+
+def pay(order: Wanted) -> None: ...
+
+raising = Saga("raising", version=1, input=Wanted, entity=entity, steps=[pivot(pay, on_unknown="halt")])
+"""
+
+
+@pytest.mark.parametrize(
+    ("order_id", "says"),
+    [
+        ("v", "saga raising: the model of its input raised LookupError: no price (raising_shop.py:"),
+        ("s", "saga raising: the model of its input raised PydanticSerializationError: "),
+        ("e", "saga raising: entity raised SystemExit: no name (raising_shop.py:"),
+    ],
+)
+def test_what_the_users_code_raises_is_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, order_id: str, says: str
+) -> None:
+    """`saga start` names the saga, what was raised and where, and stores nothing."""
+    head = "from pydantic import BaseModel\nfrom saga.core.definition import Saga, pivot\n"
+    (folder / "raising_shop.py").write_text(head + RAISING)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("SAGA_HOME", str(folder / "home"))
+    done = CliRunner().invoke(app, ["start", "raising_shop:raising", json.dumps({"order_id": order_id})])
+    assert isinstance(done.exception, UsageError), done.output
+    assert str(done.exception).startswith(says)
+    assert not (folder / "home").exists()
 
 
 def test_a_definition_that_cannot_run_keeps_its_own_error(folder: Path) -> None:

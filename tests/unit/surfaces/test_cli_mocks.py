@@ -6,7 +6,7 @@ from typing import Annotated
 
 import pytest
 import requests
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints, field_validator
 
 from saga.barrier import problem_text
 from saga.core.connector import Connector
@@ -123,6 +123,21 @@ def test_the_books_outlive_the_process(tmp_path: Path) -> None:
     after = mock(tmp_path)
     assert (ask(after, "k1").body, ask(after, "k1").is_replayed) == (first.body, True)
     assert ask(after, "k2").body["code"] == "tombstoned"
+
+
+def test_a_model_that_raises_is_told_at_start() -> None:
+    """A validator of the user's ends no command with a traceback, whatever it raises."""
+
+    class Ending(BaseModel):
+        code: str
+
+        @field_validator("code")
+        @classmethod
+        def _looked_up(cls, code: str) -> str:
+            raise SystemExit(code)
+
+    with pytest.raises(UsageError, match=r"no sample of Ending can be made .* Ending raised SystemExit: "):
+        sample(Ending, {}, 1)
 
 
 def test_what_cannot_be_sampled_is_told_at_start() -> None:

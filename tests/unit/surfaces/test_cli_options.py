@@ -7,6 +7,7 @@ from saga.errors import UsageError
 from saga.surfaces.cli import ended
 from saga.surfaces.cli.commands import app
 from saga.surfaces.cli.options import Output, put_one
+from saga.surfaces.serving import listening_at
 
 HUGE = str(2**63)
 
@@ -39,6 +40,17 @@ def test_the_last_of_four_ports_is_a_port() -> None:
     """Four services on ports in a row end above the last port there is."""
     with pytest.raises(UsageError, match="--port 65533: the last of the four would be 65536"):
         CliRunner().invoke(app, ["services", "--port", "65533"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("host", ["nosuch.invalid", "192.0.2.1", "x" * 70 + ".example"])
+def test_a_host_that_is_none_is_not_mended_by_another_port(host: str) -> None:
+    """What is said names the option that is wrong: a name that nobody knows, an address of another machine, no name at all."""
+    with pytest.raises(
+        UsageError, match=rf"^--host {host}: is no address of this machine \(.*\); 127\.0\.0\.1 is one$"
+    ):
+        listening_at(host, 9001)
+    with listening_at("127.0.0.1", 0) as taken, pytest.raises(UsageError, match="take another with --port"):
+        listening_at(*taken.getsockname())
 
 
 def test_what_somebody_put_into_an_id_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 import pytest
+from pydantic import BaseModel
 
+from saga import words
+from saga.core.definition import Saga
+from saga.errors import DefinitionError
 from saga.surfaces.cli.options import Output, put_one, put_page, say, settings_and_log
 from saga.surfaces.cli.streams import as_is, prepare_streams
 from saga.surfaces.visible import Page, one_line, page, visible
@@ -36,6 +40,26 @@ def test_every_letter_is_judged_by_its_category() -> None:
         is_shown = unicodedata.category(letter) not in UNSHOWN or letter in JOINERS
         assert (one_line(letter) == letter) is is_shown, hex(number)
         assert (visible(letter) == letter) is (is_shown or letter in "\n\t"), hex(number)
+
+
+def test_an_address_in_memory_tells_nobody_anything() -> None:
+    """What is shown of a function that stands where a step must stand is its name."""
+    assert words.shown(page) == "<function page>"
+    assert words.shown(Output.JSON.value.upper) == "<built-in method upper of str object>"
+    with pytest.raises(DefinitionError, match=r"^<function page> is no step; write what kind of step it is"):
+        Saga("s", version=1, input=BaseModel, entity=str, steps=[page])  # type: ignore[list-item]
+
+
+def test_whatever_is_escaped_is_escaped_alike() -> None:
+    """In what is said of an exception as on a page: `\\u202e`, which reads as nothing else. It is the text that JSON has for it."""
+    for number in range(sys.maxunicode + 1):
+        letter = chr(number)
+        said, seen = words.one_line(f"a{letter}b")[1:-1], one_line(letter)
+        if said not in (letter, " ", "") and seen != letter:
+            assert said == seen, hex(number)
+        if said not in (letter, " ", ""):
+            assert json.loads(f'"{said}"') == letter, hex(number)
+    assert words.one_line("pay\u202ePA 2e") == "pay\\u202ePA 2e"
 
 
 @pytest.mark.parametrize("name", NAMES)
