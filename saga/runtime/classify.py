@@ -24,6 +24,8 @@ from typing import Any
 
 from saga.core.connector import Connector, Model
 from saga.core.outcomes import TOMBSTONED, EffectChange, Outcome, OutcomeCode, Payload
+from saga.errors import NotReadBack
+from saga.runtime.readback import written
 
 IN_PROGRESS = "in_progress"
 
@@ -89,7 +91,9 @@ def _succeeded(answer: Answer, result: type[Model] | None) -> Outcome:
         effects = _effects(answer.body)
         payload = None
         if result is not None:
-            payload = Payload(result.model_validate_json(answer.body.decode()).model_dump_json())
+            payload = Payload(written(result.model_validate_json(answer.body.decode()), "its result", result))
+    except NotReadBack as error:
+        return Outcome(OutcomeCode.DEFECT, f"HTTP {answer.status}: {error}")
     except (ValueError, KeyError, TypeError, RecursionError) as error:  # pydantic's ValidationError is a ValueError
         return Outcome(OutcomeCode.DEFECT, f"HTTP {answer.status} with a body that does not parse: {error!s:.300}")
     return Outcome(OutcomeCode.SUCCEEDED, result=payload, effects=effects)

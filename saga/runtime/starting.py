@@ -35,6 +35,7 @@ from saga.errors import (
 from saga.ids import uuid7
 from saga.log import logger
 from saga.runtime.engine import GENESIS, row_of
+from saga.runtime.readback import written
 from saga.runtime.work import Hint, task_name
 from saga.settings import read_settings
 from saga.store.codec import encode
@@ -79,8 +80,8 @@ def new_saga(
     asked: str | None = None,
     is_once: bool = False,
 ) -> NewSaga:
-    """The row and first entry of a saga of `order`; nothing is stored yet. Raises `CodecError` for a NUL in the input, and
-    `UsageError` for a tenant that is not within the scope of the store.
+    """The row and first entry of a saga of `order`; nothing is stored yet. Raises `NotReadBack` for an input that its model does
+    not read back as it is, `CodecError` for a NUL in it, and `UsageError` for a tenant that is not within the scope of the store.
 
     `saga_id` is made here unless a simulation gives one: backoff is a hash over it. `asked` is what the caller sent, where
     the input is made of more than that: a repeat is the same request when it sends the same. With `is_once` the entity has one
@@ -91,7 +92,11 @@ def new_saga(
             f"a saga of environment {environment}, tenant {tenant}: this store was opened for {store.scope}"
         )
     now = store.clock()
-    saga_id, entity, text = saga_id or uuid7(), entity_of(saga, order), order.model_dump_json()
+    saga_id, entity, text = (
+        saga_id or uuid7(),
+        entity_of(saga, order),
+        written(order, f"input of {saga.name}", saga.input),
+    )
     if not 1 <= len(entity) <= ENTITY_LIMIT:
         raise DataRefused(saga_id, f"its entity has {len(entity)} characters; 1 to {ENTITY_LIMIT} can be an index key")
     deadline_at = now + timedelta(seconds=saga.deadline_s) if saga.deadline_s else None
@@ -244,7 +249,7 @@ class Starter:
         """Accept one saga; durable on return. Repeating it with the same `request_key` gives the same answer. `asked` and
         `is_once` are those of `new_saga`.
 
-        Raises `KeyReused`, `DuplicateOrder`, `DataRefused`, `CodecError`, `FingerprintChanged` (nothing stored) or
+        Raises `KeyReused`, `DuplicateOrder`, `DataRefused`, `NotReadBack`, `CodecError`, `FingerprintChanged` (nothing stored) or
         `StoreUnavailable` (not known to be stored; repeat with the same `request_key`).
         """
         new = new_saga(
