@@ -170,11 +170,11 @@ def nothing() -> None:
     """The step."""
 
 
-class Base(BaseModel):
+class Whole(BaseModel):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
 
-class Summing(Base):
+class Summing(Whole):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def total(self) -> int:
@@ -193,7 +193,7 @@ def made(draw: st.DrawFn) -> tuple[type[BaseModel], dict[str, Any]]:
         name = f"f{number}"
         fields[name] = (kind, Field(**options))
         given[options.get("validation_alias") or options.get("alias") or name] = draw(values)
-    base = draw(st.sampled_from([Base, Summing]))
+    base = draw(st.sampled_from([Whole, Summing]))
     config = draw(CONFIGS)
     model: type[BaseModel] = create_model("Made", __base__=type("Own", (base,), {"model_config": config}), **fields)
     return model, given
