@@ -32,6 +32,7 @@ from saga.errors import (
     StoreUnavailable,
     UsageError,
 )
+from saga.forked import ForkGuard
 from saga.ids import uuid7
 from saga.log import logger
 from saga.runtime.engine import GENESIS, row_of
@@ -213,7 +214,8 @@ class _Waiting:
 
 
 class Starter:
-    """Groups concurrent starts of one process. `start` is thread-safe and returns when the saga is durable.
+    """Groups concurrent starts of one process; make it after fork, with its store. `start` is thread-safe and returns when the saga
+    is durable.
 
     Nobody waits for ever: a caller goes after `patience_s` (by default one and a half times `SAGA_STATEMENT_S`), and when the
     thread that accepts has hung for that long, another one takes its place.
@@ -225,7 +227,7 @@ class Starter:
         self.tenant = tenant
         self._patience_s = patience_s or PATIENCE * read_settings().statement_s
         self._is_stopped = False
-        self._gate = threading.Lock()
+        self._guard, self._gate = ForkGuard("starter"), threading.Lock()
         self._known: set[tuple[str, int, str]] = set()
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._stuck: list[threading.Thread] = []
@@ -275,6 +277,7 @@ class Starter:
         self._wait(_Waiting(None), within_s)
 
     def _wait(self, waiting: _Waiting, patience_s: float) -> None:
+        self._guard.check()
         with self._gate:  # nothing is put behind the end that `stop` puts
             if self._is_stopped:
                 raise StoreUnavailable("this process is stopping; start the saga in another")
@@ -289,7 +292,9 @@ class Starter:
             raise waiting.error
 
     def stop(self) -> None:
-        """Accept what already waits, and nothing after it; waits no longer than a caller would."""
+        """Accept what already waits, and nothing after it; waits no longer than a caller would. Nothing waits in a child process."""
+        if not self._guard.is_here:
+            return
         with self._gate:
             self._is_stopped = True
             self._queue.put(None)
