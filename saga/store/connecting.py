@@ -30,6 +30,19 @@ CONNECT_TIMEOUT_S = 3
 STATEMENT_TIMEOUT = """SELECT set_config('statement_timeout', %(wall)s, false)
 WHERE current_setting('statement_timeout')::interval NOT BETWEEN '1 microsecond' AND %(wall)s::interval"""
 """For a session of our own; one that its operator bounds more tightly stays as it is."""
+REPORTED = ", ".join(
+    f"set_config('{name}', '{value}', false)"
+    for name, value in {
+        "DateStyle": "ISO, MDY",
+        "TimeZone": "UTC",
+        "IntervalStyle": "postgres",
+        "standard_conforming_strings": "on",
+    }.items()
+)
+"""What a database or a role may set and the driver and the statements rely on. A pooler keeps these for each of its clients."""
+OWN = """set_config('array_nulls', 'on', false), set_config('bytea_output', 'hex', false),
+    set_config('search_path', 'pg_catalog', false), set_config('default_transaction_isolation', 'read committed', false)"""
+"""The same for a session of our own: behind a pooler they would stay in a session that others get."""
 SERVER_SHARE = 0.9
 """The server ends a statement before its client would: a slow statement costs no connection."""
 BORROW_TIMEOUT_S = 10.0
@@ -51,6 +64,7 @@ def connection_arguments(name: str = "saga") -> dict[str, Any]:
     return {
         "connect_timeout": CONNECT_TIMEOUT_S,
         "application_name": name[:63],
+        "client_encoding": "UTF8",
         "keepalives": 1,
         "keepalives_idle": max(1, silence_s // 2),
         "keepalives_interval": max(1, silence_s // 4),
@@ -127,6 +141,7 @@ def connect_once(url: str, *, has_wall: bool = True) -> Engine:
     )
     if has_wall:
         event.listen(engine, "do_connect", _connect_walled)
+    event.listen(engine, "connect", _settle_session)
     return engine
 
 
@@ -137,11 +152,23 @@ def _connect_walled(_dialect: Any, _record: Any, arguments: Any, named: dict[str
 
 
 def _prepare_session(connection: psycopg.Connection[Any], _record: Any) -> None:
-    if is_behind_pooler(connection):
-        connection.prepare_threshold = None
-    else:
+    if settle_session(connection):
         connection.execute(STATEMENT_TIMEOUT, {"wall": server_wall()})
     connection.commit()
+
+
+def _settle_session(connection: psycopg.Connection[Any], _record: Any) -> None:
+    settle_session(connection)
+    connection.commit()
+
+
+def settle_session(connection: psycopg.Connection[Any]) -> bool:
+    """Set what this session relies on, whatever its database or role sets; whether the session is our own, with no pooler."""
+    is_own = not is_behind_pooler(connection)
+    if not is_own:
+        connection.prepare_threshold = None
+    connection.execute(f"SELECT {REPORTED}, {OWN}" if is_own else f"SELECT {REPORTED}")
+    return is_own
 
 
 def refuse_spoiled(path: Path, cause: BaseException) -> None:

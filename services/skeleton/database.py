@@ -38,6 +38,12 @@ BUSY_TIMEOUT_S = 10
 LOCK_WAIT_S = 10
 SILENCE_S = 10
 
+SESSION = (
+    "-c datestyle=ISO,MDY -c timezone=UTC -c intervalstyle=postgres -c standard_conforming_strings=on -c bytea_output=hex "
+    "-c array_nulls=on -c default_transaction_isolation=read\\ committed"
+)
+"""What a database or a role may set, and the driver and the statements rely on."""
+
 AGAIN = frozenset({"40001", "40P01", "23505"})
 """SQLSTATEs after which the same transaction may succeed: serialization, deadlock, unique violation."""
 LOCK_NOT_AVAILABLE = "55P03"
@@ -194,7 +200,8 @@ def _postgres_engine(url: str) -> Engine:
         connect_args={
             "connect_timeout": 5,
             "application_name": "saga-service",
-            "options": f"-c lock_timeout={LOCK_WAIT_S}s",
+            "options": f"-c lock_timeout={LOCK_WAIT_S}s {SESSION}",
+            "client_encoding": "UTF8",
             # Every statement here is one of a few and repeated, so it is prepared at once.
             "prepare_threshold": 2,
             # A firewall that forgot the connection is noticed within ten seconds, and not after a quarter of an hour.
