@@ -47,7 +47,7 @@ NAME = "SO-\\'\N{EURO SIGN}\N{CJK UNIFIED IDEOGRAPH-6F22}"
 """What an encoding or a style of strings would spoil."""
 
 
-@pytest.fixture(params=[*ODD, "all at once"])
+@pytest.fixture(params=["datestyle", "array_nulls", "all at once"])
 def odd_url(empty_postgres_url: str, request: pytest.FixtureRequest) -> str:
     """A database with one of these settings, or all of them; another session than this one has them."""
     with psycopg.connect(empty_postgres_url, autocommit=True) as connection:
