@@ -10,7 +10,7 @@ What is compared, in turn in every round, each in worker processes of its own st
 
 Per round and peer: all sagas at once from 64 threads of one client process (sagas/s until the last has ended), then
 200 one at a time (latency from the call until the end is seen). CPU is that of client, workers, and of the database
-backends, RabbitMQ and Redis meanwhile, so other users of these servers show in it. Only ratios within one run count.
+backends, RabbitMQ and Redis meanwhile, as a sum and each alone, so other users of these servers show in it. Only ratios within one run count.
 
     python benchmarks/throughput.py --sagas 5000 --rounds 3 --json
 """
@@ -206,19 +206,21 @@ def be_client(peer: str, place: Place, count: int, single: int) -> None:
 # ---- the run
 
 
-def cpu_s(pids: list[int], place: Place) -> float:
-    """CPU seconds so far of these processes with their children, and of the servers they use."""
+def cpu_s(roles: dict[int, str], place: Place) -> dict[str, float]:
+    """CPU seconds so far by who used them: these processes with their children, and the servers they use."""
     database = place.store_url.rpartition("/")[2]
-    total = 0.0
+    total = dict.fromkeys((*roles.values(), "database", "broker", "redis"), 0.0)
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             name, _, rest = (folder / "stat").read_text().partition("(")[2].rpartition(")")
             fields, title = rest.split(), (folder / "cmdline").read_bytes().decode(errors="replace")
         except (FileNotFoundError, ProcessLookupError):
             continue
-        is_ours = int(folder.name) in pids or int(fields[1]) in pids
-        if is_ours or name in {"beam.smp", "redis-server"} or (name == "postgres" and database in title):
-            total += (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+        server = {"beam.smp": "broker", "redis-server": "redis"}.get(name)
+        backend = "database" if name == "postgres" and database in title else None
+        who = roles.get(int(folder.name)) or roles.get(int(fields[1])) or server or backend
+        if who:
+            total[who] += (int(fields[11]) + int(fields[12])) / TICKS_PER_S
     return total
 
 
@@ -260,17 +262,18 @@ def measure(peer: str, place: Place, count: int, single: int, workers: int, args
         fleet = [running.enter_context(process("worker", peer, args)) for _ in range(workers)]
         client = running.enter_context(process("client", peer, [*args, "--sagas", str(count), "--single", str(single)]))
         _line(client)
-        pids = [it.pid for it in [*fleet, client]]
-        before_s = cpu_s(pids, place)
+        roles = {**{it.pid: "workers" for it in fleet}, client.pid: "client"}
+        before_s = cpu_s(roles, place)
         _go(client)
         load = json.loads(_line(client))
-        used_s = cpu_s(pids, place) - before_s
+        used_s = {who: after_s - before_s[who] for who, after_s in cpu_s(roles, place).items()}
         _go(client)
         alone = json.loads(_line(client))
     return {
         "sagas_per_s": count / load["took_s"],
         "accepted_per_s": count / load["accepted_s"],
-        "cpu_ms_per_saga": used_s * 1000 / count,
+        "cpu_ms_per_saga": sum(used_s.values()) * 1000 / count,
+        **{f"cpu_ms_{who}": it_s * 1000 / count for who, it_s in used_s.items()},
         **alone,
     }
 

@@ -83,8 +83,8 @@ class Connector:
     may have written it. For a participant that sends no such body `status_alone` lists those of these statuses that mean
     "no" whatever stands in the body. `throttled` lists the statuses that are given before any work.
     Durations are seconds. `timeout_s` bounds the whole call by the wall clock, connecting included.
-    Declared, not used yet: `late_window_s`, `probe_lag_s` and `key_lifetime_s`. They are for probes, which do not exist yet;
-    their values are checked, and nothing waits for them.
+    `late_window_s` is how long after its time-out a call may still be applied, and `probe_lag_s` how long until the participant's books
+    have it: after a restore these say from when on books show what was not done. Declared, not used yet: `key_lifetime_s`.
     """
 
     name: str

@@ -6,7 +6,7 @@ from datetime import datetime
 from saga.core.fold import SagaState
 from saga.core.outcomes import Outcome, Request
 from saga.core.states import HaltReason
-from saga.core.transitions import Transition
+from saga.core.transitions import CancelRequested, RollbackRequested, Transition
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +71,18 @@ class HoldAsked:
 
 @dataclass(frozen=True, slots=True)
 class LetGo:
-    """Somebody answers for what the journal may lack; the saga goes on where it was held. `is_past_return`: the books of a
-    participant have its step of no return. `absent`: the nodes of which books have nothing, though the journal has them as sent.
-    `may_be_past_return`: nobody knows whether its step of no return was sent in what is lost. `undone`: the step of which books have an undo, so the saga was
-    rolled back, whatever its journal says."""
+    """Somebody answers for what the journal may lack; the saga goes on where it was held. `is_past_return`: its step of no return was
+    done. `absent`: the nodes of which books have nothing and can get nothing any more, whether the journal has them as sent or not.
+    `may_be_past_return`: nobody knows whether its step of no return was sent in what is lost. `cause`: why it had turned round in what
+    is lost; `cancel`: who had asked for that."""
 
     at: datetime
     detail: str
     is_past_return: bool = False
     absent: tuple[str, ...] = ()
     may_be_past_return: bool = False
-    undone: str = ""
+    cause: RollbackRequested | None = None
+    cancel: CancelRequested | None = None
 
 
 Event = Woken | StartAsked | PrepareFailed | Ended | CancelAsked | HoldAsked | LetGo

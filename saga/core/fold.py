@@ -113,6 +113,8 @@ class SagaState:
     is_cancel_refused: bool = False
     may_lack: bool = False
     """Whether its journal may lack sends of actions: it was held, and has been let go."""
+    absent: frozenset[str] = frozenset()
+    """Nodes that were not sent in what the journal lacks: the books say so."""
     is_past_return: bool = False
     """Whether the participants' books have its step of no return, whatever the journal says."""
     may_be_past_return: bool = False
@@ -292,8 +294,10 @@ def _saga_resumed(state: SagaState, it: t.SagaResumed) -> SagaState:
     deadline_at = state.deadline_at + (it.at - state.halt.at) if state.deadline_at else None
     nodes = dict(state.nodes)
     for name in it.absent:
-        node = replace(state.node(name), phase=NodePhase.BACKOFF, effect=Effect.ABSENT, deadline_at=None, next_at=it.at)
-        nodes[name] = node
+        if state.node(name).phase is not NodePhase.WAITING:
+            nodes[name] = replace(
+                nodes[name], phase=NodePhase.BACKOFF, effect=Effect.ABSENT, deadline_at=None, next_at=it.at
+            )
     return replace(
         state,
         nodes=nodes,
@@ -303,6 +307,7 @@ def _saga_resumed(state: SagaState, it: t.SagaResumed) -> SagaState:
         may_lack=state.may_lack
         or (state.halt.is_hold and (state.cause is None or state.halt.reason is HaltReason.JOURNAL_DAMAGED)),
         is_past_return=state.is_past_return or it.is_past_return,
+        absent=frozenset(it.absent) if state.halt.is_hold else state.absent,
         may_be_past_return=it.may_be_past_return if state.halt.is_hold else state.may_be_past_return,
     )
 

@@ -28,6 +28,7 @@ Rules that look odd, and the trace each prevents
 - `compensated` is refused while the reported effects do not net to zero.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 
@@ -68,9 +69,9 @@ HINT_S = 2.0
 SUSPECT_COUNT = 2
 """From this many deaths on, a node that was open in them runs alone."""
 
-UNDONE = "the books of its participant have the undo of it"
-
 _IN_THE_AIR = frozenset({NodePhase.OPEN, NodePhase.BACKOFF, NodePhase.PENDING})
+MAY_BE_ABSENT = _IN_THE_AIR | {NodePhase.WAITING}
+"""Nodes without an answer: books may say that they were not done."""
 
 
 class _Draft:
@@ -317,9 +318,13 @@ def _let_go(draft: _Draft, event: LetGo) -> None:
     held = draft.state.halt
     if held is None or not held.is_hold:
         return
-    draft.add(t.SagaResumed(event.at, event.detail, event.is_past_return, event.absent, event.may_be_past_return))
-    if event.undone and draft.state.cause is None:
-        draft.add(t.RollbackRequested(event.at, "undone", event.undone, UNDONE))
+    # The event may be decided again behind an outcome that came late; that one counts.
+    absent = tuple(it for it in event.absent if draft.state.node(it).phase in MAY_BE_ABSENT)
+    draft.add(t.SagaResumed(event.at, event.detail, event.is_past_return, absent, event.may_be_past_return))
+    if event.cancel and draft.state.cancel is None:
+        draft.add(replace(event.cancel, at=event.at))
+    if event.cause and draft.state.cause is None:
+        draft.add(replace(event.cause, at=event.at))
         return
     before = held.under
     if before and not before.heals_itself and before.node and _has_failed(draft.state, before.node):

@@ -66,14 +66,18 @@ def _mode(definition: Saga[Any], state: SagaState, step: Step) -> str | None:
         return None
     if step.is_undone_by_key:
         return "compensate"
-    is_askable = node.epoch > 0 or all(state.node(f"{name}:{Direction.ACTION}").result for name in step.asks_for())
+    sources = {*(() if node.epoch else step.takes.sources), *step.compensation_takes.sources} - {step.name}
+    is_askable = all(state.node(f"{name}:{Direction.ACTION}").result for name in sources if name)
     return "repeat" if is_askable else "settle"
 
 
 def _may_be_sent(definition: Saga[Any], state: SagaState, step: Step) -> bool:
     """Whether it may have been sent in what the journal lacks: no "no" says that it was not. One that it was answered itself does;
     so does one before it under a key, since what had been applied under that would have been answered as that. A readonly step
-    answers anew each time, and a tombstone says that there was a rollback, and not how far the saga had come."""
+    answers anew each time, and a tombstone says that there was a rollback, and not how far the saga had come. Books that have nothing
+    of it say it as well."""
+    if action_of(step) in state.absent:
+        return False
     before = [definition.by_name[name] for name in step.ancestors]
     keyed = [it for it in before if it.kind is not Kind.READONLY and it.serialises_in(Direction.ACTION)]
     nodes = [state.node(action_of(it)) for it in keyed]

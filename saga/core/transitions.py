@@ -169,7 +169,7 @@ class SagaResumed:
     is_past_return: bool = False
     """The participants' books have its step of no return, whatever the journal says."""
     absent: tuple[str, ...] = ()
-    """Nodes that were sent as far as the journal knows, and of which the books have nothing."""
+    """Nodes of which the books have nothing and can get nothing any more, whether the journal has them as sent or not."""
     may_be_past_return: bool = False
     """Nobody knows whether its step of no return was sent in what the journal lacks."""
 

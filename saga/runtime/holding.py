@@ -13,7 +13,8 @@ from saga.core.definition import Kind
 from saga.core.events import HoldAsked, LetGo
 from saga.core.fold import NodeState, SagaState
 from saga.core.machine import decide
-from saga.core.states import ENDED, Direction, HaltReason
+from saga.core.plan import may_be_past_return
+from saga.core.states import ENDED, Direction, HaltReason, NodePhase
 from saga.errors import ConcurrencyError, JournalDamaged, SagaError, SagaNotFound, UsageError
 from saga.log import logger
 from saga.runtime.engine import CONFLICT_LIMIT, Definitions, Loaded, append_for, fold, known, tell
@@ -93,7 +94,8 @@ def fell_behind(store: Store, memory: Loaded) -> None:
     """The journal of a saga is behind what this process knows to have been durable.
 
     Sends that the journal no longer knows of are made again where that is safe, under the same keys; the journal says that it may
-    lack them, for a rollback that begins before they were. Where a second send is money, or the saga turned round without them, the
+    lack them, for a rollback that begins before they were. What this process knows is written down anew: a cancel, that the saga had
+    turned round, that its step of no return was done. Where a second send is money, or the saga turned round without them, the
     row is told how far the journal had got, so that nobody goes on (`JournalDamaged`). A saga that is held is let alone: whoever lets
     it go answers for that too. For one that ended there is nothing left to hold; the participants' books have what was lost.
     """
@@ -111,20 +113,29 @@ def fell_behind(store: Store, memory: Loaded) -> None:
             return
         logger.warning("journal_fell_back", saga_id=saga_id, count=len(journal))
         loaded = known(Definitions([memory.definition]), journal)
-        if (
-            not lost
-            or loaded is None
-            or loaded.state.is_held
-            or loaded.state.cause is not None
-            or loaded.state.status in ENDED
-        ):
+        if loaded is None or loaded.state.is_held or loaded.state.cause is not None or loaded.state.status in ENDED:
             return
-        no_return = {step.action_node for step in memory.definition.no_return}
-        why = "what is lost is sent again under its keys"
-        event = LetGo(store.clock(), why, may_be_past_return=loaded.state.may_be_past_return or bool(lost & no_return))
+        event = _as_known(memory, loaded.state, lost, store.clock())
+        if not (lost or event.cause or event.cancel):
+            return
+        why = event.detail
         written = _through_a_hold(loaded, journal, "its last entries are gone", event, "engine", why)
         if store.append([written])[0] is AppendResult.APPENDED:
             return
+
+
+def _as_known(memory: Loaded, stands: SagaState, lost: set[str], at: datetime) -> LetGo:
+    """What this process knows of the part that is gone."""
+    known_state = memory.state
+    no_return = lost & {step.action_node for step in memory.definition.no_return}
+    return LetGo(
+        at,
+        "what is lost is sent again under its keys",
+        is_past_return=any(known_state.node(name).phase is NodePhase.DONE for name in no_return),
+        may_be_past_return=stands.may_be_past_return or bool(no_return),
+        cause=known_state.cause,
+        cancel=None if stands.cancel else known_state.cancel,
+    )
 
 
 def _lost(memory: Loaded, state: SagaState | None) -> set[str]:
@@ -139,4 +150,8 @@ def _lost(memory: Loaded, state: SagaState | None) -> set[str]:
         if (has_turned and step.kind is not Kind.READONLY) or not step.is_repeatable_in(direction):
             raise JournalDamaged(memory.state.saga_id, f"a send of {name} is gone from the journal")
         lost.add(name)
+    if memory.state.cause and state and state.cause is None and may_be_past_return(memory.definition, state):
+        raise JournalDamaged(
+            memory.state.saga_id, "it had turned round, and has gone on to its step of no return since"
+        )
     return lost

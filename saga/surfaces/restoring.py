@@ -14,30 +14,25 @@ Protocol (docs/restore.md)
    participant that ignores keys it would be done twice: its books are looked into first. For the others somebody answers (`settle`).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from shlex import quote
-from typing import Any
+from datetime import datetime
 
-from saga.core.definition import Kind, Saga, Step
 from saga.core.events import LetGo
-from saga.core.fold import NodeState, SagaState
-from saga.core.keys import keys_of
-from saga.core.machine import GRACE_S, decide
-from saga.core.plan import is_past_return, may_be_past_return
-from saga.core.states import Direction, HaltReason, NodePhase, SagaStatus
+from saga.core.fold import SagaState
+from saga.core.machine import decide
+from saga.core.states import HaltReason, SagaStatus
 from saga.errors import DefinitionError, SagaError, UsageError
 from saga.ids import uuid7
-from saga.runtime.engine import Definitions, fold
+from saga.runtime.engine import Definitions, known
 from saga.runtime.holding import as_damaged, hold, let_go
 from saga.store.journal import Journal
 from saga.store.port import SagaFilter, SagaRow, Store
 from saga.store.restoring import Restoration
+from saga.surfaces.judging import Judged, Sight, contradictions, doubts, found, judged, open_nodes, would_be_wrong
 from saga.surfaces.ledgers import Ledgers
 from saga.surfaces.lookup import pages
 
-SENT = (NodePhase.OPEN, NodePhase.BACKOFF)
 LIVE = (SagaStatus.RUNNING, SagaStatus.COMPENSATING, SagaStatus.HALTED)
 
 
@@ -97,24 +92,13 @@ def reconciled(
     `options`: those that name its definition, for what is to be typed."""
 
     def compare(row: SagaRow) -> bool | str:
-        journal = store.load([row.saga_id]).get(row.saga_id, Journal())
+        journal = _journal_of(store, row)
         if journal.lacks is not None:
             return f"{journal.lacks}: restore the entries, or find out what was done"
-        definition = definitions.get(row.definition, row.version)
-        if definition is None:
-            raise DefinitionError(f"{row.definition} v{row.version}")
-        state, event = fold(journal)[0], LetGo(store.clock(), f"{actor}: {reason}")
-        said = _as_books_say(definition, state, books, event)
-        then = decide(definition, state, said).state
-        turns = state.cause is None and then.cause is not None and not said.undone
-        said = said if turns else replace(said, may_be_past_return=_may_be_past(definition, state, books.ledgers))
-        why = [
-            *(_no_way_back(definition, then, books.ledgers, options) if turns else ()),
-            *doubts(definition, then, books.ledgers, options),
-        ]
-        if why or (said.is_past_return and said.undone):
-            return "; ".join([*why, *_found(said)])
-        return let_go(store, definitions, row.saga_id, actor=actor, reason=reason, books=said)
+        it = _judged(store, definitions, row, books, LetGo(store.clock(), f"{actor}: {reason}"))
+        if why := [*doubts(it, options), *contradictions(it.said)]:
+            return "; ".join([*why, *found(it.said)])
+        return let_go(store, definitions, row.saga_id, actor=actor, reason=reason, books=it.said)
 
     return _each(held(store), compare)
 
@@ -128,82 +112,82 @@ def released(
     actor: str,
     reason: str,
     is_past_return: bool = False,
+    is_not_done: bool = False,
 ) -> Moved:
     """Let these sagas go on as their journals and the books stand; whoever names them answers for what both lack. Without `books`
-    for what they have, too. `is_past_return`: the person knows that its step of no return was done."""
+    for what they have, too. `is_past_return`: the person knows that its step of no return was done. `is_not_done`: and that what
+    the journal has as sent, and nobody may repeat, was not done."""
 
     def let(row: SagaRow) -> bool | str:
         said = LetGo(store.clock(), f"{actor}: {reason}", is_past_return)
-        journal = store.load([row.saga_id]).get(row.saga_id, Journal())
-        definition = definitions.get(row.definition, row.version)
-        if definition is not None and journal:
-            state = fold(journal)[0]
-            if journal.lacks is not None:  # it is held in the entry that lets it go
-                state = decide(definition, state, as_damaged(journal, journal.lacks, said.at)).state
-            ledgers = Ledgers() if books is None else books.ledgers
-            if books is not None:
-                found = _as_books_say(definition, state, books, said)
-                said = replace(found, is_past_return=is_past_return or found.is_past_return)
-            then = decide(definition, state, said).state
-            why = [*_would_be_done_again(definition, state, then, ledgers, is_past_return)]
-            if why or (said.is_past_return and said.undone):
-                return "; ".join([*why, *_found(said)])
-            turns = state.cause is None and then.cause is not None
-            said = replace(said, may_be_past_return=not turns and _may_be_past(definition, state, ledgers))
-        is_gone = let_go(store, definitions, row.saga_id, actor=actor, reason=reason, books=said)
-        return is_gone or f"it is {row.status} and not held"
+        if _journal_of(store, row):
+            it = _judged(store, definitions, row, books, said)
+            if not it.sight.state.is_held:
+                return f"it is {row.status} and not held"
+            if is_not_done:
+                it = _judged(store, definitions, row, books, replace(said, absent=tuple(open_nodes(it))))
+            if is_past_return and not it.sight.definition.no_return:
+                return "it has no step of no return: let it go without --past-return"
+            said = it.said
+            wrong = would_be_wrong(it, is_past_return_said=is_past_return, is_not_done=is_not_done)
+            if why := [*wrong, *contradictions(said)]:
+                return "; ".join([*why, *found(said)])
+        return let_go(store, definitions, row.saga_id, actor=actor, reason=reason, books=said)
 
     return _each(rows, let)
 
 
-def _would_be_done_again(
-    definition: Saga[Any], state: SagaState, then: SagaState, ledgers: Ledgers, is_past_return: bool
-) -> Iterator[str]:
-    """What the books (or the person) have as done, and the saga would do again, or roll back over, or not undo."""
-    for step in definition.order:
-        for direction in Direction:
-            is_missing = direction is Direction.COMPENSATION and step.kind is not Kind.COMPENSATABLE
-            node = state.node(f"{step.name}:{direction}")
-            if is_missing or node.phase is NodePhase.DONE or not ledgers.has_done(_key_of(state, step, direction)):
-                continue
-            if not step.is_repeatable_in(direction) and (direction is Direction.COMPENSATION or then.cause is None):
-                yield f"{step.name}:{direction} was done, and would be done again: its participant ignores keys"
-            is_planned = any(entry.step == step.name for entry in state.plan or ())
-            if (
-                step.kind is Kind.COMPENSATABLE
-                and direction is Direction.ACTION
-                and state.plan is not None
-                and not is_planned
-            ):
-                yield f"{step.name} was done, and the plan of its rollback, which stands, does not undo it"
-    if then.is_past_return and then.cause is not None:
-        yield "its step of no return was done, and it would be rolled back over that"
-    for step in definition.no_return if is_past_return else ():
-        if not step.is_repeatable_in(Direction.ACTION) and state.node(step.action_node).phase is not NodePhase.DONE:
-            yield f"{step.name} would be done again: keys are ignored there; leave it halted and end it by hand"
-
-
 def released_all(store: Store, definitions: Definitions, books: Books | None, *, actor: str, reason: str) -> Moved:
     """The same for every held saga whose journal is whole; nobody answers for a damaged one without naming it."""
-    rows = held(store)
-    journals = {row.saga_id: store.load([row.saga_id]).get(row.saga_id, Journal()) for row in rows}
-    lacking = [(row, lacks) for row in rows if (lacks := journals[row.saga_id].lacks) is not None]
-    whole = [row for row in rows if journals[row.saga_id].lacks is None]
-    moved = released(store, definitions, whole, books, actor=actor, reason=reason)
+    rows = [(row, _journal_of(store, row).lacks) for row in held(store)]
+    moved = released(
+        store, definitions, [row for row, lacks in rows if lacks is None], books, actor=actor, reason=reason
+    )
     moved.left += [
-        Left(row, f"{lacks}: restore the entries, or find out what was done and name it") for row, lacks in lacking
+        Left(row, f"{lacks}: restore the entries, or find out what was done and name it")
+        for row, lacks in rows
+        if lacks is not None
     ]
     return moved
 
 
-def _found(said: LetGo) -> Iterator[str]:
-    """What the books have that the journal has not, in words; whoever lets it go need not remember it."""
-    if said.is_past_return:
-        yield "its step of no return was done"
-    if said.undone:
-        yield f"the books have the undo of {said.undone}, so it was rolled back"
-    if said.is_past_return and said.undone:
-        yield "no order of this program has both"
+def held(store: Store) -> list[SagaRow]:
+    """The sagas that are held since a restore."""
+    return list(pages(store, SagaFilter(statuses=(SagaStatus.HALTED,), halt_reason=HaltReason.RESTORED)))
+
+
+def _journal_of(store: Store, row: SagaRow) -> Journal:
+    return store.load([row.saga_id]).get(row.saga_id, Journal())
+
+
+def _judged(store: Store, definitions: Definitions, row: SagaRow, books: Books | None, event: LetGo) -> Judged:
+    """What the books make of a saga. Raises `DefinitionError` where its definition is not at hand."""
+    journal = _journal_of(store, row)
+    loaded = known(definitions, journal)
+    if loaded is None:
+        raise _not_at_hand(definitions, row)
+    state = loaded.state
+    if journal.lacks is not None:  # it is held in the entry that lets it go
+        state = decide(loaded.definition, state, as_damaged(journal, journal.lacks, event.at)).state
+    if books is None:
+        return judged(Sight(loaded.definition, state, Ledgers(), None, None), event)
+    return judged(Sight(loaded.definition, state, books.ledgers, books.read_at, _still_since(store, state)), event)
+
+
+def _not_at_hand(definitions: Definitions, row: SagaRow) -> DefinitionError:
+    name = f"the definition {row.definition} v{row.version}"
+    if definitions.get(row.definition, row.version) is None:
+        return DefinitionError(f"{name} is not at hand; name it with -d MODULE:NAME")
+    return DefinitionError(
+        f"{name} at hand is another than it was accepted with: run this command with the code of then"
+    )
+
+
+def _still_since(store: Store, state: SagaState) -> datetime | None:
+    """Since when nothing is sent any more: workers are stopped before somebody says that a backup was restored. None for a damaged
+    journal, of which a worker may still send."""
+    is_still = state.halt is not None and state.halt.reason is HaltReason.RESTORED
+    return max((it.told_at for it in store.restorations()), default=None) if is_still else None
 
 
 def _each(rows: Iterable[SagaRow], move: Callable[[SagaRow], bool | str]) -> Moved:
@@ -213,8 +197,6 @@ def _each(rows: Iterable[SagaRow], move: Callable[[SagaRow], bool | str]) -> Mov
     for row in rows:
         try:
             answer = move(row)
-        except DefinitionError:
-            answer = f"the definition {row.definition} v{row.version} is not at hand; name it with -d MODULE:NAME"
         except SagaError as error:
             answer = str(error)
         if isinstance(answer, str):
@@ -222,128 +204,3 @@ def _each(rows: Iterable[SagaRow], move: Callable[[SagaRow], bool | str]) -> Mov
         else:
             moved.count += answer
     return moved
-
-
-def held(store: Store) -> list[SagaRow]:
-    """The sagas that are held since a restore."""
-    return list(pages(store, SagaFilter(statuses=(SagaStatus.HALTED,), halt_reason=HaltReason.RESTORED)))
-
-
-def _as_books_say(definition: Saga[Any], state: SagaState, books: Books, event: LetGo) -> LetGo:
-    """The event with what the books have of the saga and its journal has not: a step of no return; an undo, which nobody sends
-    before the saga has turned round; and that a step of no return never arrived, though the journal has it as sent."""
-    ledgers = books.ledgers
-
-    def knows(step: Step, direction: Direction) -> bool:
-        return ledgers.knows(_key_of(state, step, direction))
-
-    undone = next(
-        (
-            step.name
-            for step in definition.order
-            if step.kind is Kind.COMPENSATABLE and state.cause is None and knows(step, Direction.COMPENSATION)
-        ),
-        "",
-    )
-    absent = []
-    for step in definition.no_return:
-        node = state.node(step.action_node)
-        is_known = _has_books(step, ledgers) and not knows(step, Direction.ACTION)
-        if node.phase in SENT and (undone or (is_known and _is_over(step, node, books.read_at))):
-            absent.append(step.action_node)
-    done = any(ledgers.has_done(_key_of(state, step, Direction.ACTION)) for step in definition.no_return)
-    return replace(event, is_past_return=done, absent=tuple(absent), undone=undone)
-
-
-def _may_be_past(definition: Saga[Any], state: SagaState, ledgers: Ledgers) -> bool:
-    """Whether a step of no return may have been sent in what is lost, as far as anybody knows. After a restore workers stand still, and
-    books say the last word; of a damaged journal they may be too old. Where keys are ignored a person or the books have said that it
-    was not."""
-    is_still = state.halt is not None and state.halt.reason is HaltReason.RESTORED
-    return any(
-        step.is_repeatable_in(Direction.ACTION)
-        and state.node(step.action_node).phase is not NodePhase.DONE
-        and not (is_still and (_has_books(step, ledgers) or _is_out_of_reach(definition, state, step, ledgers)))
-        for step in definition.no_return
-    )
-
-
-def _is_out_of_reach(definition: Saga[Any], state: SagaState, step: Step, ledgers: Ledgers) -> bool:
-    """Whether the books show that a step before it was never done."""
-    before = (definition.by_name[name] for name in step.ancestors)
-    return any(
-        it.kind is not Kind.READONLY
-        and _has_books(it, ledgers)
-        and state.node(it.action_node).phase is not NodePhase.DONE
-        and not ledgers.has_done(_key_of(state, it, Direction.ACTION))
-        for it in before
-    )
-
-
-def _has_books(step: Step, ledgers: Ledgers) -> bool:
-    connector = step.connector_in(Direction.ACTION)
-    return connector is not None and ledgers.has(connector.name)
-
-
-def _is_over(step: Step, node: NodeState, at: datetime) -> bool:
-    """Whether no send of it can be on its way any more: by its deadline, or by what the last one may have taken."""
-    began = node.deadline_at or (node.ended_at and node.ended_at + timedelta(seconds=step.wall_s_in(Direction.ACTION)))
-    return began is not None and at >= began + timedelta(seconds=GRACE_S)
-
-
-def doubts(definition: Saga[Any], state: SagaState, ledgers: Ledgers, options: str = "") -> Iterator[str]:
-    """What may have been done in the lost part and would be done again, or gone on over, if the saga went on; of what the journal
-    has as done there is none. `state`: as it will be then. What its plan names is compensated, whether it was done or not."""
-    for step in definition.order:
-        for direction in Direction:
-            node = f"{step.name}:{direction}"
-            is_missing = direction is Direction.COMPENSATION and step.kind is not Kind.COMPENSATABLE
-            if is_missing or state.node(node).phase is NodePhase.DONE:
-                continue
-            if not step.is_repeatable_in(direction):
-                yield from _doubt(state, step, direction, ledgers, "")
-            elif direction is Direction.COMPENSATION and _may_be_gone_over(definition, state, step):
-                cancel = f'SAGA_TENANT={quote(state.tenant)} saga cancel {state.saga_id}{options} --reason "…"'
-                after = f'saga db let-go {state.saga_id}{options} --reason "…"'
-                then = f"it was rolled back, so type  {cancel}  and then  {after}"
-                if may_be_past_return(definition, state):
-                    then = (
-                        "it was rolled back; its step of no return may have been sent as well, so a cancel does not roll it back "
-                        "until the books show that it was not"
-                    )
-                yield from _doubt(state, step, direction, ledgers, then)
-
-
-def _may_be_gone_over(definition: Saga[Any], state: SagaState, step: Step) -> bool:
-    """Whether the saga may go forward over a compensation that was done. An undo by key closes the key of its action, which meets
-    that when it is sent; any other leaves it open, and the action is answered as if nothing had been undone. What the journal has
-    as done is not sent again, and meets nothing. A saga that had turned round does not go forward, and one that is past the
-    point of no return was never rolled back."""
-    is_one_way = state.cause is not None or is_past_return(definition, state)
-    is_closed = step.is_undone_by_key and state.node(step.action_node).phase is not NodePhase.DONE
-    return not is_one_way and not is_closed
-
-
-def _no_way_back(definition: Saga[Any], state: SagaState, ledgers: Ledgers, options: str) -> Iterator[str]:
-    """Steps of no return without books, of a saga that turns round as soon as it is let go."""
-    for step in definition.no_return:
-        if step.is_repeatable_in(Direction.ACTION) and not _has_books(step, ledgers):  # `doubts` asks of the others
-            then = f'it must not be rolled back: saga db let-go {state.saga_id}{options} --past-return --reason "…"'
-            yield from _doubt(state, step, Direction.ACTION, ledgers, then)
-
-
-def _doubt(state: SagaState, step: Step, direction: Direction, ledgers: Ledgers, then: str) -> Iterator[str]:
-    """`then` is what to do if it was sent."""
-    connector, node = step.connector_in(direction), f"{step.name}:{direction}"
-    if connector is None or not ledgers.has(connector.name):
-        who = connector.name if connector else "the step's own function"
-        yield f"{node} may have been sent, and {who} has no ledger to look at{then and f'; if it was, {then}'}"
-        return
-    key = _key_of(state, step, direction)
-    if ledgers.knows(key):
-        yield f"{node} was sent: {connector.name} has key {key} in its books{then and f'; {then}'}"
-
-
-def _key_of(state: SagaState, step: Step, direction: Direction) -> str:
-    """The key under which a participant was or would be asked."""
-    return state.node(f"{step.name}:{direction}").wire_key or keys_of(state, step, direction)[1]

@@ -6,7 +6,8 @@ Rules of this file
   in reverse order of the definition. The effects are folded here from the outcomes alone; what the engine wrote about
   them is not read.
 - A journal that was held and let go may lack its last sends. So every step of it that serialises keys counts
-  as one whose effect is unknown, whether the journal has an attempt of it or not, unless it was rejected, or one before it under a key.
+  as one whose effect is unknown, whether the journal has an attempt of it or not, unless it was rejected, or one before it under a
+  key, or books said that it was not done.
 - Compensations start in the order of the plan. One may overtake another only when that one is stuck, or waits for a stuck
   one, or when both were parallel and the definition undoes branches together.
 - After `rollback_requested` no attempt of an action starts, but for the repeats that the frozen plan itself names.
@@ -41,8 +42,10 @@ class _Walk:
     rejected: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
     """Those whose "no" proves that nothing behind them was sent."""
-    is_held: bool = False
+    hold: HaltReason | None = None
     may_lack: bool = False
+    absent: set[str] = field(default_factory=set)
+    """Steps that were not done in what it lacks, as the books said."""
     stuck: set[str] = field(default_factory=set)
 
     def started(self, it: t.AttemptStarted) -> Iterator[str]:
@@ -120,8 +123,17 @@ class _Walk:
         self.stuck |= {entry.step for entry in it.entries if entry.mode == "settle"}
         self.repeats = {entry.step for entry in it.entries if entry.mode == "repeat"}
 
+    def resumed(self, it: t.SagaResumed) -> None:
+        if self.hold is None:
+            return
+        self.may_lack |= not self.is_turned or self.hold is HaltReason.JOURNAL_DAMAGED
+        self.hold = None
+        self.absent = {node.rpartition(":")[0] for node in it.absent if node.endswith(f":{Direction.ACTION}")}
+        self.open_actions -= self.absent
+        self.effects |= dict.fromkeys(self.absent & self.effects.keys(), Effect.ABSENT)
+
     def _may_be_lost(self, step: Step) -> bool:
-        is_refused = step.name in self.rejected or bool(self.refused & step.ancestors)
+        is_refused = step.name in self.rejected | self.absent or bool(self.refused & step.ancestors)
         return self.may_lack and not is_refused and step.serialises_in(Direction.ACTION)
 
     def _mode(self, step: Step, effect: Effect) -> str:
@@ -129,7 +141,8 @@ class _Walk:
         sent as far as the journal knows can be sent only with the results that it asks for."""
         if effect is Effect.APPLIED or isinstance(step.compensation, Undo):
             return "compensate" if effect is Effect.APPLIED or step.serialises_in(Direction.ACTION) else "settle"
-        is_askable = step.name in self.effects or step.asks_for() <= self.answered
+        asks_for = {*(() if step.name in self.effects else step.takes.sources), *step.compensation_takes.sources}
+        is_askable = {source for source in asks_for if source} - {step.name} <= self.answered
         return "repeat" if step.serialises_in(Direction.ACTION) and is_askable else "settle"
 
 
@@ -155,10 +168,9 @@ def plan_faults(definition: Saga[Any], journal: Sequence[t.Transition]) -> Itera
             case t.RollbackRequested():
                 walk.is_turned = True
             case t.SagaHalted():
-                walk.is_held = it.reason in HELD and (not walk.is_turned or it.reason is HaltReason.JOURNAL_DAMAGED)
+                walk.hold = it.reason if it.reason in HELD else None
             case t.SagaResumed():
-                walk.may_lack |= walk.is_held
-                walk.is_held = False
+                walk.resumed(it)
             case t.PlanFrozen():
                 yield from walk.frozen(it)
             case t.SagaCompensated():

@@ -517,8 +517,8 @@ CORE = [
     Mutant(
         "the-books-know-the-point-of-no-return",
         MACHINE,
-        "t.SagaResumed(event.at, event.detail, event.is_past_return, event.absent, event.may_be_past_return)",
-        "t.SagaResumed(event.at, event.detail, False, event.absent, event.may_be_past_return)",
+        "t.SagaResumed(event.at, event.detail, event.is_past_return, absent, event.may_be_past_return)",
+        "t.SagaResumed(event.at, event.detail, False, absent, event.may_be_past_return)",
         "an order that was charged after the backup is rolled back by a cancel",
         (f"{HOLDS}test_the_books_say_that_it_is_past_its_point_of_no_return",),
     ),

@@ -117,8 +117,8 @@ RUNTIME = [
     Mutant(
         "a-journal-that-fell-back-says-so",
         HOLDING,
-        "            not lost\n",
-        "            lost\n",
+        "        if not (lost or event.cause or event.cancel):\n",
+        "        if not (event.cause or event.cancel):\n",
         "a cancel that comes before the lost sends were made again leaves them behind",
         (
             "tests/simulation/test_journal_fell_behind.py::test_a_cancel_after_the_fall_back_undoes_what_was_lost",
@@ -144,10 +144,44 @@ RUNTIME = [
     Mutant(
         "a-lost-step-of-no-return-counts",
         HOLDING,
-        "or bool(lost & no_return))",
-        "or False)",
+        "or bool(no_return),",
+        "or False,",
         "an order that may have been charged is rolled back by a cancel",
         ("tests/simulation/test_journal_fell_behind.py::test_a_lost_step_of_no_return_is_not_rolled_back_over",),
+    ),
+    Mutant(
+        "a-rollback-that-a-worker-knows-of",
+        HOLDING,
+        "        cause=known_state.cause,\n",
+        "        cause=None,\n",
+        "a customer is told that his order is cancelled, and it is charged and shipped over its undos",
+        (
+            "tests/simulation/test_journal_fell_behind.py::test_a_rollback_that_a_worker_knows_of_is_not_gone_over[the plan]",
+        ),
+    ),
+    Mutant(
+        "a-cancel-that-a-worker-knows-of",
+        HOLDING,
+        "cancel=None if stands.cancel else known_state.cancel",
+        "cancel=None",
+        "a customer is told that his order is cancelled, and nobody remembers",
+        ("tests/simulation/test_journal_fell_behind.py::test_a_cancel_that_waited_is_asked_anew",),
+    ),
+    Mutant(
+        "a-success-that-a-worker-knows-of",
+        HOLDING,
+        "is_past_return=any(known_state.node(name).phase is NodePhase.DONE for name in no_return)",
+        "is_past_return=False",
+        "an order that was shipped is rolled back, since a screen says no when it is asked anew",
+        ("tests/simulation/test_journal_fell_behind.py::test_a_step_of_no_return_that_a_worker_has_as_done_was_done",),
+    ),
+    Mutant(
+        "a-rollback-that-was-gone-over",
+        HOLDING,
+        "if memory.state.cause and state and state.cause is None and may_be_past_return(memory.definition, state):",
+        "if memory.definition is None:",
+        "an order is rolled back while its step of no return is on its way",
+        ("tests/simulation/test_journal_fell_behind.py::test_a_rollback_that_was_gone_over_since_is_for_a_person",),
     ),
     Mutant(
         "a-hole-ends-no-loader",

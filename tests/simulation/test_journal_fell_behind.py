@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from saga.core.connector import Call, Connector
 from saga.core.definition import Saga, pivot, readonly
 from saga.core.events import CancelAsked
-from saga.core.outcomes import OutcomeCode
+from saga.core.outcomes import Outcome, OutcomeCode
 from saga.core.states import HaltReason, SagaStatus
 from saga.runtime.engine import Definitions, tell
 from saga.runtime.holding import hold, let_go
@@ -315,6 +315,89 @@ def test_a_claim_that_another_process_made_anew_is_not_mine(code: OutcomeCode) -
     mine.wake(saga_id)
     mine.settle()
     assert (mine.calls, reason_of(store, saga_id)) == ([], HaltReason.JOURNAL_DAMAGED)
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3, 4], ids=["the undo", "the plan", "an outcome", "the cancel"])
+def test_a_rollback_that_a_worker_knows_of_is_not_gone_over(lost: int) -> None:
+    """The customer was told that his order is cancelled, and nothing of that is left: it is rolled back all the same."""
+    store = MemoryStore()
+    worker, saga_id = at_second_call(store)
+    tell(store, DEFINITIONS, saga_id, CancelAsked(store.clock(), "anna", "no more"), actor="api")
+    worker.finish(worker.call("b"))
+    worker.settle()
+    [call] = worker.calls
+    assert call.node == "b:c"
+    crash(store, saga_id, len(store.load([saga_id])[saga_id]) - lost)
+    worker.finish(call)
+    worker.settle()
+    worker.wake(saga_id)
+    worker.finish_all()
+    state = state_of(store, DEFINITIONS, saga_id)
+    assert (state.status, state.cause and (state.cause.cause, state.cause.detail)) == (
+        SagaStatus.COMPENSATED,
+        ("cancelled", "no more"),
+    )
+
+
+def test_a_cancel_that_waited_is_asked_anew() -> None:
+    """It waits for the answer of the step of no return, which says no: the order is rolled back, as the customer was told."""
+    store = MemoryStore()
+    worker, saga_id = at_second_call(store)
+    worker.finish(worker.call("b"))
+    worker.settle()
+    tell(store, DEFINITIONS, saga_id, CancelAsked(store.clock(), "anna", "no more"), actor="api")
+    worker.wake(saga_id)
+    crash(store, saga_id, len(store.load([saga_id])[saga_id]) - 1)
+    worker.finish(worker.call("d"), Outcome(OutcomeCode.THROTTLED, "HTTP 429"))
+    worker.settle()
+    state = state_of(store, DEFINITIONS, saga_id)
+    assert state.cancel is not None
+    assert (state.cancel.actor, state.cancel.reason) == ("anna", "no more")
+
+
+def test_a_step_of_no_return_that_a_worker_has_as_done_was_done() -> None:
+    """Its claim and outcome are gone, and a screen that is asked anew says no: it stands before a person, and is not rolled back."""
+    store = MemoryStore()
+    screened = replace(line, name="screened", steps=[*line.steps[:2], readonly(look), *line.steps[2:]])
+    saga_id = begin(store, screened, "SO-1")
+    definitions = Definitions([screened])
+    worker = Process(store, definitions, "w1")
+    worker.wake(saga_id)
+    worker.settle()
+    for step in ("a", "b", "look", "d"):
+        worker.finish(worker.call(step))
+        worker.settle()
+    crash(store, saga_id, 3)
+    worker.finish(worker.call("e"))
+    worker.settle()
+    worker.wake(saga_id)
+    worker.settle()
+    worker.finish(worker.call("b"))
+    worker.settle()
+    worker.finish(worker.call("look"), Outcome(OutcomeCode.REJECTED, "too many"))
+    worker.settle()
+    state = state_of(store, definitions, saga_id)
+    assert (state.is_past_return, state.halt and state.halt.reason) == (True, HaltReason.RETRIABLE_REJECTED)
+
+
+def test_a_rollback_that_was_gone_over_since_is_for_a_person() -> None:
+    """Another process went forward to the step of no return on what was left of the journal."""
+    store = MemoryStore()
+    worker, saga_id = at_second_call(store)
+    tell(store, DEFINITIONS, saga_id, CancelAsked(store.clock(), "anna", "no more"), actor="api")
+    worker.finish(worker.call("b"))
+    worker.settle()
+    crash(store, saga_id, 1)
+    other = Process(store, DEFINITIONS, "w2")
+    other.wake(saga_id)
+    for step in ("a", "b"):
+        other.settle()
+        other.finish(other.call(step))
+    other.settle()
+    assert [call.node for call in other.calls] == ["d:a"]
+    worker.finish(worker.call("b:c"))
+    worker.settle()
+    assert reason_of(store, saga_id) is HaltReason.JOURNAL_DAMAGED
 
 
 def test_a_lost_compensation_is_sent_again() -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from saga.core.states import Direction
 from saga.errors import UsageError
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.return_order import return_order
@@ -23,6 +24,7 @@ from saga.surfaces.cli.options import (
     as_options,
     definitions_named,
     put_one,
+    say,
     settings_and_log,
 )
 from saga.surfaces.embedded import addresses
@@ -85,7 +87,12 @@ def reconcile(
     sagas = Definitions(definitions_named(definition))
     with reading_store(settings, all_tenants=True) as store:
         moved = restoring.reconciled(
-            store, sagas, _books(settings, store), actor=actor, reason=_said(reason), options=as_options(definition)
+            store,
+            sagas,
+            _books(settings, store, sagas),
+            actor=actor,
+            reason=_said(reason),
+            options=as_options(definition),
         )
     _put(output, settings, moved, "let go", "let go; they go on where the backup left them")
 
@@ -101,6 +108,10 @@ def let_go_sagas(
     past_return: Annotated[
         bool, typer.Option("--past-return", help="The step of no return was done, whatever journal and books say.")
     ] = False,
+    not_done: Annotated[
+        bool,
+        typer.Option("--not-done", help="What its journal has as sent, and nobody may send again, was not done."),
+    ] = False,
     no_books: Annotated[
         bool, typer.Option("--no-books", help="Do not ask the participants: answer for what they have as well.")
     ] = False,
@@ -112,7 +123,8 @@ def let_go_sagas(
 
     For sagas that are held after a restore, and for those whose journal is damaged. What neither has is done as if for the first time:
     where keys are ignored, a charge that was made is made again. If something was done there, leave the saga halted; this
-    release has no command that tells it. Exit code 1: one was not held, or cannot be let go; it is named, and the others go on.
+    release has no command that tells it. An attempt that the journal has without its answer is asked for apart, with --not-done.
+    Exit code 1: one was not held, or cannot be let go; it is named, and the others go on.
 
     \b
     Examples
@@ -123,16 +135,19 @@ def let_go_sagas(
     settings = settings_and_log()
     if bool(refs) == everything:
         raise UsageError("name the orders to let go, or say --all")
-    if everything and past_return:
-        raise UsageError("--past-return is said of the orders that are named, not of --all")
+    for said, name in ((past_return, "--past-return"), (not_done, "--not-done")):
+        if everything and said:
+            raise UsageError(f"{name} is said of the orders that are named, not of --all")
     sagas, why = Definitions(definitions_named(definition)), _said(reason)
     with reading_store(settings, all_tenants=True) as store:  # what is held is of every tenant
-        books = None if no_books else _books(settings, store)
+        books = None if no_books else _books(settings, store, sagas)
         if everything:
             moved = restoring.released_all(store, sagas, books, actor=actor, reason=why)
         else:  # each is looked up before the first is moved: a name that is mistyped moves nothing
             rows = [look_up(store, ref, is_changed=True) for ref in refs or ()]
-            moved = restoring.released(store, sagas, rows, books, actor=actor, reason=why, is_past_return=past_return)
+            moved = restoring.released(
+                store, sagas, rows, books, actor=actor, reason=why, is_past_return=past_return, is_not_done=not_done
+            )
     _put(output, settings, moved, "let go", "let go; they go on where their journals stand")
 
 
@@ -179,9 +194,13 @@ def settle(
     put_one(output, {"settled": orders}, f"{len(orders)} settled: {', '.join(orders[:SHOWN])}")
 
 
-def _books(settings: Settings, store: Store) -> restoring.Books:
-    read_at = store.now()
-    return restoring.Books(_ledgers(settings), read_at)
+def _books(settings: Settings, store: Store, sagas: Definitions) -> restoring.Books:
+    read_at, ledgers = store.now(), _ledgers(settings)
+    asked = {it.name for saga in sagas for step in saga.order for it in map(step.connector_in, Direction) if it}
+    if unread := sorted(asked & set(SERVICES) - ledgers.services):
+        variables = ", ".join(f"SAGA_{name.upper()}_URL" for name in unread)
+        say(f"saga: no books were read of {', '.join(unread)}: the address of each is {variables}")
+    return restoring.Books(ledgers, read_at)
 
 
 def _ledgers(settings: Settings) -> Ledgers:

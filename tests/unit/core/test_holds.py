@@ -9,6 +9,7 @@ from saga.core.connector import Connector
 from saga.core.definition import Kind, Step, parallel
 from saga.core.outcomes import OutcomeCode
 from saga.core.states import HELD, Effect, EntryState, HaltReason, NodePhase
+from saga.core.transitions import RollbackRequested
 from saga.surfaces.rollbacks import plan_faults
 from tests.unit.core.shop import (
     TWO_TRIES,
@@ -21,7 +22,7 @@ from tests.unit.core.shop import (
     undoing_by_result,
     with_pivot,
 )
-from tests.unit.core.story import Story, change
+from tests.unit.core.story import START_AT, Story, change
 
 
 @pytest.mark.parametrize("why", sorted(HELD))
@@ -263,14 +264,17 @@ def test_the_books_have_nothing_of_the_pivot() -> None:
     assert known().cancel().let_go().plan is None, "or it waits for what becomes of it"
 
 
+UNDONE = RollbackRequested(START_AT, "undone", "a", "the books of its participant have the undo of it")
+
+
 def test_the_books_have_an_undo() -> None:
     """Nobody undoes before the saga has turned round: so it has, whatever its journal says and waits for."""
-    story = Story(with_pivot()).does("a").start("p").loses_answer("p").holds().let_go(undone="a", absent=("p:a",))
+    story = Story(with_pivot()).does("a").start("p").loses_answer("p").holds().let_go(cause=UNDONE, absent=("p:a",))
     cause = story.state.cause
     assert cause is not None
     assert (cause.cause, cause.step, story.plan) == ("undone", "a", ["a"])
     assert story.undoes("a").status == "compensated"
-    turned = Story(abc()).does("a").start("b").rejects("b").holds().let_go(undone="a")
+    turned = Story(abc()).does("a").start("b").rejects("b").holds().let_go(cause=UNDONE)
     assert turned.last_kinds == ["saga_resumed"], "it had turned round before"
 
 
