@@ -1,5 +1,6 @@
 """What books show of one held saga, and when they show it: traces in which an attack found money after a restore."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tests.conformance.test_reconciling import (
     ANSWERED,
     BY,
     IGNORED,
+    LATE_S,
     NOON,
     Bank,
     Charged,
@@ -174,7 +176,8 @@ def test_a_ship_whose_success_came_late_is_not_forgotten() -> None:
             return super().get(name, version)
 
     slow = Slow(order.definitions)
-    moved = released(store, slow, held(store), Books(books_of(), store.now()), **BY)
+    late_books = Books(books_of(), store.now() + timedelta(seconds=LATE_S))
+    moved = released(store, slow, held(store), late_books, **BY)
     assert (moved.count, state_of(store, order.definitions, order.saga_id).node("ship:a").phase) == (1, "done")
 
 

@@ -339,6 +339,24 @@ def test_a_rollback_that_a_worker_knows_of_is_not_gone_over(lost: int) -> None:
     )
 
 
+@pytest.mark.parametrize("lost", [1, 2], ids=["the undo", "the no"])
+def test_a_no_that_a_worker_knows_of_is_not_asked_for_again(lost: int) -> None:
+    """The participant of `b` has said no and may say yes now: the saga has turned round, and an undo of it is on its way."""
+    store = MemoryStore()
+    worker, saga_id = at_second_call(store)
+    worker.finish(worker.call("b"), Outcome(OutcomeCode.REJECTED, "no"))
+    worker.settle()
+    [call] = worker.calls
+    assert call.node == "a:c"
+    crash(store, saga_id, len(store.load([saga_id])[saga_id]) - lost)
+    worker.finish(call)
+    worker.settle()
+    worker.wake(saga_id)
+    worker.finish_all()
+    state = state_of(store, DEFINITIONS, saga_id)
+    assert (state.status, state.cause and state.cause.cause) == (SagaStatus.COMPENSATED, "rejected")
+
+
 def test_a_cancel_that_waited_is_asked_anew() -> None:
     """It waits for the answer of the step of no return, which says no: the order is rolled back, as the customer was told."""
     store = MemoryStore()
