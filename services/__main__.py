@@ -12,6 +12,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -95,7 +96,7 @@ def _run(arguments: argparse.Namespace, environment: Environment, parent: int | 
 
 def _url(name: str, arguments: argparse.Namespace, environment: Environment) -> str:
     folder = arguments.data or environment.home / "services"
-    return environment.database_url(name) or arguments.database_url or f"sqlite:///{folder / name}.db"
+    return environment.database_url(name) or arguments.database_url or f"sqlite:///{quote(str(folder / name))}.db"
 
 
 def _set_faults(service: RunningService, script: dict[str, Any]) -> None:

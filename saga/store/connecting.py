@@ -15,6 +15,7 @@ the wall of each statement ends (`walls`), and the server ends the statement by 
 import sqlite3
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, unquote
 
 import psycopg
 from sqlalchemy import Engine, create_engine, event
@@ -49,13 +50,19 @@ BORROW_TIMEOUT_S = 10.0
 
 
 def postgres_url(url: str) -> URL:
-    """The URL with psycopg 3 as its driver."""
-    return make_url(url).set(drivername="postgresql+psycopg")
+    """The URL with psycopg 3 as its driver. Several hosts, as libpq takes them, become what SQLAlchemy takes."""
+    scheme, _, rest = url.partition("://")
+    place, slash, name = rest.partition("/")
+    login, at, hosts = place.rpartition("@")
+    if "," not in hosts:
+        return make_url(url).set(drivername="postgresql+psycopg")
+    one = make_url(f"{scheme}://{login}{at}{slash}{name}").set(drivername="postgresql+psycopg")
+    return one.update_query_dict({"host": hosts.split(",")})
 
 
 def conninfo(url: str) -> str:
     """The URL as libpq takes it, for connections outside the pool."""
-    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    return f"postgresql://{url.partition('://')[2]}"
 
 
 def connection_arguments(name: str = "saga") -> dict[str, Any]:
@@ -102,9 +109,16 @@ def is_behind_pooler(connection: psycopg.Connection[Any]) -> bool:
     return answer is None or answer[0] != connection.info.backend_pid
 
 
+def sqlite_url(url: str) -> URL:
+    """The URL of a file, whose name may have any sign when it is quoted; SQLAlchemy before 2.1 does not read it so."""
+    path, _, query = url.partition("?")
+    name = unquote(path.partition(":///")[2])
+    return URL.create("sqlite+pysqlite", database=name, query=dict(parse_qsl(query)))
+
+
 def sqlite_path(url: str) -> Path:
     """The file of a `sqlite:///` URL; a database in memory has no file that processes could share."""
-    name = make_url(url).database
+    name = sqlite_url(url).database
     if not name or name == ":memory:":
         raise UsageError(f"{url}: a file is needed, as in sqlite:///saga.db; use memory:// for a store without a file")
     return Path(name)
@@ -113,7 +127,7 @@ def sqlite_path(url: str) -> Path:
 def connect_sqlite(url: str, pool_size: int) -> Engine:
     """An engine on one file: WAL, `synchronous=FULL` and a busy timeout on every connection."""
     engine = create_engine(
-        make_url(url).set(drivername="sqlite+pysqlite"),
+        sqlite_url(url),
         connect_args={"isolation_level": None, "check_same_thread": False, "timeout": read_settings().statement_s / 2},
         poolclass=QueuePool,
         pool_size=pool_size,
@@ -127,9 +141,9 @@ def connect_sqlite(url: str, pool_size: int) -> Engine:
 def connect_once(url: str, *, has_wall: bool = True) -> Engine:
     """An engine without a pool for one piece of work on either database, with ordinary transactions. `has_wall` is off for
     statements that take as long as they take."""
-    if make_url(url).get_backend_name() == "sqlite":
+    if url.startswith("sqlite"):
         engine = create_engine(
-            make_url(url).set(drivername="sqlite+pysqlite"),
+            sqlite_url(url),
             connect_args={"isolation_level": None, "timeout": read_settings().statement_s / 2},
             poolclass=NullPool,
         )

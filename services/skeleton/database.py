@@ -21,9 +21,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolIsEmpty
 from sqlalchemy.pool import QueuePool
@@ -218,12 +219,12 @@ def _postgres_engine(url: str) -> Engine:
 
 
 def _sqlite_engine(url: str) -> Engine:
-    parsed = make_url(url)
-    if not parsed.database or parsed.database == ":memory:":
+    name = unquote(url.partition("?")[0].partition(":///")[2])  # SQLAlchemy before 2.1 does not
+    if not name or name == ":memory:":
         raise ValueError(f"{url}: a file is needed, as in sqlite:///inventory.db")
-    _make_private(Path(parsed.database))
+    _make_private(Path(name))
     engine = create_engine(
-        parsed.set(drivername="sqlite+pysqlite"),
+        URL.create("sqlite+pysqlite", database=name),
         connect_args={"isolation_level": None, "check_same_thread": False, "timeout": BUSY_TIMEOUT_S},
         poolclass=QueuePool,
         pool_size=THREADS,

@@ -16,6 +16,7 @@ from saga.errors import DefinitionError, NotReadBack
 from saga.runtime.classify import Answer, classify
 from saga.runtime.engine import Definitions
 from saga.runtime.executor import Executor
+from saga.runtime.readback import written
 from saga.runtime.starting import new_saga
 from saga.store.memory import MemoryStore
 from tests.simulation.stepping import Process, state_of
@@ -168,7 +169,7 @@ charges = bank.post("/charges", Cents, Charged)
 refunds = bank.undo("/charges/undo", of=charges)
 
 
-def test_a_request_is_sent_with_what_is_computed() -> None:
+def test_a_request_that_forbids_what_it_says_is_refused() -> None:
     """Its participant does not compute it; a model that would not take it back is refused when the saga is built."""
     totals, forbids = (
         bank.post("/totals", Computed, Charged),
@@ -176,6 +177,21 @@ def test_a_request_is_sent_with_what_is_computed() -> None:
     )
     with pytest.raises(DefinitionError, match=forbids):
         Saga("sends", 1, Computed, lambda order: order.order_id, [pivot(totals, name="pay")])
+
+
+def test_a_request_says_what_is_computed() -> None:
+    """In what is sent, and not in a journal."""
+
+    class Total(B):
+        net: int
+
+        @computed_field  # type: ignore[prop-decorator]
+        @property
+        def total(self) -> int:
+            return self.net + 1
+
+    assert written(Total(net=1), "it", is_sent=True) == '{"order_id":"SO-1","net":1,"total":2}'
+    assert written(Total(net=1), "it") == '{"order_id":"SO-1","net":1}'
 
 
 def test_a_request_that_does_not_read_back_is_not_sent() -> None:
