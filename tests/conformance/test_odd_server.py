@@ -3,6 +3,7 @@
 `ALTER DATABASE … SET datestyle = 'German, DMY'` gave raw tracebacks."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 
@@ -58,51 +59,57 @@ def odd_url(empty_postgres_url: str, request: pytest.FixtureRequest) -> str:
     return empty_postgres_url
 
 
-@pytest.fixture
-def store(odd_url: str) -> Iterator[Store]:
-    upgrade(odd_url)
-    store = open_store(odd_url, EVERYBODY)
-    yield store
-    store.close()
-
-
-def test_an_order_goes_through_a_server_with_settings_of_its_own(store: Store, odd_url: str) -> None:
-    """Upgraded, accepted, claimed, run, swept, listed: every instant and every text is what it was."""
-    starter = Starter(store, environment="test", tenant="shop")
-    started = starter.start(SHOP, B(order_id=NAME))
-    starter.stop()
-    process = Process(store, Definitions([SHOP]), "w1")
-    process.wake(started.saga_id)
-    process.settle()
-    process.finish(process.calls[0])
-    process.settle()
-    row = store.row(started.saga_id)
-    assert row is not None
-    assert (row.entity, row.status, row.accepted_at.utcoffset()) == (NAME, "completed", timedelta())
-    assert abs(store.now() - row.accepted_at) < timedelta(minutes=5)
-    assert [entry.seq for entry in store.load([started.saga_id])[started.saga_id]] == [1, 2, 3]
-    assert store.load([started.saga_id])[started.saga_id].lacks is None
-    assert store.renew_lease("w1")
-    assert store.dead_workers() == []
-    assert store.sweep_due(10, 1.0) == []
-
-
-def test_a_saga_is_accepted_in_the_transaction_of_such_a_server(store: Store, odd_url: str) -> None:
-    """The caller's own session keeps its settings."""
-    engine = create_engine(odd_url.replace("postgresql:", "postgresql+psycopg:"), use_native_hstore=False)
+@contextmanager
+def opened(url: str) -> Iterator[Store]:
+    upgrade(url)
+    store = open_store(url, EVERYBODY)
     try:
-        with engine.begin() as connection:
-            before = connection.execute(text("SHOW datestyle")).scalar()
-            is_narrow = connection.execute(text("SHOW client_encoding")).scalar() != "UTF8"
-            starting = partial(start_on, connection, store, SHOP, B(order_id=NAME), environment="test", tenant="shop")
-            if is_narrow:
-                with pytest.raises(
-                    DataRefused, match=r"the session writes latin-1.*: connect with client_encoding=utf8"
-                ):
-                    starting()
-                return
-            started = starting()
-            assert connection.execute(text("SHOW datestyle")).scalar() == before
+        yield store
     finally:
-        engine.dispose()
-    assert len(store.load([started.saga_id])[started.saga_id]) == 1
+        store.close()
+
+
+def test_an_order_goes_through_a_server_with_settings_of_its_own(odd_url: str) -> None:
+    """Upgraded, accepted, claimed, run, swept, listed: every instant and every text is what it was."""
+    with opened(odd_url) as store:
+        starter = Starter(store, environment="test", tenant="shop")
+        started = starter.start(SHOP, B(order_id=NAME))
+        starter.stop()
+        process = Process(store, Definitions([SHOP]), "w1")
+        process.wake(started.saga_id)
+        process.settle()
+        process.finish(process.calls[0])
+        process.settle()
+        row = store.row(started.saga_id)
+        assert row is not None
+        assert (row.entity, row.status, row.accepted_at.utcoffset()) == (NAME, "completed", timedelta())
+        assert abs(store.now() - row.accepted_at) < timedelta(minutes=5)
+        assert [entry.seq for entry in store.load([started.saga_id])[started.saga_id]] == [1, 2, 3]
+        assert store.load([started.saga_id])[started.saga_id].lacks is None
+        assert store.renew_lease("w1")
+        assert store.dead_workers() == []
+        assert store.sweep_due(10, 1.0) == []
+
+
+def test_a_saga_is_accepted_in_the_transaction_of_such_a_server(odd_url: str) -> None:
+    """The caller's own session keeps its settings."""
+    with opened(odd_url) as store:
+        engine = create_engine(odd_url.replace("postgresql:", "postgresql+psycopg:"), use_native_hstore=False)
+        try:
+            with engine.begin() as connection:
+                before = connection.execute(text("SHOW datestyle")).scalar()
+                is_narrow = connection.execute(text("SHOW client_encoding")).scalar() != "UTF8"
+                starting = partial(
+                    start_on, connection, store, SHOP, B(order_id=NAME), environment="test", tenant="shop"
+                )
+                if is_narrow:
+                    with pytest.raises(
+                        DataRefused, match=r"the session writes latin-1.*: connect with client_encoding=utf8"
+                    ):
+                        starting()
+                    return
+                started = starting()
+                assert connection.execute(text("SHOW datestyle")).scalar() == before
+        finally:
+            engine.dispose()
+        assert len(store.load([started.saga_id])[started.saga_id]) == 1
