@@ -122,6 +122,18 @@ class DataRefused(SagaError):
         return f"saga {self.saga_id}: the database refuses the data: {self.reason}"
 
 
+class NotReadBack(SagaError):
+    """A value that its model does not read back from JSON as it was: every later step would get another one."""
+
+    def __init__(self, what: str, field: str, why: str) -> None:
+        super().__init__(what, field, why)
+        self.what, self.field, self.why = what, field, why
+
+    def __str__(self) -> str:
+        where = f", {self.field}" if self.field else ""
+        return f"{self.what}{where}: {self.why}"
+
+
 class StepError(SagaError):
     """What a function step raises to say how its attempt ended; anything else it raises is a defect, effect unknown."""
 

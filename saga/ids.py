@@ -10,6 +10,15 @@ _last_ms = 0
 _last_counter = 0
 
 
+def _begin_anew() -> None:
+    """In a child: the copy of the lock may be held by a thread that was not copied."""
+    global _lock  # noqa: PLW0603  one counter per process is the point
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
+
+
 def uuid7() -> str:
     """A new id as text; ids made by one process ascend, also within a millisecond (12 bits count)."""
     global _last_ms, _last_counter  # noqa: PLW0603  one counter per process is the point

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
-from urllib.parse import unquote, urlsplit
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -43,6 +43,10 @@ READ_ELSEWHERE = {f"{PREFIX}FAILPOINTS", *OF_TESTS, *(f"{PREFIX}{name}_DATABASE{
 """`saga.runtime.failpoints` and the services read these."""
 NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}"
 ALL_TENANTS = "*"
+BROKER = r"(amqps?|pyamqp|rediss?|redis\+socket|sqs|memory)://"
+SECRETS = ("database_url", "broker_url", "smtp_url")
+FILE = "_FILE"
+"""Behind the name of a setting with a password: the file that holds it, as containers are given secrets."""
 MAIL_SCHEMES = ("smtp", "smtps", "smtp+starttls")
 _MAIL_ADDRESS = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*"
 SENDER = re.compile(rf'{_MAIL_ADDRESS}|[^<>()\[\]@",;:\\]{{1,100}} <{_MAIL_ADDRESS}>')
@@ -71,6 +75,26 @@ def _checked_url(url: str) -> str:
     except ValueError:
         raise ValueError("its port is not a number from 0 to 65535") from None
     return url
+
+
+def _checked_hosts(url: str) -> str:
+    """A URL with one host or several, which libpq tries in turn: each is read for itself. A user or password with an '@' in clear would be
+    printed in part as the name of a host."""
+    login, at, place = url.partition("://")[2].partition("/")[0].rpartition("@")
+    if "@" in login:
+        raise ValueError(
+            "'@', '/', '?', '#', ':' and '%' of a user or a password are written %40, %2F, %3F, %23, %3A, %25"
+        )
+    for host in place.split(","):
+        _checked_url(f"postgresql://{login}{at}{host}")
+    return url
+
+
+def _checked_brokers(urls: str) -> str:
+    """One broker, or several with ';' between them, which are tried in turn."""
+    for url in urls.split(";"):
+        _checked_url(url)
+    return urls
 
 
 def _checked_address(url: str) -> str:
@@ -135,15 +159,15 @@ DatabaseUrl = Annotated[
         r"(?s:(postgres|postgresql|postgresql\+psycopg|memory)://.*|sqlite(\+pysqlite)?:///(?!:memory:$).+)",
         "a database is postgresql://user@host/database, sqlite:///path/to/file or memory://",
     ),
-    AfterValidator(_checked_url),
+    AfterValidator(_checked_hosts),
 ]
 BrokerUrl = Annotated[
     str,
     _fits(
-        r"(?s:(amqps?|pyamqp|rediss?|sqs|memory)://.*)",
-        "a broker begins with amqp://, amqps://, redis://, rediss://, sqs:// or memory://",
+        rf"(?s:{BROKER}[^;]*(;{BROKER}[^;]*)*)",
+        "a broker begins with amqp://, amqps://, redis://, rediss://, redis+socket://, sqs:// or memory://; several have ';' between them",
     ),
-    AfterValidator(_checked_url),
+    AfterValidator(_checked_brokers),
 ]
 SmtpUrl = Annotated[str, AfterValidator(_checked_mail_server)]
 Sender = Annotated[str, AfterValidator(_checked_sender)]
@@ -200,7 +224,7 @@ class Settings(BaseSettings):
     @property
     def store_url(self) -> str:
         """The journal's database: the one that is set, else a SQLite file under `home`."""
-        return self.database_url or f"sqlite:///{self.home / 'saga.db'}"
+        return self.database_url or f"sqlite:///{quote(str(self.home / 'saga.db'))}"
 
     @property
     def scope(self) -> Scope:
@@ -243,6 +267,8 @@ def masked(url: str) -> str:
 
     A password with a '/', '?' or '#' in clear is cut in the middle by every reader of URLs; then only the scheme is shown.
     """
+    if ";" in url:
+        return ";".join(masked(one) for one in url.split(";"))
     parts = urlsplit(url)
     if "@" in url and "@" not in parts.netloc:
         return f"{parts.scheme}://..."
@@ -269,7 +295,7 @@ def _read(_ours: frozenset[tuple[str, str]]) -> Settings:
             f"{PREFIX}CONNECTOR_URLS: is no setting; the address of a connector is {PREFIX}<NAME>{ADDRESS}"
         )
     try:
-        settings = Settings(connector_urls=_connector_urls(os.environ))
+        settings = Settings(connector_urls=_connector_urls(os.environ), **_secrets(os.environ))
     except ValidationError as error:
         broken = [_broken(one["loc"], one["msg"]) for one in error.errors(include_input=False)]
         raise UsageError("; ".join(broken)) from None
@@ -278,6 +304,26 @@ def _read(_ours: frozenset[tuple[str, str]]) -> Settings:
             f"{PREFIX}MAIL_FROM: is needed beside {PREFIX}SMTP{ADDRESS}: no server takes a mail from nobody"
         )
     return settings
+
+
+def _secrets(environment: Mapping[str, str]) -> dict[str, Any]:
+    """What the files hold that are named by `SAGA_DATABASE_URL_FILE` and its like, without blanks around it."""
+    found = {}
+    for name in SECRETS:
+        variable = f"{PREFIX}{name.upper()}"
+        path = environment.get(f"{variable}{FILE}")
+        if not path:
+            continue
+        if environment.get(variable):
+            raise UsageError(f"{variable}{FILE}: {variable} is set as well; set one of them")
+        try:
+            found[name] = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+            raise UsageError(f"{variable}{FILE}: {path}: {why}") from error
+        if not found[name]:
+            raise UsageError(f"{variable}{FILE}: {path} is empty")
+    return found
 
 
 def unknown_settings() -> dict[str, str | None]:
@@ -291,7 +337,7 @@ def unknown_settings() -> dict[str, str | None]:
 
 def _others(environment: Mapping[str, str]) -> list[str]:
     """The variables with our prefix that are set and are neither a setting nor read by somebody else."""
-    known = OWN | READ_ELSEWHERE
+    known = OWN | READ_ELSEWHERE | {f"{PREFIX}{name.upper()}{FILE}" for name in SECRETS}
     return [
         variable
         for variable, value in environment.items()

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -106,7 +107,7 @@ def settings_line(urls: Mapping[str, str]) -> str:
 
 def _url(name: str, arguments: argparse.Namespace, environment: Environment) -> str:
     folder = arguments.data or environment.home / "services"
-    return environment.database_url(name) or arguments.database_url or f"sqlite:///{folder / name}.db"
+    return environment.database_url(name) or arguments.database_url or f"sqlite:///{quote(str(folder / name))}.db"
 
 
 def _set_faults(service: RunningService, script: dict[str, Any]) -> None:

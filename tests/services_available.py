@@ -166,10 +166,10 @@ def rabbitmqctl(*arguments: str) -> bool:
     return done.returncode == 0
 
 
-def create_vhost(server_url: str, name: str) -> str | None:
+def create_vhost(server_url: str, name: str, *options: str) -> str | None:
     """URL of a new vhost, or None where vhosts cannot be made: then tests share one and tell queues apart by `unique`."""
     url = make_url(server_url)
-    if url.host not in {"127.0.0.1", "localhost", "::1"} or not rabbitmqctl("add_vhost", name):
+    if url.host not in {"127.0.0.1", "localhost", "::1"} or not rabbitmqctl("add_vhost", name, *options):
         return None
     if not rabbitmqctl("set_permissions", "-p", name, url.username or "guest", ".*", ".*", ".*"):
         rabbitmqctl("delete_vhost", name)

@@ -68,6 +68,8 @@ AMBIENT_ALLOWED: dict[str, tuple[frozenset[str], str]] = {
 BROAD_EXCEPT_ALLOWED: dict[tuple[str, str], str] = {
     ("saga/words.py", "_guarded"): "the user's `__str__` or `__repr__` is called",
     ("saga/runtime/prepare.py", "prepare"): "the user's step function is called, and its request model is serialised",
+    ("saga/core/fingerprint.py", "_schema"): "the user's types make their part of the schema",
+    ("saga/runtime/readback.py", "written"): "the user's model writes a value, reads it and compares it",
     ("saga/runtime/executor.py", "Executor.perform"): "a participant's answer is read by the user's model",
     ("saga/runtime/functions.py", "run_function"): "the user's function step is called",
     ("saga/runtime/functions.py", "_raised"): "the user's exception is looked at, and his classifier called",

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from saga.core.connector import Call, Model, Operation
-from saga.core.options import is_async
+from saga.core.options import why_unrun
 from saga.errors import DefinitionError
 
 
@@ -106,11 +106,8 @@ def bind(
     action: Callable[..., Any], input_model: type[Model], results: Mapping[str, type[Model]], where: str
 ) -> Binding:
     """Resolve what each parameter of `action` takes; an operation takes its request model."""
-    if is_async(action):
-        msg = (
-            f"{where}: nothing of an async function or a generator runs when it is called; write a plain function (def)"
-        )
-        raise DefinitionError(msg)
+    if why := why_unrun(action):
+        raise DefinitionError(f"{where}: {why}; write a plain function (def)")
     if isinstance(action, Operation):
         wanted: list[tuple[str, Any]] = [("request", action.request)]
     else:

@@ -5,20 +5,24 @@ Rules of this file: every refusal is a `DefinitionError` that names the step and
 *Microservices Patterns*, ch. 4): before the pivot everything can be undone, after it everything must succeed.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from saga.core.binding import CONTEXT, Binding, bind, called_operation, is_model, result_model
+from saga.core.binding import CONTEXT, Binding, bind, called_operation, hints_of, is_model, result_model
 from saga.core.connector import Model, Operation, Undo
+from saga.core.models import refuse_lossy
 from saga.core.states import Direction
 from saga.core.steps import Kind, Step
 from saga.errors import DefinitionError
+from saga.words import shown
 
 
 def checked(saga: str, input_model: type[Model], order: list[Step]) -> tuple[Step, ...]:
     """The steps of `saga`, in order, each with what it takes and gives. Raises `DefinitionError`."""
     _check_shape(saga, order)
     _check_model(input_model, f"{saga}: input")
+    refuse_lossy(input_model, f"{saga}: input")
     known: dict[str, type[Model]] = {}
     done: list[Step] = []
     for step in order:
@@ -28,6 +32,9 @@ def checked(saga: str, input_model: type[Model], order: list[Step]) -> tuple[Ste
         model = operation.result if operation else result_model(step.action, step.name)
         if operation:
             _check_model(operation.result, f"{step.name}: the result of {operation}")
+            refuse_lossy(operation.request, f"{step.name}: the request of {operation}", is_sent=True)
+        if model:
+            refuse_lossy(model, f"{step.name}: its result")
         visible = {name: known[name] for name in known if name in step.ancestors}
         bound = replace(step, operation=operation, result=model)
         bound = replace(bound, takes=bind(bound.action, input_model, visible, step.name))
@@ -35,6 +42,8 @@ def checked(saga: str, input_model: type[Model], order: list[Step]) -> tuple[Ste
             own = {**visible, **({step.name: model} if model else {})}
             takes = _bind_compensation(bound, input_model, own, order)
             calls = called_operation(bound.compensation)
+            if calls:
+                refuse_lossy(calls.request, f"{step.name} (compensation): the request of {calls}", is_sent=True)
             bound = replace(bound, compensation_takes=takes, compensation_operation=calls)
         if model and step.on_rejected != "record":
             known[step.name] = model
@@ -141,7 +150,10 @@ def _bind_compensation(step: Step, input_model: type[Model], own: dict[str, type
     compensation = step.compensation
     assert compensation is not None
     if not isinstance(compensation, Undo):
-        return _own_result_taken(step, bind(compensation, input_model, own, f"{step.name} (compensation)"))
+        takes = bind(compensation, input_model, own, f"{step.name} (compensation)")
+        if called_operation(compensation) is None:
+            _check_gives_nothing(compensation, f"{step.name} (compensation)")
+        return _own_result_taken(step, takes)
     if step.operation is None or compensation.of != step.operation:
         does = str(step.operation) if step.operation else "a function's own work"
         right = [
@@ -153,6 +165,14 @@ def _bind_compensation(step: Step, input_model: type[Model], own: dict[str, type
         msg = f"{step.name}: compensation {compensation.path} undoes {compensation.of}, but the step does {does}.{hint}"
         raise DefinitionError(msg)
     return Binding()
+
+
+def _check_gives_nothing(compensation: Callable[..., Any], where: str) -> None:
+    """What a compensation does is done when it returns: what it would give back is for nobody, and may be work still to be done."""
+    returned = hints_of(compensation, where).get("return", type(None))
+    if returned is not type(None):
+        msg = f"{where}: it gives {shown(returned)}, which nobody takes; it does its work and returns None, or returns a Call[Model]"
+        raise DefinitionError(msg)
 
 
 def _own_result_taken(step: Step, takes: Binding) -> Binding:

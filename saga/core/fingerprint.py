@@ -10,6 +10,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from saga.core.connector import Model, Undo
+from saga.errors import DefinitionError
+from saga.words import words_of
 
 if TYPE_CHECKING:
     from saga.core.definition import Saga
@@ -48,7 +50,11 @@ def _step(step: "Step") -> dict[str, Any]:
 
 
 def _schema(model: type[Model]) -> Any:
-    return _without_prose(model.model_json_schema(), is_names=False)
+    try:
+        return _without_prose(model.model_json_schema(), is_names=False)
+    except Exception as error:  # the user's types make their own part of it
+        msg = f"{model.__name__}: no JSON schema can be made of it ({words_of(error)}); use types that have one, such as str or a model"
+        raise DefinitionError(msg) from error
 
 
 def _without_prose(schema: Any, *, is_names: bool) -> Any:

@@ -7,6 +7,7 @@ value may stand there, and the sentence that says what may. What two options are
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from saga.errors import DefinitionError
 from saga.words import shown
@@ -74,10 +75,19 @@ def are_statuses(value: object) -> bool:
     return isinstance(value, tuple) and all(is_count(it) for it in value)
 
 
-def is_async(function: object) -> bool:
-    """Whether calling it only makes a coroutine or a generator: nothing of it would run."""
+def why_unrun(function: object) -> str:
+    """Why a call of it does not run its body, or not each time; empty for a plain function."""
+    while isinstance(function, partial):
+        function = function.func
+    if isinstance(function, type):
+        return "a class makes an object when it is called, and nothing is done"
+    if hasattr(function, "cache_info"):
+        return "a function that keeps its answers (functools.cache) does not run a second time"
     kinds = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
-    return any(is_kind(function) for is_kind in kinds)
+    called = inspect.getattr_static(type(function), "__call__", None)  # of an object that is called
+    if any(is_kind(it) for is_kind in kinds for it in (function, called)):
+        return "nothing of an async function or a generator runs when it is called"
+    return ""
 
 
 def one_of(*values: str) -> Rule:

@@ -1,4 +1,7 @@
-"""Money as integer minor units beside an ISO 4217 code; the exponent of a currency comes from Babel.
+"""Money as integer minor units beside an ISO 4217 code; the exponent of a currency is that of ISO 4217, table A.1.
+
+Babel knows names, signs and the places that people in a country use (CLDR). Those are others than the minor unit that a bank means:
+a Serbian bill has no para, and RSD 1,234.56 is 123456 minor units all the same.
 
 Rules of this file: no floats. A decimal text becomes minor units in one place, half-up, and says whether it was rounded.
 """
@@ -6,10 +9,39 @@ Rules of this file: no floats. A decimal text becomes minor units in one place, 
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from functools import cache
 
-from babel.numbers import format_currency, get_currency_precision, list_currencies
+from babel.numbers import format_currency, list_currencies
 
 PRECISION = 60
 """Digits of intermediate results: more than any bounded amount has, so that nothing is rounded on the way."""
+
+
+EXPONENTS = {
+    **dict.fromkeys(
+        [
+            "BIF",
+            "CLP",
+            "DJF",
+            "GNF",
+            "ISK",
+            "JPY",
+            "KMF",
+            "KRW",
+            "PYG",
+            "RWF",
+            "UGX",
+            "UYI",
+            "VND",
+            "VUV",
+            "XAF",
+            "XOF",
+            "XPF",
+        ],
+        0,
+    ),
+    **dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3),
+    **dict.fromkeys(["CLF", "UYW"], 4),
+}
+"""The minor units that are not 2."""
 
 
 @cache
@@ -24,7 +56,7 @@ def is_known_currency(code: str) -> bool:
 
 def exponent(currency: str) -> int:
     """How many decimal places its minor unit is away: 2 for GBP, 0 for JPY, 3 for KWD."""
-    return int(get_currency_precision(currency))
+    return EXPONENTS.get(currency, 2)
 
 
 def minor_units(amount: Decimal, currency: str) -> tuple[int, bool]:
@@ -39,5 +71,8 @@ def minor_units(amount: Decimal, currency: str) -> tuple[int, bool]:
 
 def shown(amount: int, currency: str) -> str:
     """An amount for people, such as `£82.40`, `¥8,240` or `KWD1.234`; English, always with the places of the currency."""
+    places = exponent(currency)
+    form = "¤#,##0" + ("." + "0" * places if places else "")
     with localcontext(prec=PRECISION):
-        return str(format_currency(Decimal(amount).scaleb(-exponent(currency)), currency, locale="en"))
+        value = Decimal(amount).scaleb(-places)
+        return str(format_currency(value, currency, form, locale="en", currency_digits=False))

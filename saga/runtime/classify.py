@@ -20,10 +20,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from saga.core.connector import Connector, Model
 from saga.core.outcomes import TOMBSTONED, EffectChange, Outcome, OutcomeCode, Payload
+from saga.errors import NotReadBack
+from saga.runtime.readback import written
 
 IN_PROGRESS = "in_progress"
 
@@ -79,9 +82,16 @@ def _problem_code(answer: Answer) -> str:
 
 
 def _retry_after_s(answer: Answer) -> float | None:
-    """Delta-seconds only; a date is left to the backoff."""
+    """Seconds, or a date after that of the answer itself: the participant's clock is compared with no other. Anything else is left to
+    the backoff."""
     text = answer.headers.get("retry-after", "")
-    return float(text) if text.isascii() and text.isdigit() else None
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        until, said_at = (parsedate_to_datetime(it) for it in (text, answer.headers.get("date", "")))
+        return max(0.0, (until - said_at).total_seconds())
+    except (ValueError, TypeError, OverflowError):  # no date, or one of both without a zone
+        return None
 
 
 def _succeeded(answer: Answer, result: type[Model] | None) -> Outcome:
@@ -89,7 +99,11 @@ def _succeeded(answer: Answer, result: type[Model] | None) -> Outcome:
         effects = _effects(answer.body)
         payload = None
         if result is not None:
-            payload = Payload(result.model_validate_json(answer.body.decode()).model_dump_json())
+            payload = Payload(
+                written(result.model_validate_json(answer.body.decode("utf-8-sig")), "its result", result)
+            )
+    except NotReadBack as error:
+        return Outcome(OutcomeCode.DEFECT, f"HTTP {answer.status}: {error}")
     except (ValueError, KeyError, TypeError, RecursionError) as error:  # pydantic's ValidationError is a ValueError
         return Outcome(OutcomeCode.DEFECT, f"HTTP {answer.status} with a body that does not parse: {error!s:.300}")
     return Outcome(OutcomeCode.SUCCEEDED, result=payload, effects=effects)

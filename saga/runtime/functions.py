@@ -12,17 +12,16 @@ Rules of this file
 """
 
 import math
-from collections.abc import Awaitable, Generator
 from dataclasses import replace
 from typing import Any
 
 from saga.core.binding import is_model
-from saga.core.connector import Call as Asked
 from saga.core.definition import Step
 from saga.core.outcomes import Outcome, OutcomeCode, Payload
 from saga.core.states import Direction
-from saga.errors import NotSent, Rejected, StepError, Throttled, Unknown
+from saga.errors import NotReadBack, NotSent, Rejected, StepError, Throttled, Unknown
 from saga.runtime.prepare import arguments, context_of
+from saga.runtime.readback import written
 from saga.runtime.work import Call
 from saga.store.codec import PAYLOAD_MAX, fault_of
 from saga.words import name_of, one_line, place_of, said_by, shown, words_of
@@ -68,27 +67,23 @@ def _returned(step: Step, result: Any) -> Outcome:
     assert model is not None
     if not is_model(type(result)) or not issubclass(type(result), model):
         return _defect(f"{step.name} returned {shown(result)} instead of {model.__name__}")
-    text = result.model_dump_json()
-    if type(text) is not str or len(text) > PAYLOAD_MAX:
-        size = f"{len(text):,} characters" if type(text) is str else shown(text)
-        return _defect(
-            f"{step.name}: its result is {size}; a journal takes {PAYLOAD_MAX:,}. Return where it is kept instead"
-        )
     try:
-        again: Any = model.model_validate_json(text)
-    except ValueError as error:
-        return _defect(f"{step.name}: its result does not come back from JSON: {words_of(error)}")
-    is_comparable = type(result) is model and any("__eq__" in vars(cls) for cls in model.__mro__[:-1])
-    if not (again == result if is_comparable else again.model_dump_json() == text):
-        return _defect(f"{step.name}: its result does not come back from JSON as it was: {shown(result)}")
+        text = written(result, f"{step.name}: its result", model)
+    except NotReadBack as error:
+        return _defect(str(error))
+    if len(text) > PAYLOAD_MAX:
+        return _defect(
+            f"{step.name}: its result is {len(text):,} characters; a journal takes {PAYLOAD_MAX:,}. Return where it is kept instead"
+        )
     return Outcome(OutcomeCode.SUCCEEDED, result=Payload(text))
 
 
 def _nothing(step: Step, result: object) -> Outcome:
-    """The end of a function that returns nothing; one that returns work to be done has not done it."""
-    if isinstance(result, Asked | Awaitable | Generator):
+    """The end of a function that promises nothing. What it returns instead may be work that nobody carried out: a coroutine,
+    a generator, a `Call`, a future."""
+    if result is not None:
         return _defect(
-            f"{step.name} returned {shown(result)}, and its annotation promises nothing: it was not carried out"
+            f"{step.name} returned {shown(result)}, and its annotation promises None: whether its work was done is not known"
         )
     return Outcome(OutcomeCode.SUCCEEDED)
 

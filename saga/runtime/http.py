@@ -32,6 +32,8 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from saga.clock import monotonic
 from saga.core.outcomes import Outcome, OutcomeCode
+from saga.errors import UsageError
+from saga.forked import ForkGuard
 from saga.runtime import failpoints
 from saga.runtime.classify import Answer
 
@@ -186,13 +188,17 @@ class Sender:
         adapter = _Adapter(pool_connections=16, pool_maxsize=pool_size, max_retries=0)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
-        self._wall = _Wall()
+        self._wall, self._guard = _Wall(), ForkGuard("sender")
         self._templates: dict[tuple[str, str], requests.PreparedRequest] = {}
 
     def send(
         self, method: str, url: str, body: str, headers: Mapping[str, str], *, connect_timeout_s: float, wall_s: float
     ) -> Answer | Outcome:
         """The answer, or the outcome when there is none: `not_sent` or `unknown`, or `defect` for one that is too long to read."""
+        try:
+            self._guard.check()
+        except UsageError as error:
+            return Outcome(OutcomeCode.NOT_SENT, str(error))
         _trace.begin(monotonic() + wall_s, self._wall)
         try:
             response = self._session.send(

@@ -17,6 +17,8 @@ from saga.core.keys import keys_of
 from saga.core.outcomes import Payload, Request
 from saga.core.plan import action_of
 from saga.core.states import Direction
+from saga.errors import NotReadBack
+from saga.runtime.readback import written
 from saga.store.codec import PAYLOAD_MAX
 from saga.words import place_of, shown, words_of
 
@@ -52,6 +54,8 @@ def prepare(state: SagaState, step: Step, direction: Direction, deadline_at: dat
         body = _body(callee, operation, step, direction, state, context_of(state, node, wire, 1, deadline_at))
     except BrokenStep:
         raise
+    except NotReadBack as error:
+        raise BrokenStep(str(error)) from error
     except BaseException as error:  # the user's code: whatever it raises, `sys.exit` too, is a defect of this one order
         raise BrokenStep(_shown(step, error)) from error
     return Prepared(logical, wire, Request(operation.method, operation.path, Payload(body)))
@@ -74,10 +78,9 @@ def _body(
     if call != again:
         msg = f"{step.name}: two runs on the same facts gave different calls; a step must be a pure function"
         raise BrokenStep(msg)
-    body: object = call.request.model_dump_json()
-    if type(body) is not str or len(body) > PAYLOAD_MAX:
-        size = f"{len(body):,} characters" if type(body) is str else shown(body)
-        raise BrokenStep(f"{step.name}: its request is {size}; a journal takes a text of at most {PAYLOAD_MAX:,}")
+    body = written(call.request, f"{step.name}: its request", is_sent=True)
+    if len(body) > PAYLOAD_MAX:
+        raise BrokenStep(f"{step.name}: its request is {len(body):,} characters; a journal takes {PAYLOAD_MAX:,}")
     return body
 
 

@@ -32,9 +32,11 @@ from saga.errors import (
     StoreUnavailable,
     UsageError,
 )
+from saga.forked import ForkGuard
 from saga.ids import uuid7
 from saga.log import logger
 from saga.runtime.engine import GENESIS, row_of
+from saga.runtime.readback import written
 from saga.runtime.work import Hint, task_name
 from saga.settings import read_settings
 from saga.store.codec import encode
@@ -79,8 +81,8 @@ def new_saga(
     asked: str | None = None,
     is_once: bool = False,
 ) -> NewSaga:
-    """The row and first entry of a saga of `order`; nothing is stored yet. Raises `CodecError` for a NUL in the input, and
-    `UsageError` for a tenant that is not within the scope of the store.
+    """The row and first entry of a saga of `order`; nothing is stored yet. Raises `NotReadBack` for an input that its model does
+    not read back as it is, `CodecError` for a NUL in it, and `UsageError` for a tenant that is not within the scope of the store.
 
     `saga_id` is made here unless a simulation gives one: backoff is a hash over it. `asked` is what the caller sent, where
     the input is made of more than that: a repeat is the same request when it sends the same. With `is_once` the entity has one
@@ -91,7 +93,11 @@ def new_saga(
             f"a saga of environment {environment}, tenant {tenant}: this store was opened for {store.scope}"
         )
     now = store.clock()
-    saga_id, entity, text = saga_id or uuid7(), entity_of(saga, order), order.model_dump_json()
+    saga_id, entity, text = (
+        saga_id or uuid7(),
+        entity_of(saga, order),
+        written(order, f"input of {saga.name}", saga.input),
+    )
     if not 1 <= len(entity) <= ENTITY_LIMIT:
         raise DataRefused(saga_id, f"its entity has {len(entity)} characters; 1 to {ENTITY_LIMIT} can be an index key")
     deadline_at = now + timedelta(seconds=saga.deadline_s) if saga.deadline_s else None
@@ -210,7 +216,8 @@ class _Waiting:
 
 
 class Starter:
-    """Groups concurrent starts of one process. `start` is thread-safe and returns when the saga is durable.
+    """Groups concurrent starts of one process; make it after fork, with its store. `start` is thread-safe and returns when the saga
+    is durable.
 
     Nobody waits for ever: a caller goes after `patience_s` (by default one and a half times `SAGA_STATEMENT_S`), and when the
     thread that accepts has hung for that long, another one takes its place.
@@ -222,7 +229,7 @@ class Starter:
         self.tenant = tenant
         self._patience_s = patience_s or PATIENCE * read_settings().statement_s
         self._is_stopped = False
-        self._gate = threading.Lock()
+        self._guard, self._gate = ForkGuard("starter"), threading.Lock()
         self._known: set[tuple[str, int, str]] = set()
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._stuck: list[threading.Thread] = []
@@ -246,7 +253,7 @@ class Starter:
         """Accept one saga; durable on return. Repeating it with the same `request_key` gives the same answer. `asked` and
         `is_once` are those of `new_saga`.
 
-        Raises `KeyReused`, `DuplicateOrder`, `DataRefused`, `CodecError`, `FingerprintChanged` (nothing stored) or
+        Raises `KeyReused`, `DuplicateOrder`, `DataRefused`, `NotReadBack`, `CodecError`, `FingerprintChanged` (nothing stored) or
         `StoreUnavailable` (not known to be stored; repeat with the same `request_key`).
         """
         new = new_saga(
@@ -272,6 +279,7 @@ class Starter:
         self._wait(_Waiting(None), within_s)
 
     def _wait(self, waiting: _Waiting, patience_s: float) -> None:
+        self._guard.check()
         with self._gate:  # nothing is put behind the end that `stop` puts
             if self._is_stopped:
                 raise StoreUnavailable("this process is stopping; start the saga in another")
@@ -286,7 +294,9 @@ class Starter:
             raise waiting.error
 
     def stop(self) -> None:
-        """Accept what already waits, and nothing after it; waits no longer than a caller would."""
+        """Accept what already waits, and nothing after it; waits no longer than a caller would. Nothing waits in a child process."""
+        if not self._guard.is_here:
+            return
         with self._gate:
             self._is_stopped = True
             self._queue.put(None)

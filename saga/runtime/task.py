@@ -26,6 +26,7 @@ from saga.clock import monotonic
 from saga.core.events import Ended, Start
 from saga.core.outcomes import Outcome, OutcomeCode
 from saga.errors import SagaError
+from saga.forked import ForkGuard
 from saga.log import logger
 from saga.runtime import failpoints
 from saga.runtime.driver import Driver
@@ -118,12 +119,14 @@ class TaskWorker:
         self._stopping = threading.Event()
         self._ends_at = 0.0
         self._rescuer = threading.Thread(target=self._rescue, name="saga-rescuer", daemon=True)
+        self._guard = ForkGuard("worker")
 
     @property
     def worker_id(self) -> str:
         return self._lease.worker_id
 
     def start(self) -> None:
+        self._guard.check()
         self._lease.open()
         self._rescuer.start()
 
@@ -165,6 +168,7 @@ class TaskWorker:
         """Make one attempt of this node if it is ready; the outcome is durable on return and the next nodes hinted at.
         Once the process is stopping, or its lease may have run out, nothing is started: the due index brings the saga to
         somebody else."""
+        self._guard.check()
         if self._stopping.is_set() or not self._lease.is_known:
             return None
         self._is_busy = True

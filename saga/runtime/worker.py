@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from saga.clock import monotonic
 from saga.core.events import Start
 from saga.errors import SagaError
+from saga.forked import ForkGuard
 from saga.log import logger
 from saga.runtime.engine import Definitions
 from saga.runtime.executor import Executor
@@ -70,6 +71,7 @@ class Worker:
         self._has_given_up = False
         self._stopping = threading.Event()
         self._rescuer = threading.Thread(target=self._rescue, name="saga-rescuer", daemon=True)
+        self._guard = ForkGuard("worker")
 
     @property
     def worker_id(self) -> str:
@@ -85,12 +87,14 @@ class Worker:
 
     def start(self) -> None:
         """The lease first: nothing is claimed by a process that nobody could find dead."""
+        self._guard.check()
         self._lease.open()
         self._loop.start()
         self._rescuer.start()
 
     def wake(self, saga_ids: Sequence[str]) -> None:
         """Somebody hints at these sagas; returns at once."""
+        self._guard.check()
         self._loop.wake(saga_ids)
 
     def stop(self, grace_s: float = 30.0) -> bool:

@@ -16,6 +16,7 @@ import sqlite3
 from pathlib import Path
 from shlex import quote
 from typing import Any
+from urllib.parse import parse_qsl, unquote
 
 import psycopg
 from sqlalchemy import Engine, create_engine, event
@@ -31,6 +32,19 @@ CONNECT_TIMEOUT_S = 3
 STATEMENT_TIMEOUT = """SELECT set_config('statement_timeout', %(wall)s, false)
 WHERE current_setting('statement_timeout')::interval NOT BETWEEN '1 microsecond' AND %(wall)s::interval"""
 """For a session of our own; one that its operator bounds more tightly stays as it is."""
+REPORTED = ", ".join(
+    f"set_config('{name}', '{value}', false)"
+    for name, value in {
+        "DateStyle": "ISO, MDY",
+        "TimeZone": "UTC",
+        "IntervalStyle": "postgres",
+        "standard_conforming_strings": "on",
+    }.items()
+)
+"""What a database or a role may set and the driver and the statements rely on. A pooler keeps these for each of its clients."""
+OWN = """set_config('array_nulls', 'on', false), set_config('bytea_output', 'hex', false),
+    set_config('search_path', 'pg_catalog', false), set_config('default_transaction_isolation', 'read committed', false)"""
+"""The same for a session of our own: behind a pooler they would stay in a session that others get."""
 SERVER_SHARE = 0.9
 """The server ends a statement before its client would: a slow statement costs no connection."""
 BORROW_TIMEOUT_S = 10.0
@@ -45,13 +59,19 @@ def upgrade_command(url: str) -> str:
 
 
 def postgres_url(url: str) -> URL:
-    """The URL with psycopg 3 as its driver."""
-    return make_url(url).set(drivername="postgresql+psycopg")
+    """The URL with psycopg 3 as its driver. Several hosts, as libpq takes them, become what SQLAlchemy takes."""
+    scheme, _, rest = url.partition("://")
+    place, slash, name = rest.partition("/")
+    login, at, hosts = place.rpartition("@")
+    if "," not in hosts:
+        return make_url(url).set(drivername="postgresql+psycopg")
+    one = make_url(f"{scheme}://{login}{at}{slash}{name}").set(drivername="postgresql+psycopg")
+    return one.update_query_dict({"host": hosts.split(",")})
 
 
 def conninfo(url: str) -> str:
     """The URL as libpq takes it, for connections outside the pool."""
-    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    return f"postgresql://{url.partition('://')[2]}"
 
 
 def connection_arguments(name: str = "saga") -> dict[str, Any]:
@@ -60,6 +80,7 @@ def connection_arguments(name: str = "saga") -> dict[str, Any]:
     return {
         "connect_timeout": CONNECT_TIMEOUT_S,
         "application_name": name[:63],
+        "client_encoding": "UTF8",
         "keepalives": 1,
         "keepalives_idle": max(1, silence_s // 2),
         "keepalives_interval": max(1, silence_s // 4),
@@ -97,9 +118,16 @@ def is_behind_pooler(connection: psycopg.Connection[Any]) -> bool:
     return answer is None or answer[0] != connection.info.backend_pid
 
 
+def sqlite_url(url: str) -> URL:
+    """The URL of a file, whose name may have any sign when it is quoted; SQLAlchemy before 2.1 does not read it so."""
+    path, _, query = url.partition("?")
+    name = unquote(path.partition(":///")[2])
+    return URL.create("sqlite+pysqlite", database=name, query=dict(parse_qsl(query)))
+
+
 def sqlite_path(url: str) -> Path:
     """The file of a `sqlite:///` URL; a database in memory has no file that processes could share."""
-    name = make_url(url).database
+    name = sqlite_url(url).database
     if not name or name == ":memory:":
         raise UsageError(f"{url}: a file is needed, as in sqlite:///saga.db; use memory:// for a store without a file")
     return Path(name)
@@ -108,7 +136,7 @@ def sqlite_path(url: str) -> Path:
 def connect_sqlite(url: str, pool_size: int) -> Engine:
     """An engine on one file: WAL, `synchronous=FULL` and a busy timeout on every connection."""
     engine = create_engine(
-        make_url(url).set(drivername="sqlite+pysqlite"),
+        sqlite_url(url),
         connect_args={"isolation_level": None, "check_same_thread": False, "timeout": read_settings().statement_s / 2},
         poolclass=QueuePool,
         pool_size=pool_size,
@@ -122,9 +150,9 @@ def connect_sqlite(url: str, pool_size: int) -> Engine:
 def connect_once(url: str, *, has_wall: bool = True) -> Engine:
     """An engine without a pool for one piece of work on either database, with ordinary transactions. `has_wall` is off for
     statements that take as long as they take."""
-    if make_url(url).get_backend_name() == "sqlite":
+    if url.startswith("sqlite"):
         engine = create_engine(
-            make_url(url).set(drivername="sqlite+pysqlite"),
+            sqlite_url(url),
             connect_args={"isolation_level": None, "timeout": read_settings().statement_s / 2},
             poolclass=NullPool,
         )
@@ -136,6 +164,7 @@ def connect_once(url: str, *, has_wall: bool = True) -> Engine:
     )
     if has_wall:
         event.listen(engine, "do_connect", _connect_walled)
+    event.listen(engine, "connect", _settle_session)
     return engine
 
 
@@ -146,11 +175,23 @@ def _connect_walled(_dialect: Any, _record: Any, arguments: Any, named: dict[str
 
 
 def _prepare_session(connection: psycopg.Connection[Any], _record: Any) -> None:
-    if is_behind_pooler(connection):
-        connection.prepare_threshold = None
-    else:
+    if settle_session(connection):
         connection.execute(STATEMENT_TIMEOUT, {"wall": server_wall()})
     connection.commit()
+
+
+def _settle_session(connection: psycopg.Connection[Any], _record: Any) -> None:
+    settle_session(connection)
+    connection.commit()
+
+
+def settle_session(connection: psycopg.Connection[Any]) -> bool:
+    """Set what this session relies on, whatever its database or role sets; whether the session is our own, with no pooler."""
+    is_own = not is_behind_pooler(connection)
+    if not is_own:
+        connection.prepare_threshold = None
+    connection.execute(f"SELECT {REPORTED}, {OWN}" if is_own else f"SELECT {REPORTED}")
+    return is_own
 
 
 def refuse_spoiled(path: Path, cause: BaseException) -> None:

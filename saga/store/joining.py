@@ -33,6 +33,7 @@ from saga.store.projecting import upsert_of
 from saga.store.queries import register_definition
 from saga.store.refusing import saga_refusal
 from saga.store.tables import SQLITE, Tables, tables_of
+from saga.words import shown
 
 __all__ = ["Connection", "accept_on"]
 
@@ -53,9 +54,13 @@ def accept_on(connection: Connection, new: NewSaga) -> AcceptResult:
         return _accept(connection, tables, new)
     connection.exec_driver_sql(f"SELECT {DURABLE}")
     _check_definition(connection, tables, new)
-    for _round in range(ROUNDS):
-        with suppress(IntegrityError), connection.begin_nested():
-            return _accept(connection, tables, new)
+    try:
+        for _round in range(ROUNDS):
+            with suppress(IntegrityError), connection.begin_nested():
+                return _accept(connection, tables, new)
+    except UnicodeEncodeError as error:
+        why = f"the session writes {error.encoding}, which has no {shown(error.object[error.start])}: connect with client_encoding=utf8"
+        return AcceptResult(AcceptStatus.REFUSED, new.saga_id, reason=why)
     raise ConcurrencyError(new.saga_id, 1)
 
 

@@ -1,10 +1,10 @@
 """Rows of projections for the store in memory: tables as dictionaries from key to row."""
 
-import threading
 from collections.abc import Mapping
 from typing import Any
 
 from saga.core.projection import ProjectedRow, Projection, Value
+from saga.forked import GuardedLock
 from saga.scope import Scope
 from saga.store.filtering import owned_rows
 from saga.store.port import RowFilter
@@ -17,7 +17,7 @@ class RowsInMemory:
 
     def __init__(self) -> None:
         super().__init__()
-        self._lock = threading.RLock()
+        self._lock = GuardedLock("store")
         self._rows: dict[str, dict[tuple[Value, ...], dict[str, Value]]] = {}
 
     def rows(self, projection: Projection, wanted: RowFilter, limit: int) -> list[dict[str, Value]]:

@@ -30,11 +30,12 @@ from sqlalchemy import exc as alchemy
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from saga.errors import UsageError
+from saga.forked import ForkGuard
 from saga.settings import read_settings
 from saga.store.connecting import connect_postgres, is_behind_pooler, server_wall
 from saga.store.durable import DURABLE, refuse_losing
 from saga.store.refusing import Refused
-from saga.store.retrying import ForkGuard, Retriable, repeat
+from saga.store.retrying import Retriable, repeat
 from saga.store.walls import Waits, Walled
 
 Result = TypeVar("Result")
@@ -63,7 +64,7 @@ class PostgresConnections:
     def __init__(self, url: str, pool_size: int) -> None:
         self.url = url
         self.engine = connect_postgres(url, pool_size)
-        self._guard = ForkGuard()
+        self._guard = ForkGuard("store")
         self._waits, self._generation, self._is_closed = Waits(), object(), False
         event.listen(self.engine, "connect", self._share_waits)
         self._within_s = read_settings().statement_s
@@ -111,7 +112,7 @@ class PostgresConnections:
 
     def close(self) -> None:
         self._is_closed = True  # a thread that still waits for an answer may borrow again, and closes what it borrowed
-        self.engine.dispose()
+        self.engine.dispose(close=self._guard.is_here)  # a child would end connections that its parent still uses
 
     def _attempt(self, work: Callable[[Session], Result]) -> Result:
         with self.translated(), self._of_one_generation(), self._borrowed() as session:

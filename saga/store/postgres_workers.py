@@ -23,7 +23,7 @@ from typing import Any
 from saga.clock import monotonic
 from saga.errors import StoreUnavailable
 from saga.settings import LEASE_S
-from saga.store.connecting import connection_arguments, conninfo
+from saga.store.connecting import connection_arguments, conninfo, settle_session
 from saga.store.contact import Contact
 from saga.store.port import WorkerRow
 from saga.store.postgres_connections import AWAY, PostgresConnections, Session
@@ -176,8 +176,7 @@ class PostgresWorkers:
                 conninfo(self._connections.url), autocommit=True, **connection_arguments(name)
             )
             self._session.wall_s = self._ttl_s * RENEWAL_SHARE
-            if self._connections.pooled:
-                self._session.prepare_threshold = None
+            settle_session(self._session)
         return self._session
 
     def _take(self, session: Session) -> None:

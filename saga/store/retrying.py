@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from saga.clock import monotonic, sleep
-from saga.errors import StoreUnavailable, UsageError
+from saga.errors import StoreUnavailable
 
 Result = TypeVar("Result")
 
@@ -43,18 +43,3 @@ def jittered(wait_s: float) -> float:
     """Between half and all of `wait_s`, spread over threads and processes that failed at the same moment."""
     seed = f"{os.getpid()}:{threading.get_ident()}:{monotonic()}".encode()
     return wait_s * (0.5 + zlib.crc32(seed) / 2**33)
-
-
-class ForkGuard:
-    """Refuses a store that was carried into a child process: two processes would share one socket (RELIABILITY 14)."""
-
-    def __init__(self) -> None:
-        self._pid = os.getpid()
-
-    def check(self) -> None:
-        """Raise UsageError in any process but the one that created this."""
-        if os.getpid() != self._pid:
-            raise UsageError(
-                f"this store was created in pid {self._pid} and is used in pid {os.getpid()}: "
-                "open a store in each process, after fork"
-            )

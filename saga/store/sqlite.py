@@ -23,6 +23,7 @@ from saga.clock import SystemClock
 from saga.core.projection import ProjectedRow
 from saga.core.states import SagaStatus
 from saga.errors import UsageError
+from saga.forked import ForkGuard
 from saga.scope import EVERYBODY, Scope
 from saga.settings import read_settings
 from saga.store import sqlite_sql as statements
@@ -54,7 +55,7 @@ from saga.store.port import (
 from saga.store.projecting import sqlite_values, upsert
 from saga.store.reads import Reads
 from saga.store.refusing import Refused, append_refusal, in_order, isolate, keeping_decisions, saga_refusal
-from saga.store.retrying import ForkGuard, Retriable, repeat
+from saga.store.retrying import Retriable, repeat
 from saga.store.sweeping import pushed_s
 from saga.store.tables import SQLITE, from_micros, to_micros
 from saga.store.worker_rows import worker_values
@@ -71,7 +72,7 @@ class SqliteStore(Reads):
         if not self._path.exists():
             raise UsageError(f"{url}: there is no such file; type  {upgrade_command(url)}")
         self.engine = connect_sqlite(url, pool_size)
-        self._guard = ForkGuard()
+        self._guard = ForkGuard("store")
         self._within_s = read_settings().statement_s
         self._clock = SystemClock()
         self._contact = Contact()
@@ -165,7 +166,7 @@ class SqliteStore(Reads):
         return self._write(lambda session: self._close_worker_on(session, worker_id), "close worker")
 
     def close(self) -> None:
-        self.engine.dispose()
+        self.engine.dispose(close=self._guard.is_here)  # a child would end connections that its parent still uses
 
     def _append_together(self, ordered: Sequence[Append]) -> list[AppendResult]:
         return self._write(lambda session: [_append_one(session, item) for item in ordered], "append")

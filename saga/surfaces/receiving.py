@@ -8,6 +8,8 @@ would show everything.
 
 import asyncio
 import re
+import zlib
+from codecs import BOM_UTF8
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -23,25 +25,44 @@ from saga.surfaces.problems import ERRORS_SHOWN, FieldError, Refusal, broken, fi
 KEY = re.compile(r"[!-~]{1,255}")
 Wanted = TypeVar("Wanted", bound=BaseModel)
 T = TypeVar("T")
+GZIP = 31
+"""zlib's number for a window of any size with the head of gzip."""
 
 
 async def read_body(request: Request) -> bytes:
     """The body, refused as soon as it is known to be too large. Starlette hands a body to a coroutine only."""
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if content_type != "application/json" or encoding != "identity":
-        raise Refusal("not_offered_type", "send Content-Type: application/json, without Content-Encoding")
+    if content_type != "application/json" or encoding not in ("identity", "gzip"):
+        raise Refusal("not_offered_type", "send Content-Type: application/json, without Content-Encoding or with gzip")
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and int(length[:20]) > BODY_MAX:
         raise _too_large()
     bound_s: float = request.app.state.follower.bounds.body_s
     try:
         async with asyncio.timeout(bound_s):
-            return await _whole(request)
+            body = await _whole(request)
     except TimeoutError:
         raise Refusal("too_slow", f"the body was not whole after {bound_s:.0f} s; nothing was stored") from None
     except ClientDisconnect:  # nobody reads the answer
         raise Refusal("bad_request", "the connection ended before the body did; nothing was stored") from None
+
+    body = _unpacked(body) if encoding == "gzip" else body
+    return body.removeprefix(BOM_UTF8)
+
+
+def _unpacked(body: bytes) -> bytes:
+    """A body that came packed, never longer than one that did not."""
+    unpacking = zlib.decompressobj(wbits=GZIP)
+    try:
+        whole = unpacking.decompress(body, BODY_MAX + 1)
+    except zlib.error:
+        raise Refusal("not_json", "the body is no gzip; nothing was stored") from None
+    if len(whole) > BODY_MAX:
+        raise _too_large()
+    if not unpacking.eof or unpacking.unused_data:
+        raise Refusal("not_json", "the body is not one whole gzip; nothing was stored")
+    return whole
 
 
 async def _whole(request: Request) -> bytes:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from saga.core.connector import Model
 from saga.core.definition import Saga
 from saga.core.states import HaltReason, SagaStatus
-from saga.errors import CodecError, DataRefused, SagaNotFound, UsageError
+from saga.errors import CodecError, DataRefused, NotReadBack, SagaNotFound, UsageError
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.return_order import return_order
 from saga.runtime.engine import Definitions, fold
@@ -98,6 +98,9 @@ class Sagas:
             started = self.starter.start(definition, wanted, request_key=key)
         except UsageError as error:
             raise Refusal("invalid", broken(1), [FieldError(field="input", rule=str(error))]) from error
+        except NotReadBack as error:
+            named = [FieldError(field=".".join(filter(None, ("input", error.field))), rule=error.why)]
+            raise Refusal("invalid", broken(1), named) from error
         except (CodecError, DataRefused) as error:
             raise Refusal("invalid", "the database cannot hold this input; nothing was stored") from error
         if started.is_replayed:

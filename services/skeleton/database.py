@@ -21,9 +21,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolIsEmpty
 from sqlalchemy.pool import QueuePool
@@ -37,6 +38,12 @@ TRIES_MAX = 5
 BUSY_TIMEOUT_S = 10
 LOCK_WAIT_S = 10
 SILENCE_S = 10
+
+SESSION = (
+    "-c datestyle=ISO,MDY -c timezone=UTC -c intervalstyle=postgres -c standard_conforming_strings=on -c bytea_output=hex "
+    "-c array_nulls=on -c default_transaction_isolation=read\\ committed"
+)
+"""What a database or a role may set, and the driver and the statements rely on."""
 
 AGAIN = frozenset({"40001", "40P01", "23505"})
 """SQLSTATEs after which the same transaction may succeed: serialization, deadlock, unique violation."""
@@ -194,7 +201,8 @@ def _postgres_engine(url: str) -> Engine:
         connect_args={
             "connect_timeout": 5,
             "application_name": "saga-service",
-            "options": f"-c lock_timeout={LOCK_WAIT_S}s",
+            "options": f"-c lock_timeout={LOCK_WAIT_S}s {SESSION}",
+            "client_encoding": "UTF8",
             # Every statement here is one of a few and repeated, so it is prepared at once.
             "prepare_threshold": 2,
             # A firewall that forgot the connection is noticed within ten seconds, and not after a quarter of an hour.
@@ -211,12 +219,12 @@ def _postgres_engine(url: str) -> Engine:
 
 
 def _sqlite_engine(url: str) -> Engine:
-    parsed = make_url(url)
-    if not parsed.database or parsed.database == ":memory:":
+    name = unquote(url.partition("?")[0].partition(":///")[2])  # SQLAlchemy before 2.1 does not
+    if not name or name == ":memory:":
         raise ValueError(f"{url}: a file is needed, as in sqlite:///inventory.db")
-    _make_private(Path(parsed.database))
+    _make_private(Path(name))
     engine = create_engine(
-        parsed.set(drivername="sqlite+pysqlite"),
+        URL.create("sqlite+pysqlite", database=name),
         connect_args={"isolation_level": None, "check_same_thread": False, "timeout": BUSY_TIMEOUT_S},
         poolclass=QueuePool,
         pool_size=THREADS,

@@ -722,8 +722,8 @@ CORE = [
     Mutant(
         "an-async-step-is-refused",
         "saga/core/binding.py",
-        "    if is_async(action):\n",
-        "    if action is None:\n",
+        "    if why := why_unrun(action):\n",
+        '    if why := "":\n',
         "a step that never runs succeeds",
         ("tests/unit/core/test_definition.py::test_a_step_that_would_never_run_is_refused",),
     ),

@@ -560,11 +560,11 @@ STORE = [
     ),
     Mutant(
         "store-of-another-process",
-        "saga/store/retrying.py",
-        "if os.getpid() != self._pid:",
-        "if os.getpid() == 0:",
+        "saga/forked.py",
+        "        if not self.is_here:\n",
+        "        if self._pid == 0:\n",
         "parent and child write to one socket",
-        (f"{PARTS}test_a_fork_is_noticed",),
+        ("tests/conformance/test_after_fork.py::test_a_store_says_that_it_was_forked[postgres]",),
     ),
     Mutant(
         "handed-back-in-its-place-on-postgres",

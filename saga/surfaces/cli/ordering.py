@@ -133,7 +133,7 @@ def _text(data: str) -> str:
     if len(given) > BODY_MAX:
         raise UsageError(f"{name}: is longer than an input may be, {BODY_MAX:,} bytes")
     try:
-        return given.decode()
+        return given.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"{name}: byte {error.start} is not UTF-8") from error
 

@@ -1,13 +1,14 @@
 """An API for a saga of one's own: started, shown, listed and cancelled at /v1/sagas, with no order in sight."""
 
+import json
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import httpx2
 import pytest
 from fastapi.testclient import TestClient
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from saga.core.definition import Saga, compensatable, pivot
 from saga.core.outcomes import Outcome, OutcomeCode
@@ -23,9 +24,15 @@ from tests.integration.api.serving import opened, order_values, problem
 from tests.simulation.stepping import Process, kinds
 
 
+def cents(euros: Any) -> int:
+    return round(float(euros) * 100)
+
+
 class Wanted(BaseModel):
     order_id: str
     count: int = Field(ge=1)
+    price: Annotated[int, BeforeValidator(cents)] = 0
+    weight: float = 0.0
 
     @model_validator(mode="after")
     def _looked_up(self) -> "Wanted":
@@ -68,6 +75,9 @@ PLACE: Saga[Any] = Saga("place", version=1, input=Wanted, entity=entity, steps=[
     compensatable(hold, compensation=let_go, keys="serialise"), pivot(pay, keys="serialise")])  # fmt: skip
 
 
+JSON = {"Content-Type": "application/json"}
+
+
 class Own:
     """The API of one definition, what it published, and a worker's moves by hand."""
 
@@ -77,7 +87,7 @@ class Own:
 
     def start(self, key: str = "k-1", definition: str = "place", **value: Any) -> httpx2.Response:
         body = {"definition": definition, "input": {"order_id": "B1", "count": 2} | value}
-        return self.client.post("/v1/sagas", json=body, headers={"Idempotency-Key": key})
+        return self.client.post("/v1/sagas", content=json.dumps(body), headers={"Idempotency-Key": key} | JSON)
 
     def cancel(self, saga_id: str, **headers: str) -> httpx2.Response:
         return self.client.post(f"/v1/sagas/{saga_id}/cancel", json={"reason": "called"}, headers=headers)
@@ -130,6 +140,8 @@ def test_it_is_started_once(own: Own) -> None:
         ({"definition": "fulfil_order"}, "definition"),
         ({"order_id": "bad"}, "input"),
         ({"order_id": ""}, "input"),
+        ({"price": 12.34}, "input.price"),
+        ({"weight": float("nan")}, "input.weight"),
     ],
 )
 def test_a_bad_start_is_refused_with_its_field(own: Own, change: dict[str, Any], field: str) -> None:

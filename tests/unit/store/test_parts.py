@@ -1,6 +1,5 @@
 """The parts of the store that need no database: array literals, isolation of refused data, repetition, contact."""
 
-import os
 from datetime import UTC, datetime, timedelta, timezone
 
 import psycopg
@@ -16,7 +15,7 @@ from saga.store.contact import Contact
 from saga.store.memory import MemoryStore
 from saga.store.opening import open_store
 from saga.store.refusing import Refused, isolate
-from saga.store.retrying import ATTEMPTS, ForkGuard, Retriable, jittered, repeat
+from saga.store.retrying import ATTEMPTS, Retriable, jittered, repeat
 from saga.store.tables import from_micros, to_micros
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -125,22 +124,6 @@ def test_after_a_gap_a_process_waits_one_lease() -> None:
     contact.heard(NOON)
     back = NOON + timedelta(seconds=10)
     assert [contact.heard(back + timedelta(seconds=second)) for second in range(5)] == [False, False, False, True, True]
-
-
-def test_a_fork_is_noticed() -> None:
-    """The guard passes in its process and raises in a child."""
-    guard = ForkGuard()
-    guard.check()
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            guard.check()
-        except UsageError:
-            code = 0
-        finally:
-            os._exit(code)
-    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_urls() -> None:

@@ -1,0 +1,138 @@
+"""The text of a value as a journal holds it: whatever is written here reads back as the value that was written.
+
+An input, a result and a request are values of the user's models. They are kept as JSON, and every later step gets what is read back
+from it. A model may lose or change something on the way: a field that is left out, a secret that is masked, a validator that turns
+euros into cents a second time. So a value is read back and compared before anybody may rely on its text, and nothing is stored
+when the two differ.
+
+Rules of this file
+------------------
+- A value is written by the aliases that it is read by, and without its computed fields, which are computed anew (`round_trip`). A
+  request says its computed fields too, since its participant does not compute them.
+- Two values are equal when each part has the same class and the same content: `1` is neither `True` nor `1.0`, and a subclass
+  that comes back as its parent has lost what it was. A class without an `__eq__` is compared by its attributes.
+- What differs is named by its field, as in `items.0.kg`.
+"""
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import fields, is_dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ValidationError
+
+from saga.core.connector import Model
+from saga.errors import NotReadBack
+from saga.words import name_of, one_line, shown, words_of
+
+_Difference = tuple[tuple[str, ...], str]
+"""Where two values differ, from the outside to the inside, and what it was and is."""
+_MISSING = object()
+_PLAIN = frozenset({str, int, bool, float, type(None), bytes, Decimal, UUID, date, datetime, timedelta})
+"""Classes whose `==` is all that there is to say."""
+
+
+def written(value: Model, what: str, model: type[Model] | None = None, *, is_sent: bool = False) -> str:
+    """The JSON text of `value`, from which `model` (by default its own class) reads it back. `what` it is stands in the error, and
+    `is_sent` keeps the computed fields.
+
+    Raises `NotReadBack`. Whatever else the user's model raises while it is compared is one too.
+    """
+    model = model or type(value)
+    try:
+        text = _text_of(value, is_sent)
+        difference = _difference(value, model.model_validate_json(text))
+    except Exception as error:  # the user's model: its serializers, validators and `__eq__`
+        raise NotReadBack(what, *_cause_of(error)) from error
+    if difference is not None:
+        raise NotReadBack(what, ".".join(difference[0]), difference[1])
+    return text
+
+
+def _text_of(value: Model, is_sent: bool) -> str:
+    text: object
+    if isinstance(value, BaseModel):
+        text = value.model_dump_json(by_alias=True, round_trip=not is_sent, warnings=False)
+    else:
+        text = value.model_dump_json()
+    if type(text) is not str:
+        raise TypeError(f"its JSON is {shown(text)}, and no text")
+    return text
+
+
+def _cause_of(error: Exception) -> tuple[str, str]:
+    """The field that the model named first, and what it said."""
+    where, said = "", words_of(error)
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where, said = ".".join(map(str, first["loc"])), one_line(first["msg"])
+    return where, f"it does not come back from JSON: {said}"
+
+
+def _difference(one: Any, other: Any) -> _Difference | None:
+    """The first place where `other`, which was read back, is not `one`."""
+    cls = type(one)
+    if cls is not type(other):
+        return (), f"it is {_named(one)}, and reads back as {_named(other)}"
+    if issubclass(cls, BaseModel):
+        return _of_parts(_parts(one), _parts(other))
+    if issubclass(cls, Mapping):
+        return _of_mapping(one, other)
+    if issubclass(cls, Sequence) and not issubclass(cls, str | bytes):
+        if len(one) != len(other):
+            return (), f"it has {len(one)} parts, and reads back with {len(other)}"
+        return _of_parts(dict(enumerate(one)), dict(enumerate(other)))
+    if issubclass(cls, AbstractSet):
+        is_same = {(type(it), it) for it in one} == {(type(it), it) for it in other}
+        return None if is_same else ((), f"it is {shown(one)}, and reads back as {shown(other)}")
+    if is_dataclass(cls):
+        names = [it.name for it in fields(cls)]
+        return _of_parts(*({name: getattr(side, name, None) for name in names} for side in (one, other)))
+    return _of_scalar(one, other)
+
+
+def _parts(model: BaseModel) -> dict[str, Any]:
+    """What a model holds: its fields, what else it was given, and its private attributes."""
+    own = {name: model.__dict__.get(name) for name in type(model).model_fields}
+    return own | (model.__pydantic_extra__ or {}) | (model.__pydantic_private__ or {})
+
+
+def _of_parts(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> _Difference | None:
+    for key, part in one.items():
+        back = other.get(key, _MISSING)
+        if part is back or (type(part) in _PLAIN and type(part) is type(back) and part == back):
+            continue
+        if back is _MISSING:
+            return (str(key),), f"it is {_named(part)}, and does not read back"
+        if found := _difference(part, back):
+            return (str(key), *found[0]), found[1]
+    more = next((str(key) for key in other if key not in one), None)
+    return None if more is None else ((more,), "it comes to be when it is read back")
+
+
+def _of_mapping(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> _Difference | None:
+    found = _of_parts(one, other)
+    if found is None and {(type(key), key) for key in one} != {(type(key), key) for key in other}:
+        return (), "its keys read back as others"
+    return found
+
+
+def _of_scalar(one: Any, other: Any) -> _Difference | None:
+    if one == other:
+        return None
+    own, back = (getattr(side, "__dict__", None) for side in (one, other))
+    if isinstance(own, dict) and isinstance(back, dict) and not _has_equality(type(one)):
+        return _of_parts(own, back)
+    return (), f"it is {shown(one)}, and reads back as {shown(other)}"
+
+
+def _has_equality(cls: type) -> bool:
+    """Whether one of its classes says when two are equal."""
+    return any("__eq__" in vars(it) for it in cls.__mro__[:-1])
+
+
+def _named(value: object) -> str:
+    return f"{shown(value, 60)} ({name_of(value)})"

@@ -1,0 +1,106 @@
+"""F: URLs and paths built or masked by hand. Two homes shared a journal, and the tail of a password was printed as a host."""
+
+from pathlib import Path
+
+import pytest
+
+from saga.errors import UsageError
+from saga.settings import masked, read_settings
+from saga.store.connecting import conninfo, sqlite_path
+from saga.store.connecting import postgres_url as postgres_url_of
+from saga.store.opening import open_store
+from saga.store.schema import upgrade
+
+NAMES = ["a?x", "a?y", "a#z", "50%", "a%3Fx", "mit blank", "ö"]
+
+
+def set_(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(f"SAGA_{name}", value)
+
+
+def test_each_home_has_a_journal_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F11: `a?x` and `a?y` were one, since a '?' ends a path in a URL; whatever sign a folder's name has."""
+    for name in NAMES:
+        set_(monkeypatch, HOME=str(tmp_path / name))
+        url = read_settings().store_url
+        assert sqlite_path(url) == tmp_path / name / "saga.db"
+        upgrade(url, "test")
+        store = open_store(url)
+        store.counts()
+        store.close()
+    assert sorted(it.name for it in tmp_path.iterdir()) == sorted(NAMES)
+    assert [sorted(it.name for it in (tmp_path / name).glob("*.db")) for name in NAMES] == [["saga.db"]] * len(NAMES)
+
+
+@pytest.mark.parametrize("url", ["postgresql://postgres:p@hunter2@127.0.0.1/d", "postgresql://u@v:p@h1,h2/d"])
+def test_a_password_in_clear_is_refused_and_not_repeated(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F10: nobody can tell where it ends; the rule says how it is written."""
+    set_(monkeypatch, DATABASE_URL=url)
+    with pytest.raises(UsageError, match="are written %40") as refused:
+        read_settings()
+    assert "hunter2" not in str(refused.value)
+
+
+def test_several_hosts_are_tried_in_turn(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As libpq takes them: the first answers nobody."""
+    url = postgres_url.replace("@", "@127.0.0.1:1,") + "?target_session_attrs=read-write"
+    set_(monkeypatch, DATABASE_URL=url)
+    url = read_settings().store_url
+    upgrade(url, "test")
+    store = open_store(url)
+    store.counts()
+    store.close()
+
+
+def test_several_hosts_keep_what_else_the_address_says() -> None:
+    """User, password, name and options, for the pool and for a connection of its own."""
+    url = "postgresql://u:p%40@h1:5432,h2/d?target_session_attrs=read-write"
+    made = postgres_url_of(url)
+    assert (made.username, made.password, made.database) == ("u", "p@", "d")
+    assert made.query == {"host": ("h1:5432", "h2"), "target_session_attrs": "read-write"}
+    assert conninfo(url.replace("postgresql:", "postgresql+psycopg:")) == url
+
+
+@pytest.mark.parametrize("port", ["x", "99999", "5432,h2:x"])
+def test_a_port_is_a_number(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each host."""
+    set_(monkeypatch, DATABASE_URL=f"postgresql://u@h1:{port}/d")
+    with pytest.raises(UsageError, match="SAGA_DATABASE_URL: its port is not a number"):
+        read_settings()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "amqps://u:p@h:5671/v",
+        "rediss://h:6380/0",
+        "redis+socket:///run/redis.sock",
+        "amqp://u:p@h1;amqp://u:p@h2:5673//",
+    ],
+)
+def test_a_broker_is_taken_where_kombu_takes_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several with ';', each masked for itself."""
+    set_(monkeypatch, BROKER_URL=url)
+    assert read_settings().broker_url == url
+    assert ":p@" not in masked(url)
+    assert masked(url).count(":***@") == url.count(":p@")
+
+
+def test_a_secret_comes_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the line break that an editor puts behind it; set twice, missing and empty are said."""
+    file = tmp_path / "url"
+    file.write_text(" postgresql://u:p@h/d \n")
+    set_(monkeypatch, DATABASE_URL_FILE=str(file))
+    assert read_settings().database_url == "postgresql://u:p@h/d"
+    set_(monkeypatch, DATABASE_URL="sqlite:///x.db")
+    with pytest.raises(UsageError, match="SAGA_DATABASE_URL_FILE: SAGA_DATABASE_URL is set as well"):
+        read_settings()
+    monkeypatch.delenv("SAGA_DATABASE_URL")
+    file.write_text("\n")
+    monkeypatch.setenv("SAGA_LOG_LEVEL", "debug")  # settings are read anew when a variable has changed
+    with pytest.raises(UsageError, match="url is empty"):
+        read_settings()
+    set_(monkeypatch, DATABASE_URL_FILE=str(tmp_path / "none"))
+    with pytest.raises(UsageError, match="none: No such file or directory"):
+        read_settings()

@@ -1,0 +1,106 @@
+"""H: some readers are lenient and others are not. A byte order mark before a bank's answer halted an order after the money was taken."""
+
+import gzip
+import json
+from codecs import BOM_UTF8
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from pydantic import BaseModel
+
+from saga.core.connector import Connector
+from saga.core.outcomes import OutcomeCode
+from saga.fulfilment.fulfil_order import fulfil_order
+from saga.runtime.classify import Answer, classify
+from saga.runtime.engine import Definitions
+from saga.runtime.starting import Starter
+from saga.store.memory import MemoryStore
+from saga.surfaces.api import build_api
+from saga.surfaces.contract import BODY_MAX
+from tests.e2e.commands import ROOT, Place
+from tests.integration.api.serving import order_values
+
+BANK = Connector("bank", keys="serialise", remembers_rejections=True, rejected={402: "declined"})
+
+
+class Charged(BaseModel):
+    ref: str
+
+
+def test_an_answer_may_begin_with_a_byte_order_mark() -> None:
+    """F21: a success, and a "no", which was read all along."""
+    done = classify(Answer(200, {}, BOM_UTF8 + b'{"ref": "r", "effects": []}'), BANK, Charged)
+    assert (done.code, done.result and done.result.data, done.effects) == (OutcomeCode.SUCCEEDED, '{"ref":"r"}', ())
+    said_no = classify(Answer(402, {}, BOM_UTF8 + b'{"code": "declined"}'), BANK, Charged)
+    assert (said_no.code, said_no.detail) == (OutcomeCode.REJECTED, "declined")
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        ({"retry-after": "Sun, 29 Nov 2026 12:00:30 GMT", "date": "Sun, 29 Nov 2026 12:00:00 GMT"}, 30.0),
+        ({"retry-after": "Sun, 29 Nov 2026 12:00:00 GMT", "date": "Sun, 29 Nov 2026 12:00:30 GMT"}, 0.0),
+        ({"retry-after": "Sun, 29 Nov 2026 12:00:30 GMT"}, None),
+        ({"retry-after": "soon", "date": "Sun, 29 Nov 2026 12:00:00 GMT"}, None),
+        ({"retry-after": "Sun, 29 Nov 2026 12:00:30 -0000", "date": "Sun, 29 Nov 2026 12:00:00 GMT"}, None),
+        ({"retry-after": "7"}, 7.0),
+    ],
+)
+def test_when_to_try_again_may_be_a_date(headers: dict[str, str], wait_s: float | None) -> None:
+    """Against the date of the answer, since clocks differ."""
+    outcome = classify(Answer(503, headers, b""), BANK, Charged)
+    assert (outcome.code, outcome.retry_after_s) == (OutcomeCode.THROTTLED, wait_s)
+
+
+@pytest.fixture
+def client() -> Iterator[TestClient]:
+    store = MemoryStore()
+    starter = Starter(store, environment="test", tenant="shop")
+    app = build_api(store, Definitions([fulfil_order]), starter, lambda _: None)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+    starter.stop()
+
+
+def post(client: TestClient, body: bytes, **headers: str) -> tuple[int, str]:
+    sent = {"Content-Type": "application/json", "Idempotency-Key": "k-1", **headers}
+    answer = client.post("/v1/orders", content=body, headers=sent)
+    return answer.status_code, str(answer.json().get("code", ""))
+
+
+def test_an_order_may_come_packed_or_marked(client: TestClient) -> None:
+    """The same order under the same key, however it is written."""
+    body = json.dumps(order_values()).encode()
+    packed = {"Content-Encoding": "gzip"}
+    for sent, headers in (
+        (body, {}),
+        (BOM_UTF8 + body, {}),
+        (gzip.compress(body), packed),
+        (gzip.compress(BOM_UTF8 + body), packed),
+    ):
+        assert post(client, sent, **headers) == (202, "")
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"{}", (400, "not_json")),
+        (gzip.compress(b"{}")[:-4], (400, "not_json")),
+        (gzip.compress(b"{}") + b"x", (400, "not_json")),
+        (gzip.compress(b" " * (BODY_MAX + 1)), (413, "too_large")),
+    ],
+    ids=["no gzip", "cut off", "more behind it", "a bomb"],
+)
+def test_a_packed_body_is_held_to_the_same_bounds(client: TestClient, body: bytes, told: tuple[int, str]) -> None:
+    """A short body may be a long one."""
+    assert post(client, body, **{"Content-Encoding": "gzip"}) == told
+
+
+def test_a_file_with_a_mark_is_read(tmp_path: Path) -> None:
+    """`saga start x @FILE`, as `saga orders submit` reads it."""
+    place = Place(ROOT / "examples", tmp_path / "home")
+    file = tmp_path / "order.json"
+    file.write_bytes(BOM_UTF8 + b'{"order_id": "1", "sku": "A", "card": "4"}')
+    assert place.run("start", "shop:place_order", f"@{file}").code == 0
