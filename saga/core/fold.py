@@ -59,6 +59,12 @@ class NodeState:
     result: Payload | None = None
     effects: tuple[EffectChange, ...] = ()
 
+    @property
+    def has_no_answer(self) -> bool:
+        """Whether nobody knows what came of it, or it was never sent: books may say that it was not done."""
+        is_lost = self.phase is NodePhase.FAILED and self.code is OutcomeCode.UNKNOWN
+        return is_lost or self.phase in (NodePhase.WAITING, NodePhase.OPEN, NodePhase.BACKOFF, NodePhase.PENDING)
+
 
 @dataclass(frozen=True, slots=True)
 class PlanEntry:
@@ -301,6 +307,7 @@ def _saga_resumed(state: SagaState, it: t.SagaResumed) -> SagaState:
     return replace(
         state,
         nodes=nodes,
+        plan=_without(state.plan, it.absent),
         status=state.halt.resumes,
         halt=None,
         deadline_at=deadline_at,
@@ -309,6 +316,18 @@ def _saga_resumed(state: SagaState, it: t.SagaResumed) -> SagaState:
         is_past_return=state.is_past_return or it.is_past_return,
         absent=frozenset(it.absent) if state.halt.is_hold else state.absent,
         may_be_past_return=it.may_be_past_return if state.halt.is_hold else state.may_be_past_return,
+    )
+
+
+def _without(plan: tuple[PlanEntry, ...] | None, absent: tuple[str, ...]) -> tuple[PlanEntry, ...] | None:
+    """The plan, in which there is nothing to do for an action of unknown effect that was not done after all."""
+    if plan is None:
+        return None
+    return tuple(
+        replace(entry, state=EntryState.NULL)
+        if entry.mode != "compensate" and f"{entry.step}:{Direction.ACTION}" in absent
+        else entry
+        for entry in plan
     )
 
 

@@ -70,8 +70,6 @@ SUSPECT_COUNT = 2
 """From this many deaths on, a node that was open in them runs alone."""
 
 _IN_THE_AIR = frozenset({NodePhase.OPEN, NodePhase.BACKOFF, NodePhase.PENDING})
-MAY_BE_ABSENT = _IN_THE_AIR | {NodePhase.WAITING}
-"""Nodes without an answer: books may say that they were not done."""
 
 
 class _Draft:
@@ -319,7 +317,7 @@ def _let_go(draft: _Draft, event: LetGo) -> None:
     if held is None or not held.is_hold:
         return
     # The event may be decided again behind an outcome that came late; that one counts.
-    absent = tuple(it for it in event.absent if draft.state.node(it).phase in MAY_BE_ABSENT)
+    absent = tuple(it for it in event.absent if draft.state.node(it).has_no_answer)
     draft.add(t.SagaResumed(event.at, event.detail, event.is_past_return, absent, event.may_be_past_return))
     if event.cancel and draft.state.cancel is None:
         draft.add(replace(event.cancel, at=event.at))

@@ -8,8 +8,9 @@ comparison with the participants' ledgers, lets it go (`let_go`); whoever lets g
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
-from saga.core.definition import Kind
+from saga.core.definition import Kind, Saga
 from saga.core.events import HoldAsked, LetGo
 from saga.core.fold import NodeState, SagaState
 from saga.core.machine import decide
@@ -116,7 +117,8 @@ def fell_behind(store: Store, memory: Loaded) -> None:
         if loaded is None or loaded.state.is_held or loaded.state.cause is not None or loaded.state.status in ENDED:
             return
         event = _as_known(memory, loaded.state, lost, store.clock())
-        if not (lost or event.cause or event.cancel):
+        tells = event.cause or event.cancel or event.is_past_return or event.may_be_past_return
+        if not (lost or tells or memory.state.may_lack > loaded.state.may_lack):
             return
         why = event.detail
         written = _through_a_hold(loaded, journal, "its last entries are gone", event, "engine", why)
@@ -131,11 +133,21 @@ def _as_known(memory: Loaded, stands: SagaState, lost: set[str], at: datetime) -
     return LetGo(
         at,
         "what is lost is sent again under its keys",
-        is_past_return=any(known_state.node(name).phase is NodePhase.DONE for name in no_return),
-        may_be_past_return=stands.may_be_past_return or bool(no_return),
+        is_past_return=known_state.is_past_return
+        or any(known_state.node(name).phase is NodePhase.DONE for name in no_return),
+        absent=_never_sent(memory.definition, known_state, stands),
+        may_be_past_return=stands.may_be_past_return or known_state.may_be_past_return or bool(no_return),
         cause=known_state.cause,
         cancel=None if stands.cancel else known_state.cancel,
     )
+
+
+def _never_sent(definition: Saga[Any], known_state: SagaState, stands: SagaState) -> tuple[str, ...]:
+    """The actions that were not sent before the saga turned round, as this process knows, and none was since."""
+    if known_state.cause is None or known_state.may_lack:
+        return ()
+    names = (step.action_node for step in definition.order)
+    return tuple(it for it in names if known_state.node(it).epoch == stands.node(it).epoch == 0)
 
 
 def _lost(memory: Loaded, state: SagaState | None) -> set[str]:
@@ -150,7 +162,8 @@ def _lost(memory: Loaded, state: SagaState | None) -> set[str]:
         if (has_turned and step.kind is not Kind.READONLY) or not step.is_repeatable_in(direction):
             raise JournalDamaged(memory.state.saga_id, f"a send of {name} is gone from the journal")
         lost.add(name)
-    if memory.state.cause and state and state.cause is None and may_be_past_return(memory.definition, state):
+    has_gone_on = state is not None and (state.may_be_past_return or may_be_past_return(memory.definition, state))
+    if memory.state.cause and state and state.cause is None and has_gone_on:
         raise JournalDamaged(
             memory.state.saga_id, "it had turned round, and has gone on to its step of no return since"
         )

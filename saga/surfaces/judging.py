@@ -19,7 +19,7 @@ from saga.core.definition import Kind, Saga, Step
 from saga.core.events import LetGo
 from saga.core.fold import SagaState
 from saga.core.keys import keys_of
-from saga.core.machine import GRACE_S, MAY_BE_ABSENT, decide
+from saga.core.machine import GRACE_S, decide
 from saga.core.plan import is_past_return, make_plan, may_be_past_return
 from saga.core.states import Direction, Effect, NodePhase
 from saga.core.transitions import RollbackRequested
@@ -54,27 +54,34 @@ class Sight:
     def has_done(self, step: Step, direction: Direction = Direction.ACTION) -> bool:
         return self.ledgers.has_done(self.key(step, direction))
 
-    def sure_from(self, step: Step, direction: Direction = Direction.ACTION) -> datetime | None:
-        """From when on its books get nothing of the lost part any more; None: nobody can say."""
-        connector = step.connector_in(direction)
-        if self.still_since is None or connector is None:
+    def was_done(self, step: Step) -> bool:
+        """Whether the books have the action of it, or of a step that is sent behind it only. What is refused and recorded holds up
+        nobody."""
+        if step.on_rejected == "record" or step.kind is Kind.READONLY:
+            return self.has_done(step)
+        return any(self.has_done(it) for it in self.definition.order if it is step or step.name in it.ancestors)
+
+    @property
+    def settled_at(self) -> datetime | None:
+        """From when on no books get anything of the lost part any more; None: somebody may still send."""
+        if self.still_since is None:
             return None
-        late_s = step.wall_s_in(direction) + connector.late_window_s + connector.probe_lag_s + GRACE_S
-        return self.still_since + timedelta(seconds=late_s)
+        late_s = max(_late_s(step, direction) for step, direction, _ in _nodes(self.definition))
+        return self.still_since + timedelta(seconds=late_s + GRACE_S)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the books were read so late that they show what was not done as well."""
+        return self.read_at is not None and self.settled_at is not None and self.read_at >= self.settled_at
 
     def is_sure(self, step: Step, direction: Direction = Direction.ACTION) -> bool:
         """Whether what its books do not have was not done."""
-        sure_from = self.sure_from(step, direction)
-        return (
-            self.reads(step, direction)
-            and self.read_at is not None
-            and sure_from is not None
-            and self.read_at >= sure_from
-        )
+        return self.is_settled and self.reads(step, direction)
 
     def is_untouched(self, step: Step, direction: Direction = Direction.ACTION) -> bool:
         """Whether its participant has never heard of it, and will not any more."""
-        return self.is_sure(step, direction) and not self.knows(step, direction)
+        is_proved = direction is Direction.ACTION and self.was_done(step)
+        return self.is_sure(step, direction) and not self.knows(step, direction) and not is_proved
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,12 @@ def judged(sight: Sight, event: LetGo) -> Judged:
     return Judged(sight, said, then)
 
 
+def _late_s(step: Step, direction: Direction) -> float:
+    """How long after it was sent its participant may apply it, and have it in its books."""
+    connector = step.connector_in(direction)
+    return step.wall_s_in(direction) + (connector.late_window_s + connector.probe_lag_s if connector else 0.0)
+
+
 def _nodes(definition: Saga[Any]) -> Iterator[tuple[Step, Direction, str]]:
     for step in definition.order:
         yield step, Direction.ACTION, step.action_node
@@ -123,14 +136,10 @@ def _as_books_say(sight: Sight, event: LetGo) -> LetGo:
     absent = [
         node
         for step, direction, node in _nodes(definition)
-        if state.node(node).phase in MAY_BE_ABSENT
+        if state.node(node).has_no_answer
         and (sight.is_untouched(step, direction) or (undone is not None and step in definition.no_return))
     ]
-    is_past = event.is_past_return or any(
-        sight.has_done(step)
-        for step in definition.order
-        if step in definition.no_return or definition.after_pivot(step)
-    )
+    is_past = event.is_past_return or any(sight.was_done(step) for step in definition.no_return)
     cause = RollbackRequested(event.at, "undone", undone.name, UNDONE) if undone else None
     return replace(event, is_past_return=is_past, absent=(*event.absent, *absent), cause=cause)
 
@@ -141,7 +150,7 @@ def _may_be_past(sight: Sight) -> bool:
     return any(
         step.is_repeatable_in(Direction.ACTION)
         and sight.state.node(step.action_node).phase is not NodePhase.DONE
-        and not (sight.is_sure(step) and not sight.has_done(step))
+        and not (sight.is_sure(step) and not sight.was_done(step))
         and not _is_out_of_reach(sight, step)
         for step in sight.definition.no_return
     )
@@ -155,7 +164,7 @@ def _is_out_of_reach(sight: Sight, step: Step) -> bool:
         and it.on_rejected != "record"
         and sight.is_sure(it)
         and sight.state.node(it.action_node).phase is not NodePhase.DONE
-        and not sight.has_done(it)
+        and not sight.was_done(it)
         for it in before
     )
 
@@ -168,10 +177,22 @@ def found(said: LetGo) -> Iterator[str]:
         yield f"the books have the undo of {said.cause.step}, so it was rolled back"
 
 
-def contradictions(said: LetGo) -> Iterator[str]:
-    """What the books cannot have of an order of this program."""
-    if said.is_past_return and said.cause:
-        yield "no order of this program has both"
+def contradictions(it: Judged) -> Iterator[str]:
+    """What no order of this program can have come to, and what it would come to over its step of no return."""
+    if it.then.is_past_return and it.then.cause is not None:
+        both, over = (
+            "no order of this program has both",
+            "its step of no return was done, and it would be rolled back over that",
+        )
+        yield both if it.said.cause else over
+
+
+def unsettled(it: Judged) -> str:
+    """Until when books that were read may get more of the lost part; empty when they may not, or none were read."""
+    settled_at = it.sight.settled_at
+    if it.sight.read_at is None or settled_at is None or it.sight.is_settled:
+        return ""
+    return f"what was sent may be on its way until {settled_at:%H:%M:%S} UTC"
 
 
 def doubts(it: Judged, options: str = "") -> Iterator[str]:
@@ -194,16 +215,9 @@ def doubts(it: Judged, options: str = "") -> Iterator[str]:
             if may_be_past_return(sight.definition, state):
                 then = (
                     "it was rolled back; its step of no return may have been sent as well, so a cancel does not roll it back "
-                    f"until the books show that it was not{_from_when(sight)}"
+                    "until the books show that it was not"
                 )
-            yield from _doubt(sight, step, direction, then, is_timed=False)
-
-
-def _from_when(sight: Sight) -> str:
-    """From when on books show that no step of no return was done; empty where they have none, or show it already."""
-    waits = [sight.sure_from(it) for it in sight.definition.no_return if sight.reads(it) and not sight.is_sure(it)]
-    times = [it for it in waits if it is not None]
-    return f", from {max(times):%H:%M:%S} UTC on: type  saga db reconcile  again then" if times else ""
+            yield from _doubt(sight, step, direction, then)
 
 
 def _may_be_gone_over(definition: Saga[Any], state: SagaState, step: Step) -> bool:
@@ -224,7 +238,7 @@ def _no_way_back(sight: Sight, options: str) -> Iterator[str]:
             yield from _doubt(sight, step, Direction.ACTION, f"it must not be rolled back: {again}")
 
 
-def _doubt(sight: Sight, step: Step, direction: Direction, then: str, *, is_timed: bool = True) -> Iterator[str]:
+def _doubt(sight: Sight, step: Step, direction: Direction, then: str) -> Iterator[str]:
     """`then` is what to do if it was sent."""
     connector, node = step.connector_in(direction), f"{step.name}:{direction}"
     if connector is None or not sight.reads(step, direction):
@@ -232,37 +246,34 @@ def _doubt(sight: Sight, step: Step, direction: Direction, then: str, *, is_time
         yield f"{node} may have been sent, and {who} has no ledger to look at{then and f'; if it was, {then}'}"
     elif sight.knows(step, direction):
         yield f"{node} was sent: {connector.name} has key {sight.key(step, direction)} in its books{then and f'; {then}'}"
-    elif is_timed and not sight.is_sure(step, direction):
-        sure_from = sight.sure_from(step, direction)
-        when = f"until {sure_from:%H:%M:%S} UTC: type  saga db reconcile  again then" if sure_from else "still"
-        yield f"{node} may be on its way to {connector.name} {when}"
 
 
-def would_be_wrong(it: Judged, *, is_past_return_said: bool, is_not_done: bool) -> Iterator[str]:
-    """What the books (or the person) have as done, and the saga would do again, or roll back over, or not undo; and what nobody has
-    answered for."""
+def would_be_wrong(it: Judged, *, is_not_done: bool) -> Iterator[str]:
+    """What the books (or the person) have as done, and the saga would do again, or not undo; and what nobody has answered for."""
     sight, then = it.sight, it.then
     plan = then.plan if then.plan is not None or then.cause is None else make_plan(sight.definition, then)
     planned = {entry.step for entry in plan or ()}
     for step, direction, node in _nodes(sight.definition):
-        if sight.state.node(node).phase is NodePhase.DONE or not sight.has_done(step, direction):
+        is_action = direction is Direction.ACTION
+        is_done = _is_proved(it, step) if is_action else sight.has_done(step, direction)
+        if not is_done or sight.state.node(node).phase is NodePhase.DONE:
             continue
-        is_sent = step.name in planned if direction is Direction.COMPENSATION else then.cause is None
+        is_sent = then.cause is None if is_action else step.name in planned
         if is_sent and not step.is_repeatable_in(direction):
-            yield f"{node} was done, and would be done again: its participant ignores keys"
-        is_left = step.kind is Kind.COMPENSATABLE and direction is Direction.ACTION and step.name not in planned
+            yield f"{node} was done, and would be done again: its participant ignores keys; leave it halted and end it by hand"
+        is_left = step.kind is Kind.COMPENSATABLE and is_action and step.name not in planned
         if is_left and then.cause is not None and not sight.knows(step, Direction.COMPENSATION):
             yield f"{step.name} was done, and its rollback would not undo it; leave it halted and end it by hand"
-    if then.is_past_return and then.cause is not None:
-        yield "its step of no return was done, and it would be rolled back over that"
-    for step in sight.definition.no_return if is_past_return_said else ():
-        if (
-            not step.is_repeatable_in(Direction.ACTION)
-            and sight.state.node(step.action_node).phase is not NodePhase.DONE
-        ):
-            yield f"{step.name} would be done again: keys are ignored there; leave it halted and end it by hand"
     for node in () if is_not_done else open_nodes(it):
         yield f"{node} was sent and nobody knows what came of it: if it was not done, say --not-done; else leave it halted"
+
+
+def _is_proved(it: Judged, step: Step) -> bool:
+    """Whether its action was done: the books have it, or a step behind it, or the step of no return was done."""
+    no_return = it.sight.definition.no_return
+    is_before = all(step in no_return or step.name in other.ancestors for other in no_return)
+    is_passed = it.then.is_past_return and is_before and step.on_rejected != "record"
+    return is_passed or it.sight.was_done(step)
 
 
 def open_nodes(it: Judged) -> list[str]:
@@ -272,7 +283,7 @@ def open_nodes(it: Judged) -> list[str]:
         node
         for step, direction, node in _nodes(it.sight.definition)
         if (state.node(node).phase is NodePhase.OPEN or state.node(node).effect is Effect.UNKNOWN)
-        and state.node(node).phase in MAY_BE_ABSENT
+        and state.node(node).has_no_answer
         and node not in it.said.absent
         and not step.is_repeatable_in(direction)
     ]

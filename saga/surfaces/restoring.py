@@ -29,7 +29,17 @@ from saga.runtime.holding import as_damaged, hold, let_go
 from saga.store.journal import Journal
 from saga.store.port import SagaFilter, SagaRow, Store
 from saga.store.restoring import Restoration
-from saga.surfaces.judging import Judged, Sight, contradictions, doubts, found, judged, open_nodes, would_be_wrong
+from saga.surfaces.judging import (
+    Judged,
+    Sight,
+    contradictions,
+    doubts,
+    found,
+    judged,
+    open_nodes,
+    unsettled,
+    would_be_wrong,
+)
 from saga.surfaces.ledgers import Ledgers
 from saga.surfaces.lookup import pages
 
@@ -96,7 +106,9 @@ def reconciled(
         if journal.lacks is not None:
             return f"{journal.lacks}: restore the entries, or find out what was done"
         it = _judged(store, definitions, row, books, LetGo(store.clock(), f"{actor}: {reason}"))
-        if why := [*doubts(it, options), *contradictions(it.said)]:
+        if until := unsettled(it):
+            return f"{until}: type  saga db reconcile  again then"
+        if why := [*doubts(it, options), *contradictions(it)]:
             return "; ".join([*why, *found(it.said)])
         return let_go(store, definitions, row.saga_id, actor=actor, reason=reason, books=it.said)
 
@@ -129,8 +141,9 @@ def released(
             if is_past_return and not it.sight.definition.no_return:
                 return "it has no step of no return: let it go without --past-return"
             said = it.said
-            wrong = would_be_wrong(it, is_past_return_said=is_past_return, is_not_done=is_not_done)
-            if why := [*wrong, *contradictions(said)]:
+            if until := unsettled(it):
+                return f"{until}, so its books do not show yet what was not done: wait, or answer for that as well with --no-books"
+            if why := [*would_be_wrong(it, is_not_done=is_not_done), *contradictions(it)]:
                 return "; ".join([*why, *found(said)])
         return let_go(store, definitions, row.saga_id, actor=actor, reason=reason, books=said)
 

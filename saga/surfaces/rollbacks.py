@@ -35,6 +35,8 @@ class _Walk:
     plan: list[str] | None = None
     repeats: set[str] = field(default_factory=set)
     """Steps of the plan whose action is sent again before it is compensated."""
+    settles: set[str] = field(default_factory=set)
+    """Steps of the plan that a person must find out about."""
     begun: list[str] = field(default_factory=list)
     done: set[str] = field(default_factory=set)
     answered: set[str] = field(default_factory=set)
@@ -120,7 +122,8 @@ class _Walk:
         if tuple(wanted) != it.entries:
             yield f"the frozen plan is {_listed(it.entries)} and must be {_listed(wanted)}"
         self.plan = [entry.step for entry in it.entries]
-        self.stuck |= {entry.step for entry in it.entries if entry.mode == "settle"}
+        self.settles = {entry.step for entry in it.entries if entry.mode == "settle"}
+        self.stuck |= self.settles
         self.repeats = {entry.step for entry in it.entries if entry.mode == "repeat"}
 
     def resumed(self, it: t.SagaResumed) -> None:
@@ -130,6 +133,7 @@ class _Walk:
         self.hold = None
         self.absent = {node.rpartition(":")[0] for node in it.absent if node.endswith(f":{Direction.ACTION}")}
         self.open_actions -= self.absent
+        self.done |= self.absent & (self.repeats | self.settles)
         self.effects |= dict.fromkeys(self.absent & self.effects.keys(), Effect.ABSENT)
 
     def _may_be_lost(self, step: Step) -> bool:

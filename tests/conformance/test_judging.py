@@ -17,6 +17,7 @@ from saga.surfaces.restoring import Books, Moved, held, released
 from tests.conformance.test_reconciling import (
     ANSWERED,
     BY,
+    CHARGED,
     IGNORED,
     LATE_S,
     NOON,
@@ -34,6 +35,7 @@ from tests.conformance.test_reconciling import (
     do_pack,
     in_ledger,
     key_of,
+    late_books,
     refund_at_club,
     ship,
     shop,
@@ -88,7 +90,7 @@ def books_of(*nodes: str, services: tuple[str, ...] = ("club", "carrier", "payme
 
 
 def let_go(order: Played, books: Ledgers | None, is_past_return: bool = False, is_not_done: bool = False) -> Moved:
-    given = None if books is None else Books(books, order.store.now())
+    given = None if books is None else late_books(order, books)
     said = {"is_past_return": is_past_return, "is_not_done": is_not_done}
     return released(order.store, order.definitions, held(order.store), given, **BY | said)
 
@@ -106,9 +108,9 @@ def test_a_charge_that_its_rollback_would_not_undo_is_not_let_go() -> None:
     """The books have the charge, keys are ignored there, and a plan of this journal has no charge. With its refund in the books too there
     is nothing left to undo."""
     order = restored_cancelled(CLUB)
-    [left] = let_go(order, books_of("charge:a")).left
+    [left] = let_go(order, books_of("label:a", "charge:a")).left
     assert left.why == "charge was done, and its rollback would not undo it; leave it halted and end it by hand"
-    assert let_go(order, books_of("charge:a", "charge:c")).count == 1
+    assert let_go(order, books_of("label:a", "charge:a", "charge:c")).count == 1
     assert order.played_on(Bank()) is SagaStatus.COMPENSATED
 
 
@@ -121,17 +123,17 @@ def test_a_refund_that_is_in_the_books_is_not_in_the_way() -> None:
     assert not {key_of("charge:a"), key_of("charge:c")} & club.kept.keys()
 
 
-@pytest.mark.parametrize("late_s", [0.0, 73.0], ids=["books of too soon", "books"])
-def test_a_card_is_not_charged_to_be_refunded(late_s: float) -> None:
-    """Cancelled before its charge: books show that it was not made. Until they do the refund could not be made, since it asks for a
+@pytest.mark.parametrize("has_books", [False, True], ids=["no books", "books"])
+def test_a_card_is_not_charged_to_be_refunded(has_books: bool) -> None:
+    """Cancelled before its charge: books show that it was not made. Without them the refund could not be made, since it asks for a
     price that the journal lacks: a person looks, and the card is not charged for the first time."""
     order = Played(MemoryStore(VirtualClock()), PRICED, "w0").restored()
-    assert order.reconciled(books_of(), late_s).count == 1
+    assert let_go(order, books_of() if has_books else None).count == 1
     asked = CancelAsked(order.store.clock(), "anna", "called")
     tell(order.store, order.definitions, order.saga_id, asked, actor="api")
     order.store.close_worker("w0")
     status, money = order.played_on(side := Bank()), side.balance
-    assert (status, money) == ((SagaStatus.COMPENSATED if late_s else SagaStatus.HALTED), 0)
+    assert (status, money) == ((SagaStatus.COMPENSATED if has_books else SagaStatus.HALTED), 0)
 
 
 def test_a_refusal_that_is_recorded_hides_no_ship() -> None:
@@ -147,6 +149,26 @@ def test_a_refusal_that_is_recorded_hides_no_ship() -> None:
     order.store.close_worker("w0")
     assert order.reconciled(books).count == 1
     assert state_of(order.store, order.definitions, order.saga_id).may_be_past_return
+
+
+@pytest.mark.parametrize("is_said", [False, True], ids=["the books say it", "a person says it"])
+def test_the_ship_proves_the_charge(is_said: bool) -> None:
+    """A charge where keys are ignored, and no books, stands before a ship that was done: it was made, and is not made again."""
+    before = shop(
+        compensatable(charge_at_club, name="charge", compensation=refund_at_club, on_unknown="halt"), pivot(ship)
+    )
+    order = Played(MemoryStore(VirtualClock()), before, "w0").restored()
+    books = None if is_said else books_of("ship:a", services=("carrier",))
+    [left] = let_go(order, books, is_past_return=is_said).left
+    assert "charge:a was done, and would be done again: its participant ignores keys" in left.why
+
+
+def test_a_rollback_over_a_ship_in_the_books_is_not_let_go() -> None:
+    """The journal had turned round, and the carrier has it: no book-keeping makes that right, and neither command goes on."""
+    order = Played(MemoryStore(VirtualClock()), CLUB, "w0").finish("label").finish("charge", outcome=NO).restored()
+    for moved in (order.reconciled(books_of("ship:a")), let_go(order, books_of("ship:a"))):
+        [left] = moved.left
+        assert "its step of no return was done, and it would be rolled back over that" in left.why
 
 
 def test_a_step_behind_the_ship_proves_the_ship() -> None:
@@ -216,6 +238,33 @@ def test_what_was_sent_is_answered_for_in_words_of_its_own() -> None:
     )
     assert let_go(order, None, is_not_done=True).count == 1
     assert order.played_on(Bank()) is SagaStatus.COMPLETED
+
+
+@pytest.mark.parametrize("has_books", [False, True], ids=["a person", "books"])
+def test_what_failed_without_an_answer_is_sent_again(has_books: bool) -> None:
+    """The backup has it halted for a person: now it is known that it was not done, and it goes on."""
+    order = Played(MemoryStore(VirtualClock()), IGNORED, "w0").finish("pack")
+    order.finish("charge", outcome=Outcome(OutcomeCode.UNKNOWN, "time-out")).restored()
+    if has_books:
+        assert order.reconciled(books_of()).count == 1
+    else:
+        assert let_go(order, None, is_not_done=True).count == 1
+    assert order.played_on(Bank()) is SagaStatus.COMPLETED
+
+
+def test_a_plan_of_before_the_backup_undoes_nothing_that_was_not_done() -> None:
+    """It says to ask the bank again, and the bank's books do not have it: there is nothing to refund."""
+    order = Played(MemoryStore(VirtualClock()), shop(CHARGED, pivot(ship)), "w0")
+    asked = CancelAsked(order.store.clock(), "anna", "called")
+    tell(order.store, order.definitions, order.saga_id, asked, actor="api")
+    order.finish("charge", outcome=Outcome(OutcomeCode.UNKNOWN, "time-out"))
+    plan = state_of(order.store, order.definitions, order.saga_id).plan
+    assert [(entry.step, entry.mode) for entry in plan or ()] == [("charge", "repeat")]
+    order.restored()
+    order.store.close_worker("w0")
+    assert order.reconciled(books_of()).count == 1
+    status, kept = order.played_on(side := Bank()), side.kept
+    assert (status, kept) == (SagaStatus.COMPENSATED, {})
 
 
 def test_books_answer_for_what_was_sent() -> None:

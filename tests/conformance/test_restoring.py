@@ -163,7 +163,7 @@ def test_a_charge_that_may_have_been_sent_is_looked_up_in_the_books(store: Store
     key = worker.call("charge").wire_key
     restored(store, DEFINITIONS, restored_to=store.now(), **BY)
     for books, words in ((Ledgers(), "payment has no ledger"), (ledgers(key), f"payment has key {key}")):
-        moved = reconciled(store, DEFINITIONS, Books(books, store.now()), **BY)
+        moved = reconciled(store, DEFINITIONS, Books(books, store.now() + timedelta(seconds=LATE_S)), **BY)
         assert (moved.count, len(moved.left)) == (0, 1)
         assert words in moved.left[0].why
     late = store.now() + timedelta(seconds=LATE_S)
@@ -184,7 +184,7 @@ def test_the_key_of_a_charge_that_the_backup_does_not_know_is_derived(store: Sto
     worker.finish(worker.call("look"))
     worker.settle()
     key = worker.call("charge").wire_key
-    assert reconciled(store, DEFINITIONS, Books(ledgers(key), store.now()), **BY).count == 0
+    assert reconciled(store, DEFINITIONS, Books(ledgers(key), store.now() + timedelta(seconds=LATE_S)), **BY).count == 0
     assert row_of(store, saga_id).status is SagaStatus.HALTED
 
 

@@ -9,8 +9,8 @@ import pytest
 from pydantic import BaseModel
 
 from saga.core.connector import Call, Connector
-from saga.core.definition import Saga, pivot, readonly
-from saga.core.events import CancelAsked
+from saga.core.definition import Saga, compensatable, pivot, readonly
+from saga.core.events import CancelAsked, LetGo
 from saga.core.outcomes import Outcome, OutcomeCode
 from saga.core.states import HaltReason, SagaStatus
 from saga.runtime.engine import Definitions, tell
@@ -355,6 +355,74 @@ def test_a_no_that_a_worker_knows_of_is_not_asked_for_again(lost: int) -> None:
     worker.finish_all()
     state = state_of(store, DEFINITIONS, saga_id)
     assert (state.status, state.cause and state.cause.cause) == (SagaStatus.COMPENSATED, "rejected")
+
+
+def test_what_was_never_sent_is_not_sent_to_be_undone() -> None:
+    """The worker knows that the saga turned round before its charge: the card is not charged to be refunded."""
+    store, charged = MemoryStore(), Connector("charged", keys="serialise", remembers_rejections=True)
+    charges, refunds = charged.post("/c", Order, Charged), charged.post("/r", Charged, Charged)
+
+    def take(order: Order) -> Call[Charged]:
+        return charges(order)
+
+    def give_back(it: Charged) -> Call[Charged]:
+        return refunds(it)
+
+    paid = replace(
+        line, name="paid", steps=[*line.steps[:2], compensatable(take, compensation=give_back), line.steps[2]]
+    )
+    saga_id, definitions = begin(store, paid, "SO-1"), Definitions([paid])
+    worker = Process(store, definitions, "w1")
+    worker.wake(saga_id)
+    for step in ("a",):
+        worker.settle()
+        worker.finish(worker.call(step))
+    worker.settle()
+    worker.finish(worker.call("b"), Outcome(OutcomeCode.REJECTED, "no"))
+    worker.settle()
+    [call] = worker.calls
+    crash(store, saga_id, len(store.load([saga_id])[saga_id]) - 2)
+    worker.finish(call)
+    worker.settle()
+    worker.late_s += 600.0  # its attempt of `b` is open again, as far as the journal knows
+    worker.wake(saga_id)
+    worker.settle()
+    plan = state_of(store, definitions, saga_id).plan
+    assert [entry.step for entry in plan or ()] == ["b", "a"]
+
+
+def test_what_a_worker_was_told_of_the_ship_is_told_again() -> None:
+    """Its journal had fallen behind before, so nobody knows whether it was shipped; it falls behind once more, and a cancel waits."""
+    store = MemoryStore()
+    worker, saga_id = at_second_call(store)
+    worker.finish(worker.call("b"))
+    worker.settle()
+    crash(store, saga_id, len(store.load([saga_id])[saga_id]) - 1)
+    worker.finish(worker.call("d"))
+    worker.settle()
+    assert state_of(store, DEFINITIONS, saga_id).may_be_past_return
+    worker.wake(saga_id)
+    worker.settle()
+    crash(store, saga_id, 3)
+    worker.finish(worker.calls[0])
+    worker.settle()
+    assert state_of(store, DEFINITIONS, saga_id).may_be_past_return
+
+
+def test_a_rollback_of_an_old_memory_does_not_go_over_what_another_was_told() -> None:
+    """A worker that lost its place knows of a cancel; another has said since that the ship may have been sent."""
+    store = MemoryStore()
+    worker, saga_id = at_second_call(store)
+    tell(store, DEFINITIONS, saga_id, CancelAsked(store.clock(), "anna", "no more"), actor="api")
+    worker.finish(worker.call("b"))
+    worker.settle()
+    crash(store, saga_id, 1)
+    hold(store, DEFINITIONS, saga_id, actor="ops", reason="restored")
+    said = LetGo(store.clock(), "ops", may_be_past_return=True)
+    let_go(store, DEFINITIONS, saga_id, actor="ops", reason="compared", books=said)
+    worker.finish(worker.call("b:c"))
+    worker.settle()
+    assert reason_of(store, saga_id) is HaltReason.JOURNAL_DAMAGED
 
 
 def test_a_cancel_that_waited_is_asked_anew() -> None:

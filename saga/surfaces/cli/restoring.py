@@ -31,6 +31,7 @@ from saga.surfaces.embedded import addresses
 from saga.surfaces.ledgers import SERVICES, Ledgers, read_ledgers
 from saga.surfaces.lookup import look_up, pages
 from saga.surfaces.visible import page
+from saga.surfaces.workers import living_workers
 
 SHOWN = 20
 ReasonOption = Annotated[str, typer.Option(help="Why, for whoever reads the journal.")]
@@ -63,6 +64,10 @@ def restored(
     settings = settings_and_log()
     sagas = Definitions(definitions_named(definition))
     with reading_store(settings, all_tenants=True) as store:  # a backup is of the whole database
+        if alive := living_workers(store):
+            raise UsageError(
+                f"worker {alive[0].worker_id} on {alive[0].host} runs: stop every worker first, or wait until its lease has ended"
+            )
         moved = restoring.restored(store, sagas, restored_to=_instant(at), actor=actor, reason=_said(reason))
     _put(output, settings, moved, "held", "held until saga db reconcile, or saga db let-go")
 

@@ -33,8 +33,10 @@ from saga.surfaces.cancelling import CancelRequest, cancel
 from saga.surfaces.cli.commands import app
 from saga.surfaces.cli.options import FAILED
 from saga.surfaces.reading import read_cause
+from saga.surfaces.workers import living_workers
 from services.skeleton.server import NAMES, serve_in_thread
 from tests import services_available as servers
+from tests.restoring import told_long_ago
 from tests.waiting import wait_until
 
 DEFINITIONS = Definitions([fulfil_order])
@@ -200,6 +202,13 @@ def accepted(journal_url: str, names: Sequence[str] = TEN) -> list[str]:
     return ids
 
 
+def nobody_lives(journal_url: str) -> None:
+    """The backup may have the row of a worker that ran when it was taken, until its lease has ended."""
+    store = open_store(journal_url)
+    wait_until(lambda: not living_workers(store), END_S, what="the end of every lease")
+    store.close()
+
+
 def cancel_all(journal_url: str, ids: list[str]) -> None:
     """Before a worker comes back: none of them may go on first."""
     store = open_store(journal_url)
@@ -252,18 +261,23 @@ def test_orders_that_were_cancelled_after_the_backup_are_not_charged(
     monkeypatch.setenv("SAGA_DATABASE_URL", restored_url)
     told = ("--actor", "ops", "--reason", "the disk died")
     if is_told:
+        nobody_lives(restored_url)
         assert value(typed("db", "restored", "--at", told_at, *told, "-o", "json")) == {"held": ORDERS, "left": []}
     with Run(restored_url, urls) as run:
         if is_told:
             assert {it.halt and it.halt.reason for it in run.states(ids)} == {HaltReason.RESTORED}
-            assert value(typed("db", "reconcile", *told, "-o", "json")) == {"let_go": ORDERS, "left": []}
+            with told_long_ago(restored_url):
+                assert value(typed("db", "reconcile", *told, "-o", "json")) == {"let_go": ORDERS, "left": []}
         run.hint(ids)
         states = run.wait_for_end(ids)
     if not is_told:
         value(typed("db", "restored", "--at", told_at, *told, "-o", "json"))
     report = typed("audit", "-o", "json")
     refused = typed("db", "settle", "SO-0", *told)
-    assert value(typed("db", "settle", "SO-lost", *told, "-o", "json")) == {"settled": ["SO-lost"]}
+    assert value(typed("db", "settle", "SO-lost", *told, "-o", "json")) == {
+        "settled": ["SO-lost"],
+        "not_looked_for": [],
+    }
     settled = typed("audit", "-o", "json")
     assert_each_turned_round(states, place, is_told=is_told)
     assert {name: rows(urls, name) for name in before} == before, "the restored journal moved something"

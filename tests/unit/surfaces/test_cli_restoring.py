@@ -18,10 +18,11 @@ from saga.runtime.starting import Starter
 from saga.store import schema
 from saga.store.connecting import sqlite_path
 from saga.store.opening import open_store
-from saga.store.port import SagaFilter, SagaRow
+from saga.store.port import SagaFilter, SagaRow, WorkerRow
 from saga.surfaces.cli.commands import app
 from saga.surfaces.cli.options import FAILED
 from tests.integration.api.serving import order_values
+from tests.restoring import told_long_ago
 from tests.simulation.sagas import Order as Thing
 from tests.simulation.sagas import line
 
@@ -77,12 +78,16 @@ def test_held_orders_go_on_by_name_and_then_all(url: str) -> None:
     """The page says how many; the second time nothing is held, and exit code 1 says that."""
     assert "3 held until saga db reconcile" in typed("restored", "--at", now(), *WHY).stdout
     assert held(url) == set(ORDERS)
-    one = typed("let-go", "SO-1", *WHY)
+    too_soon = typed("let-go", "SO-1", *WHY)
+    assert (too_soon.exit_code, "may be on its way until" in too_soon.stdout) == (FAILED, True)
+    with told_long_ago(url):
+        one = typed("let-go", "SO-1", *WHY)
     assert (one.exit_code, one.stdout) == (0, "1 let go; they go on where their journals stand\n")
     assert (held(url), rows(url)["SO-1"].status) == ({"SO-2", "SO-3"}, SagaStatus.RUNNING)
     again = typed("let-go", "SO-1", *WHY)
     assert (again.exit_code, "it is running and not held" in again.stdout) == (FAILED, True)
-    assert typed("let-go", "--all", *WHY).exit_code == 0
+    with told_long_ago(url):
+        assert typed("let-go", "--all", *WHY).exit_code == 0
     assert held(url) == set()
 
 
@@ -99,9 +104,10 @@ def test_one_saga_that_cannot_be_let_go_holds_up_nobody(url: str) -> None:
     assert held(url) == {*ORDERS, "SO-4", "OTHER"}
     with pytest.raises(SagaNotFound):
         raise typed("let-go", "SO-4", "SO-mistyped", *WHY).exception or AssertionError
-    named = typed("let-go", "OTHER", "SO-4", *WHY)
-    assert (named.exit_code, held(url)) == (FAILED, {*ORDERS, "OTHER"})
-    rest = typed("let-go", "--all", *WHY, "-o", "json")
+    with told_long_ago(url):
+        named = typed("let-go", "OTHER", "SO-4", *WHY)
+        assert (named.exit_code, held(url)) == (FAILED, {*ORDERS, "OTHER"})
+        rest = typed("let-go", "--all", *WHY, "-o", "json")
     assert (rest.exit_code, held(url)) == (FAILED, {"OTHER"})
     said = json.loads(rest.stdout)
     assert (said["let_go"], [it["entity"] for it in said["left"]]) == (3, ["OTHER"])
@@ -111,9 +117,21 @@ def test_one_saga_that_cannot_be_let_go_holds_up_nobody(url: str) -> None:
 def test_orders_without_any_claim_are_reconciled_without_a_ledger(url: str) -> None:
     """Nothing of them may have been sent twice: each participant of `fulfil_order` serialises keys."""
     typed("restored", "--at", now(), *WHY)
-    done = typed("reconcile", "-o", "json")
+    with told_long_ago(url):
+        done = typed("reconcile", "-o", "json")
     assert (done.exit_code, json.loads(done.stdout)) == (0, {"let_go": 3, "left": []})
     assert held(url) == set()
+
+
+def test_nothing_is_held_under_a_worker_that_runs(url: str) -> None:
+    """What it sends from now on no books would be waited for."""
+    with closing(open_store(url)) as store:
+        store.register_worker(WorkerRow("w1", "host-1", 1, (), 60.0))
+        said = refusal("restored", "--at", now(), *WHY)
+        assert said == "worker w1 on host-1 runs: stop every worker first, or wait until its lease has ended"
+        assert held(url) == set()
+        store.close_worker("w1")
+    assert typed("restored", "--at", now(), *WHY).exit_code == 0
 
 
 def test_bad_words_are_refused_by_name(url: str) -> None:
@@ -163,7 +181,9 @@ def test_all_answers_for_no_damaged_journal(url: str) -> None:
     damaged = rows(url)["SO-1"].saga_id
     with closing(sqlite3.connect(sqlite_path(url))) as database, database:
         database.execute("DELETE FROM journal WHERE saga_id = ? AND seq = 2", (damaged,))
-    done = typed("let-go", "--all", *WHY)
+    with told_long_ago(url):
+        done = typed("let-go", "--all", *WHY)
     assert (done.exit_code, held(url)) == (FAILED, {"SO-1"})
     assert "find out what was done and name it" in done.stdout
-    assert typed("let-go", "SO-1", *WHY).exit_code == 0
+    with told_long_ago(url):
+        assert typed("let-go", "SO-1", *WHY).exit_code == 0
