@@ -201,10 +201,7 @@ SURFACES = [
         "if it is step or step.name in it.ancestors)",
         "if it is step)",
         "an order whose commit stands in the books is rolled back over its ship",
-        (
-            f"{JUDGED}test_a_step_behind_the_ship_proves_the_ship",
-            f"{JUDGED}test_the_ship_proves_the_charge[the books say it]",
-        ),
+        (f"{JUDGED}test_a_step_behind_the_ship_proves_the_ship",),
     ),
     Mutant(
         "a-late-success-is-not-absent",
