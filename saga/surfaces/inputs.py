@@ -44,16 +44,14 @@ def refuse_doubled(text: str, what: str) -> None:
 
 
 def read_by(model: type[Model], text: str, whose: str) -> Model:
-    """The JSON in `text` as the user's model reads it, which it can also write. Raises `ValidationError` for a rule that it breaks, and
-    `UsageError` when a validator of the model raises anything else: `whose` says which model it is."""
+    """The JSON in `text` as the user's model reads it. Raises `ValidationError` for a rule that it breaks, and `UsageError` when a
+    validator of the model raises anything else: `whose` says which model it is."""
     try:
-        found: Model = model.model_validate_json(text)
-        found.model_dump_json()
+        return model.model_validate_json(text)
     except (ValidationError, KeyboardInterrupt):
         raise
-    except BaseException as error:  # the user's validators and serialisers: `sys.exit`, too
+    except BaseException as error:  # the user's validators: `sys.exit`, too
         raise UsageError(f"{whose} raised {words_of(error)}{place_of(error)} for this input") from error
-    return found
 
 
 def input_of(saga: Saga[Any], text: str) -> Model:

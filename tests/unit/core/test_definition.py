@@ -488,3 +488,16 @@ def test_a_compensation_that_would_never_run_at_all_is_refused() -> None:
     refused(
         compensatable(work, compensation=never, keys="serialise"), says=r"work \(compensation\): nothing of an async"
     )
+
+
+def test_a_compensation_gives_nothing() -> None:
+    """What it would give is for nobody, and may be work still to be done."""
+
+    def undo(_done: Done) -> bool:
+        return True
+
+    wrong: Any = undo
+    refused(
+        compensatable(work, compensation=wrong, keys="serialise"),
+        says=r"work \(compensation\): it gives <class 'bool'>, which nobody takes",
+    )

@@ -9,7 +9,7 @@ from saga.core.connector import Connector
 from saga.core.definition import Kind, Step, parallel
 from saga.core.outcomes import OutcomeCode
 from saga.core.states import HELD, Effect, EntryState, HaltReason, NodePhase
-from saga.core.transitions import RollbackRequested
+from saga.core.transitions import CancelRequested, RollbackRequested
 from saga.surfaces.rollbacks import plan_faults
 from tests.unit.core.shop import (
     TWO_TRIES,
@@ -276,6 +276,22 @@ def test_the_books_have_an_undo() -> None:
     assert story.undoes("a").status == "compensated"
     turned = Story(abc()).does("a").start("b").rejects("b").holds().let_go(cause=UNDONE)
     assert turned.last_kinds == ["saga_resumed"], "it had turned round before"
+
+
+def test_what_the_books_show_as_not_done_is_not_undone() -> None:
+    """Neither what the journal has as sent, nor what it does not have at all."""
+    story = Story(abc()).does("a").start("b").holds().let_go(absent=("b:a", "c:a")).cancel()
+    assert story.plan == ["a"]
+
+
+def test_what_somebody_knows_of_the_lost_part_is_written_anew() -> None:
+    """A cancel, which then turns it round as ever; one that the journal has is not written twice."""
+    asked = CancelRequested(START_AT, "anna", "called")
+    story = Story(abc()).does("a").holds().let_go(cancel=asked)
+    assert (story.state.cancel and story.state.cancel.actor, story.status) == ("anna", "compensating")
+    twice = Story(abc()).does("a").holds().cancel().let_go(cancel=asked)
+    assert twice.state.cancel is not None
+    assert twice.state.cancel.actor == "clerk"
 
 
 def test_the_deadline_stands_still_from_what_the_journal_knows_last() -> None:

@@ -237,9 +237,9 @@ def test_a_restored_backup_is_of_every_tenant(everything: Store) -> None:
     ]
     as_json = json.loads(typed("db", "let-go", OWN, OTHER, "--reason", "x", *lacking, "-o", "json").stdout)
     assert [(it["entity"], it["tenant"]) for it in as_json["left"]] == [(OWN, "shop"), (OTHER, "other")]
-    assert value("db", "let-go", ids[OTHER], "--reason", "looked")["let_go"] == 1
+    assert value("db", "let-go", ids[OTHER], "--no-books", "--reason", "looked")["let_go"] == 1
     assert held() == {OWN}
-    assert value("db", "let-go", "--all", "--reason", "looked")["let_go"] == 1
+    assert value("db", "let-go", "--all", "--no-books", "--reason", "looked")["let_go"] == 1
     assert held() == set()
 
 
@@ -255,7 +255,7 @@ def test_an_order_id_of_two_tenants_is_let_go_by_its_saga_id(everything: Store) 
     for row in everything.find(SagaFilter(entity=OWN), 9):
         assert f"{row.tenant} (saga {row.saga_id})" in str(refused)
         assert row.status is SagaStatus.HALTED
-        assert value("db", "let-go", row.saga_id, "--reason", "looked")["let_go"] == 1
+        assert value("db", "let-go", row.saga_id, "--no-books", "--reason", "looked")["let_go"] == 1
 
 
 ENTRIES = (

@@ -1,0 +1,89 @@
+"""What a model can be seen to lose through JSON, and what does not run when it is called, is refused when the saga is built."""
+
+from functools import cache, partial
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field, computed_field
+
+from saga.core.models import refuse_lossy
+from saga.core.options import why_unrun
+from saga.errors import DefinitionError
+
+
+class Part(BaseModel):
+    hidden: int = Field(0, exclude=True)
+
+
+class Whole(BaseModel):
+    parts: dict[str, list[Part]] = {}
+
+
+class Forbids(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def total(self) -> int:
+        return 1
+
+
+class ByName(BaseModel):
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=False)
+    n: int = Field(0, validation_alias="N")
+
+
+class Odd(BaseModel):
+    n: int = Field(0, validation_alias="N", serialization_alias="M")
+
+
+@pytest.mark.parametrize(
+    ("model", "is_sent", "says"),
+    [
+        (Whole, False, "Part.hidden has exclude=True"),
+        (Forbids, True, "Forbids.total is computed and sent"),
+        (Odd, False, "Odd.n is written as 'M' and read as 'N'"),
+        (Forbids, False, None),
+        (ByName, True, None),
+        (int, False, None),
+    ],
+)
+def test_a_field_that_cannot_come_back_is_named(model: type[Any], is_sent: bool, says: str | None) -> None:
+    """However deep it stands; a class that is no model of pydantic is left to the value."""
+    if says is None:
+        refuse_lossy(model, "it", is_sent=is_sent)
+        return
+    with pytest.raises(DefinitionError, match=says):
+        refuse_lossy(model, "it", is_sent=is_sent)
+
+
+class Later:
+    async def __call__(self) -> None: ...
+
+
+async def later() -> None: ...
+
+
+@cache
+def kept() -> None: ...
+
+
+def plain() -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        (plain, ""),
+        (partial(plain), ""),
+        (later, "nothing of an async function"),
+        (partial(later), "nothing of an async function"),
+        (Later(), "nothing of an async function"),
+        (Later, "a class makes an object"),
+        (kept, "keeps its answers"),
+    ],
+)
+def test_what_does_not_run_its_body_is_seen(function: object, why: str) -> None:
+    """In whatever disguise."""
+    assert why in why_unrun(function)
+    assert bool(why) == bool(why_unrun(function))
