@@ -17,8 +17,9 @@ from saga.runtime.work import task_name
 
 POLL_S = 0.01
 """How often the memory transport looks for messages; its default of a second is 97 messages a second."""
-HEARTBEAT_S = 8
-"""Of AMQP. py-amqp notices silence after three of them at the latest: two are missed, and it looks twice in each."""
+HEARTBEAT_S = 6
+"""Of AMQP. py-amqp notices silence after three of them at the latest: two are missed, and it looks twice in each. Connecting anew
+may take two seconds, and twice that under load, within the 30 that are promised."""
 REDIS_OPTIONS = {
     # A message is acknowledged when it arrives, so only what a dead process had prefetched waits for this.
     "visibility_timeout": 300,
