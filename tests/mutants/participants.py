@@ -50,7 +50,7 @@ PARTICIPANTS = [
         "a journal that is restored to before its cancel hears that all is held, goes forward and charges",
         (
             f"{AT_BARRIER}test_copy_that_comes_after_the_undo_meets_a_tombstone[sqlite]",
-            f"{RESTORED}test_orders_that_were_cancelled_after_the_backup_are_not_charged[sqlite-firm]",
+            f"{RESTORED}test_orders_that_were_cancelled_after_the_backup_are_not_charged[sqlite-firm-False]",
             "tests/unit/test_barrier.py::test_a_row_that_an_earlier_release_undid_is_a_tombstone",
         ),
     ),
