@@ -8,7 +8,7 @@ has none of them is left to the value. Every model that a field's annotation nam
 """
 
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from saga.errors import DefinitionError
 
@@ -76,7 +76,8 @@ def _secret_in(hint: Any, seen: set[int]) -> type[Any] | None:
     if id(hint) in seen:
         return None
     seen.add(id(hint))
-    if isinstance(hint, type) and hasattr(hint, "get_secret_value"):
-        return hint
+    kind = get_origin(hint) or hint
+    if isinstance(kind, type) and hasattr(kind, "get_secret_value"):
+        return kind
     found = (_secret_in(part, seen) for part in get_args(hint))
     return next((it for it in found if it is not None), None)

@@ -98,6 +98,29 @@ def test_a_packed_body_is_held_to_the_same_bounds(client: TestClient, body: byte
     assert post(client, body, **{"Content-Encoding": "gzip"}) == told
 
 
+def test_a_start_that_is_refused_stores_nothing(tmp_path: Path) -> None:
+    """Not its definition either, which could not be mended then without another version."""
+    place = Place(tmp_path, tmp_path / "home")
+    shop = """
+from pydantic import BaseModel
+from saga.core.definition import Saga, readonly
+
+class Order(BaseModel):
+    order_id: str
+    amount: float
+
+def look(order: Order) -> None:
+    pass
+
+place = Saga("place", 1, Order, lambda order: order.order_id, [readonly(look)])
+"""
+    (tmp_path / "shop.py").write_text(shop)
+    refused = place.run("start", "shop:place", '{"order_id": "1", "amount": 1e999}')
+    assert (refused.code, "input of place, amount: " in refused.err) == (2, True)
+    (tmp_path / "shop.py").write_text(shop.replace("float", "int"))
+    assert place.run("start", "shop:place", '{"order_id": "1", "amount": 1}').code == 0
+
+
 def test_a_file_with_a_mark_is_read(tmp_path: Path) -> None:
     """`saga start x @FILE`, as `saga orders submit` reads it."""
     place = Place(ROOT / "examples", tmp_path / "home")

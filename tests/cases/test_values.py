@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, computed_field, field_validator
+from pydantic import Secret as AnySecret
 
 from saga.core.connector import Call, Connector
 from saga.core.definition import Saga, compensatable, pivot, readonly
@@ -28,6 +29,10 @@ class B(BaseModel):
 
 class Secret(B):
     card: SecretStr
+
+
+class Hidden(B):
+    number: list[AnySecret[int]]
 
 
 class Excluded(B):
@@ -94,6 +99,7 @@ def of(model: type[Any]) -> Saga[Any]:
 @pytest.mark.parametrize(
     ("model", "says"),
     [
+        (Hidden, r"Hidden.number is a Secret.*pass a reference"),
         (Secret, r"cases: input: Secret.card is a SecretStr.*pass a reference, such as the token of a card"),
         (Excluded, r"cases: input: Excluded.discount has exclude=True.*drop exclude"),
         (ReadAsOther, r"ReadAsOther.qty is written as 'qty' and read as 'Quantity'; write alias=… for both"),

@@ -17,6 +17,7 @@ from saga.core.definition import Saga
 from saga.core.states import SagaStatus
 from saga.errors import CodecError, KeyReused, UsageError
 from saga.fulfilment.models import broken_rules
+from saga.runtime.readback import written
 from saga.runtime.starting import Starter, start_and_hint
 from saga.settings import Settings
 from saga.surfaces.awaiting import await_ends
@@ -157,6 +158,7 @@ def _input(saga: Saga[Any], text: str) -> Model:
     except ValidationError as error:
         raise UsageError(f"input of {saga.name}: {broken_rules(error, whole='')}") from error
     entity_of(saga, found)
+    written(found, f"input of {saga.name}", saga.input)  # before anything of its definition is stored
     return found
 
 

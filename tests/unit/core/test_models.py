@@ -4,7 +4,7 @@ from functools import cache, partial
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, computed_field
+from pydantic import BaseModel, ConfigDict, Field, Secret, computed_field
 
 from saga.core.models import refuse_lossy
 from saga.core.options import why_unrun
@@ -33,6 +33,10 @@ class ByName(BaseModel):
     n: int = Field(0, validation_alias="N")
 
 
+class Hides(BaseModel):
+    number: dict[str, Secret[int]] = {}
+
+
 class Odd(BaseModel):
     n: int = Field(0, validation_alias="N", serialization_alias="M")
 
@@ -42,6 +46,7 @@ class Odd(BaseModel):
     [
         (Whole, False, "Part.hidden has exclude=True"),
         (Forbids, True, "Forbids.total is computed and sent"),
+        (Hides, False, "Hides.number is a Secret, whose JSON"),
         (Odd, False, "Odd.n is written as 'M' and read as 'N'"),
         (Forbids, False, None),
         (ByName, True, None),
