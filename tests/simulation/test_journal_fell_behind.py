@@ -89,6 +89,23 @@ def at_second_call(store: MemoryStore) -> tuple[Process, str]:
     return worker, saga_id
 
 
+def at_the_ship(store: MemoryStore) -> tuple[Process, str]:
+    """A worker whose step of no return is in hand."""
+    worker, saga_id = at_second_call(store)
+    worker.finish(worker.call("b"))
+    worker.settle()
+    return worker, saga_id
+
+
+def rolling_back(store: MemoryStore) -> tuple[Process, str]:
+    """A worker whose first undo is in hand, after a cancel."""
+    worker, saga_id = at_second_call(store)
+    tell(store, DEFINITIONS, saga_id, CancelAsked(store.clock(), "anna", "no more"), actor="api")
+    worker.finish(worker.call("b"))
+    worker.settle()
+    return worker, saga_id
+
+
 def test_a_lost_claim_of_a_charge_is_no_second_charge() -> None:
     """The claim and its outcome are cut out of the journal: whoever looks halts the saga, and nothing is sent."""
     store = MemoryStore()
@@ -149,9 +166,7 @@ def test_a_cancel_after_the_fall_back_undoes_what_was_lost() -> None:
 def test_a_lost_step_of_no_return_is_not_rolled_back_over() -> None:
     """Its claim is gone from journal and row, and a cancel comes: too late, since it may have been done."""
     store = MemoryStore()
-    worker, saga_id = at_second_call(store)
-    worker.finish(worker.call("b"))
-    worker.settle()
+    worker, saga_id = at_the_ship(store)
     crash(store, saga_id, len(store.load([saga_id])[saga_id]) - 1)
     worker.finish(worker.call("d"))
     worker.commit()
@@ -321,10 +336,7 @@ def test_a_claim_that_another_process_made_anew_is_not_mine(code: OutcomeCode) -
 def test_a_rollback_that_a_worker_knows_of_is_not_gone_over(lost: int) -> None:
     """The customer was told that his order is cancelled, and nothing of that is left: it is rolled back all the same."""
     store = MemoryStore()
-    worker, saga_id = at_second_call(store)
-    tell(store, DEFINITIONS, saga_id, CancelAsked(store.clock(), "anna", "no more"), actor="api")
-    worker.finish(worker.call("b"))
-    worker.settle()
+    worker, saga_id = rolling_back(store)
     [call] = worker.calls
     assert call.node == "b:c"
     crash(store, saga_id, len(store.load([saga_id])[saga_id]) - lost)
@@ -394,9 +406,7 @@ def test_what_was_never_sent_is_not_sent_to_be_undone() -> None:
 def test_what_a_worker_was_told_of_the_ship_is_told_again() -> None:
     """Its journal had fallen behind before, so nobody knows whether it was shipped; it falls behind once more, and a cancel waits."""
     store = MemoryStore()
-    worker, saga_id = at_second_call(store)
-    worker.finish(worker.call("b"))
-    worker.settle()
+    worker, saga_id = at_the_ship(store)
     crash(store, saga_id, len(store.load([saga_id])[saga_id]) - 1)
     worker.finish(worker.call("d"))
     worker.settle()
@@ -412,10 +422,7 @@ def test_what_a_worker_was_told_of_the_ship_is_told_again() -> None:
 def test_a_rollback_of_an_old_memory_does_not_go_over_what_another_was_told() -> None:
     """A worker that lost its place knows of a cancel; another has said since that the ship may have been sent."""
     store = MemoryStore()
-    worker, saga_id = at_second_call(store)
-    tell(store, DEFINITIONS, saga_id, CancelAsked(store.clock(), "anna", "no more"), actor="api")
-    worker.finish(worker.call("b"))
-    worker.settle()
+    worker, saga_id = rolling_back(store)
     crash(store, saga_id, 1)
     hold(store, DEFINITIONS, saga_id, actor="ops", reason="restored")
     said = LetGo(store.clock(), "ops", may_be_past_return=True)
@@ -428,9 +435,7 @@ def test_a_rollback_of_an_old_memory_does_not_go_over_what_another_was_told() ->
 def test_a_cancel_that_waited_is_asked_anew() -> None:
     """It waits for the answer of the step of no return, which says no: the order is rolled back, as the customer was told."""
     store = MemoryStore()
-    worker, saga_id = at_second_call(store)
-    worker.finish(worker.call("b"))
-    worker.settle()
+    worker, saga_id = at_the_ship(store)
     tell(store, DEFINITIONS, saga_id, CancelAsked(store.clock(), "anna", "no more"), actor="api")
     worker.wake(saga_id)
     crash(store, saga_id, len(store.load([saga_id])[saga_id]) - 1)
@@ -469,10 +474,7 @@ def test_a_step_of_no_return_that_a_worker_has_as_done_was_done() -> None:
 def test_a_rollback_that_was_gone_over_since_is_for_a_person() -> None:
     """Another process went forward to the step of no return on what was left of the journal."""
     store = MemoryStore()
-    worker, saga_id = at_second_call(store)
-    tell(store, DEFINITIONS, saga_id, CancelAsked(store.clock(), "anna", "no more"), actor="api")
-    worker.finish(worker.call("b"))
-    worker.settle()
+    worker, saga_id = rolling_back(store)
     crash(store, saga_id, 1)
     other = Process(store, DEFINITIONS, "w2")
     other.wake(saga_id)
@@ -489,10 +491,7 @@ def test_a_rollback_that_was_gone_over_since_is_for_a_person() -> None:
 def test_a_lost_compensation_is_sent_again() -> None:
     """The plan names it and its key is the same, so a fail-over in a rollback waits for nobody."""
     store = MemoryStore()
-    worker, saga_id = at_second_call(store)
-    tell(store, DEFINITIONS, saga_id, CancelAsked(store.clock(), "anna", "no more"), actor="api")
-    worker.finish(worker.call("b"))
-    worker.settle()
+    worker, saga_id = rolling_back(store)
     [call] = worker.calls
     assert call.node.endswith(":c")
     crash(store, saga_id, len(store.load([saga_id])[saga_id]) - 1)
