@@ -69,7 +69,7 @@ class Outcome:
 
     code: OutcomeCode
     detail: str = ""
-    """The business code of a rejection, or what was seen; shown to people, never parsed."""
+    """What a person reads: of a rejection its business code and the participant's reason (`refused_for`), else what was seen."""
     result: Payload | None = None
     effects: tuple[EffectChange, ...] | None = None
     """None when the participant does not report effects; then a compensation is taken to mirror its action."""
@@ -78,6 +78,16 @@ class Outcome:
     """Pending only: when the answer is due."""
     is_answer: bool = False
     """Unknown only: the participant answered something definite that its connector does not list."""
+
+
+def refused_for(code: str, reason: str) -> str:
+    """The detail of a rejection."""
+    return f"{code}: {reason}" if reason else code
+
+
+def business_code(detail: str) -> str:
+    """The code in the detail of a rejection, by which they are counted."""
+    return detail.partition(": ")[0]
 
 
 def effect_after(before: Effect, code: OutcomeCode) -> Effect:

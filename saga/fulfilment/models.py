@@ -115,7 +115,7 @@ class Address(Given):
     name: Text
     street: Text
     city: Text
-    postcode: Postcode
+    postcode: Postcode | None = _unsaid("some countries have none; whether this one does, the shipping service says")
     region: Text | None = None
     """State or province, where the country's addresses have one."""
 
@@ -244,7 +244,7 @@ class TaxQuote(Answer):
 
 class FreightRequest(Given):
     country: Country
-    postcode: Postcode
+    postcode: Postcode | None = _unsaid()
     currency: Currency
     item_count: int
 

@@ -4,7 +4,7 @@
 |---|---|
 | 2xx that parses | succeeded |
 | 2xx that does not parse, 3xx, any 4xx that is not below | defect: its effect is unknown |
-| an enumerated status whose body names an enumerated code | rejected |
+| an enumerated status whose body names an enumerated code | rejected, with the reason that the body's `detail` gives |
 | a status that `status_alone` lists, without any code in its body | rejected |
 | another enumerated status without a code, or 409 with one that is not enumerated | unknown, a definite answer |
 | 429; 503 with Retry-After, where the connector lists them | throttled |
@@ -24,10 +24,13 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from saga.core.connector import Connector, Model
-from saga.core.outcomes import TOMBSTONED, EffectChange, Outcome, OutcomeCode, Payload
+from saga.core.outcomes import TOMBSTONED, EffectChange, Outcome, OutcomeCode, Payload, refused_for
 from saga.errors import NotReadBack
 from saga.runtime.readback import written
+from saga.words import one_line
 
+REASON_MAX = 300
+"""Characters of a participant's reason that are kept."""
 IN_PROGRESS = "in_progress"
 
 
@@ -49,9 +52,10 @@ def classify(answer: Answer, connector: Connector, result: type[Model] | None) -
         return Outcome(OutcomeCode.UNKNOWN, f"HTTP {status}: {answer.doubt}")
     if 200 <= status < 300:
         return _succeeded(answer, result)
-    code = _problem_code(answer)
+    code = _said(answer, "code")
     if _is_rejected(status, code, connector):
-        return Outcome(OutcomeCode.REJECTED, code or connector.rejection_codes(status)[0])
+        reason = "" if code == TOMBSTONED else one_line(_said(answer, "detail"))[:REASON_MAX]
+        return Outcome(OutcomeCode.REJECTED, refused_for(code or connector.rejection_codes(status)[0], reason))
     if status in connector.throttled and (status == 429 or "retry-after" in answer.headers):
         return Outcome(OutcomeCode.THROTTLED, f"HTTP {status}", retry_after_s=_retry_after_s(answer))
     shown = f"HTTP {status} {code or ''}".strip()
@@ -72,13 +76,14 @@ def _is_rejected(status: int, code: str, connector: Connector) -> bool:
     return code in connector.rejection_codes(status) or (not code and status in connector.status_alone)
 
 
-def _problem_code(answer: Answer) -> str:
+def _said(answer: Answer, member: str) -> str:
+    """A member of a problem document (RFC 9457) that is a text."""
     try:
         problem = json.loads(answer.body)
     except (ValueError, RecursionError):
         return ""
-    code = problem.get("code", "") if isinstance(problem, dict) else ""
-    return code if isinstance(code, str) else ""
+    text = problem.get(member, "") if isinstance(problem, dict) else ""
+    return text if isinstance(text, str) else ""
 
 
 def _retry_after_s(answer: Answer) -> float | None:

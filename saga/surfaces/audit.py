@@ -48,6 +48,7 @@ from saga.surfaces.audit_report import AuditReport, Check, Waiting, render
 from saga.surfaces.audit_returns import ReturnRecord, order_id_of, return_record
 from saga.surfaces.invariants import Ending, Invariant, OrderRecord, Violation
 from saga.surfaces.ledgers import PAYMENT, SERVICES, SHIPPING, STOCK, TAX, WITH_BARRIER, Ledgers, read_ledgers
+from saga.surfaces.reading import cause_of
 from saga.surfaces.rollbacks import plan_faults
 
 __all__ = ["AuditReport", "Floor", "Oracle", "audit", "render"]
@@ -383,14 +384,13 @@ def _ending(state: SagaState, began_at: datetime) -> Ending:
 def _record(state: SagaState, started: Mapping[str, t.AttemptStarted], began_at: datetime) -> OrderRecord:
     tax, freight = state.node("calculate_tax:a").result, state.node("quote_shipping:a").result
     intents = {node: it.wire_key or "" for node, it in started.items()}
-    cause = state.cause
     return OrderRecord(
         state.entity,
         state.saga_id,
         state.run,
         _ending(state, began_at),
         state.status,
-        cause=(cause.detail if cause.cause == OutcomeCode.REJECTED else cause.cause) if cause else "",
+        cause=cause_of(state.cause) if state.cause else "",
         order=m.Order.model_validate_json(state.input.data),
         tax=m.TaxQuote.model_validate_json(tax.data).tax_amount if tax else 0,
         freight=m.ShippingQuote.model_validate_json(freight.data).amount if freight else 0,

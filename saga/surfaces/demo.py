@@ -27,9 +27,9 @@ from saga.settings import Settings, read_settings
 from saga.store.port import SagaFilter, Store
 from saga.surfaces.audit import AuditReport, Floor, audit
 from saga.surfaces.awaiting import await_ends
-from saga.surfaces.demo_following import cause_of
 from saga.surfaces.demo_stack import DemoStack, demo_stack
 from saga.surfaces.lookup import pages
+from saga.surfaces.reading import cause_of
 from saga.surfaces.submit import CALL_S, DirectIntake, Receipt, hand_over, session
 from saga.testing.oracle import FaultScript, legal_ends
 

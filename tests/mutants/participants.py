@@ -12,6 +12,7 @@ TAXES = "tests/integration/services/test_tax.py::"
 REFUSES = "tests/integration/services/test_database_refuses.py::"
 AT_INVENTORY = "tests/integration/services/test_inventory.py::"
 RESTORED = "tests/integration/runtime/test_restored_journal.py::"
+PLACES = "tests/cases/test_places.py::"
 HELD_TO = "tests/conformance/test_participant.py::"
 
 PARTICIPANTS = [
@@ -275,5 +276,53 @@ PARTICIPANTS = [
         "factor = table.factors.get(request.currency, 1)",
         "a bare number is charged in a currency that nobody priced",
         (f"{SHIPS}test_a_currency_that_is_not_in_the_price_list",),
+    ),
+    Mutant(
+        "names-in-other-languages",
+        "saga/places.py",
+        "return _in_english().get(name) or _in_own_languages().get(name)",
+        "return _in_english().get(name)",
+        "a parcel to Deutschland is undeliverable",
+        (f"{PLACES}test_a_country_has_one_code_by_whatever_name",),
+    ),
+    Mutant(
+        "region-of-another-country",
+        "services/shipping/addresses.py",
+        "*(elsewhere or _refused_region(fields, region, code, rules)),",
+        "*_refused_region(fields, region, code, rules),",
+        "an order to Germany goes out with the region of California, which the label drops",
+        (f"{PLACES}test_the_region_of_another_country_is_refused",),
+    ),
+    Mutant(
+        "region-by-its-code",
+        "services/shipping/addresses.py",
+        "by_code = {folded(it): key for key, name in choices for it in (codes.get(key), region_code(code, name)) if it}",
+        'by_code = {folded(it): key for key, name in choices for it in ("", region_code(code, name)) if it}',
+        "a prefecture by its code in ISO 3166-2 is no region of Japan",
+        (f"{PLACES}test_a_region_goes_by_its_code_and_by_its_name[KR-typed-11-typed]",),
+    ),
+    Mutant(
+        "postcode-without-its-dash",
+        "services/shipping/addresses.py",
+        "            yield letters[:-behind] + separator[0] + letters[-behind:]\n",
+        "            pass\n",
+        "1540023 stands on the label as it was typed, and 12345678 is refused in Brazil",
+        (f"{PLACES}test_every_example_of_every_country_is_read_with_and_without_its_separators",),
+    ),
+    Mutant(
+        "zero-is-no-postcode",
+        "services/shipping/addresses.py",
+        'NONE = re.compile(r"[\\W0_]*|',
+        'NONE = re.compile(r"[\\W_]*|',
+        'the label says "0" where the country has none',
+        (f"{PLACES}test_no_postcode_is_none[0]",),
+    ),
+    Mutant(
+        "reason-of-a-rejection",
+        "saga/runtime/classify.py",
+        'reason = "" if code == TOMBSTONED else one_line(_said(answer, "detail"))[:REASON_MAX]',
+        'reason = ""',
+        "an order is undeliverable and nobody learns which field is wrong",
+        (f"{PLACES}test_what_shipping_says_of_an_address_is_kept_and_shown",),
     ),
 ]

@@ -97,7 +97,7 @@ def lines(change: Change, entity: str) -> list[str]:
         texts.append(("cancel", f"{what}: {cancel.reason}"))
     if (cause := change.cause) is not None:
         why = f"{cause.step} {cause.cause}" if cause.step else cause.cause
-        texts.append(("ROLLBACK", f"{why}: {cause.detail}".rstrip(": ")))
+        texts.append(("ROLLBACK", ": ".join(filter(None, (why, cause.detail, cause.reason)))))
     if change.plan is not None:
         plan = (f"{place}. {it.step}{' (settle)' * (it.mode == 'settle')}" for place, it in enumerate(change.plan, 1))
         texts.append(("plan", "  ".join(plan) or "nothing to undo"))

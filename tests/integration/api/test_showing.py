@@ -82,8 +82,8 @@ def test_a_saga_that_was_rolled_back(shop: Shop) -> None:
     shop.move(saga_id, DECLINED)
     saga = shown(shop, f"/v1/sagas/{saga_id}")
     assert (saga["status"], saga["halt"]) == ("compensated", None)
-    cause = {name: saga["cause"][name] for name in ("cause", "step", "detail")}
-    assert cause == {"cause": "rejected", "step": "authorize_payment", "detail": "declined"}
+    cause = {name: saga["cause"][name] for name in ("cause", "step", "detail", "reason")}
+    assert cause == {"cause": "rejected", "step": "authorize_payment", "detail": "declined", "reason": ""}
     assert saga["plan"] == [
         {"step": "book_shipment", "mode": "compensate", "state": "compensated"},
         {"step": "reserve_inventory", "mode": "compensate", "state": "compensated"},

@@ -15,7 +15,7 @@ from services.inventory.service import SERVICE as INVENTORY
 from services.payment.service import SERVICE as PAYMENT
 from services.shipping.service import SERVICE as SHIPPING
 
-GOLDEN_FINGERPRINT = "6dab479a8ec8227c2ae2f68a260f517cff7da4a6ae4891a1f44fca80b7e7cfd3"
+GOLDEN_FINGERPRINT = "88b62bae61c3011372b15b09b5e8001b2985c2130d5098c5ceb416bfce6749a5"
 
 ORDER = {
     "order_id": "SO-1",

@@ -63,7 +63,7 @@ def test_every_fault_of_the_script_has_a_name() -> None:
     assert set(TECHNICAL_FAULTS) <= set(FAULT_NAMES)
     assert all(f"{name} 14" in shown for name in FAULT_NAMES.values())
     assert _line("faults", fired={"late": 2}, kill_count=1).split("fired")[1].strip() == "late 2   kill -9 1"
-    assert _line("faults", fired={}).split("fired")[1].strip() == "–"  # noqa: RUF001
+    assert _line("faults", fired={}).split("fired")[1].strip() == "–"
 
 
 def test_money_in_flight_is_said_and_is_no_fault() -> None:
@@ -94,8 +94,8 @@ def test_stock() -> None:
 
 def test_what_was_not_read_is_a_dash() -> None:
     """Before the first answer of a service there is no figure, and none that looks like one."""
-    assert _line("books", money=None).endswith("captured –")  # noqa: RUF001
-    assert _line("stock", stock=None).endswith("stock –")  # noqa: RUF001
+    assert _line("books", money=None).endswith("captured –")
+    assert _line("stock", stock=None).endswith("stock –")
 
 
 def test_last_things_first() -> None:

@@ -146,7 +146,7 @@ def test_what_is_no_mail_of_ours_is_listed_with_dashes(folder: Path) -> None:
     folder.mkdir()
     (folder / "odd.eml").write_bytes(b"\xff\x00 no header at all\n\nDate: never\n")
     (folder / ".draft.1.2.part").write_text("Subject: half")
-    assert asked().stdout.splitlines() == ["–  –  –", "   to –   –"]  # noqa: RUF001  the dash of the screens
+    assert asked().stdout.splitlines() == ["–  –  –", "   to –   –"]
 
 
 def test_the_longest_id_is_found(folder: Path) -> None:

@@ -187,7 +187,7 @@ def test_the_oldest_and_where_it_waits(store: Store, clock: SetClock) -> None:
 def test_today_and_the_seven_days_before(store: Store, clock: SetClock) -> None:
     """The day is of UTC; what was accepted earlier is the usual; without any day before there is none."""
     assert looked(store).today.usual_percent is None
-    assert "0 compensated (–, usual –)" in status_page(looked(store))  # noqa: RUF001  the dash of what is not known
+    assert "0 compensated (–, usual –)" in status_page(looked(store))
     clock.at = NOW - timedelta(days=1)
     for number in range(4):
         ends(store, started(store, f"Y-{number}"), SagaStatus.COMPENSATED if number == 0 else SagaStatus.COMPLETED)
