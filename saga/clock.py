@@ -63,6 +63,11 @@ def sleep(duration_s: float) -> None:
     time.sleep(duration_s)
 
 
+def seconds_between(earlier: datetime, later: datetime) -> float:
+    """How long it took, or how old it is; 0 where a clock that was set back makes it less than nothing."""
+    return max((later - earlier).total_seconds(), 0.0)
+
+
 def after(instant: datetime, duration_s: float) -> datetime:
     """The instant `duration_s` seconds later."""
     return instant + timedelta(seconds=duration_s)

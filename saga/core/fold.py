@@ -59,6 +59,12 @@ class NodeState:
     result: Payload | None = None
     effects: tuple[EffectChange, ...] = ()
 
+    def again_at(self, at: datetime) -> datetime | None:
+        """When it is tried again, as of `at`. Before the end of its last attempt the clock was set back, and how much of the wait has
+        passed is not known: it is tried at once, since nothing waits for longer than was asked for."""
+        is_set_back = self.next_at is not None and self.ended_at is not None and at < self.ended_at
+        return at if is_set_back else self.next_at
+
     @property
     def has_no_answer(self) -> bool:
         """Whether nobody knows what came of it, or it was never sent: books may say that it was not done."""

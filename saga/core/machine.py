@@ -132,7 +132,7 @@ def due_at(definition: Saga[Any], state: SagaState, at: datetime) -> datetime | 
     for node, _, _ in _walk(definition, state):
         waits = state.node(node)
         if waits.phase in (NodePhase.WAITING, NodePhase.BACKOFF):
-            moments.append(waits.next_at or at + timedelta(seconds=HINT_S))
+            moments.append(waits.again_at(at) or at + timedelta(seconds=HINT_S))
     if state.status is SagaStatus.RUNNING and state.deadline_at and not has_reached_no_return(definition, state):
         moments.append(state.deadline_at)
     return min(moments, default=None)
@@ -162,7 +162,7 @@ def _may_start(state: SagaState, node: str, at: datetime) -> bool:
     waits = state.node(node)
     if waits.phase is NodePhase.WAITING:
         return True
-    return waits.phase is NodePhase.BACKOFF and waits.next_at is not None and waits.next_at <= at
+    return waits.phase is NodePhase.BACKOFF and (again_at := waits.again_at(at)) is not None and again_at <= at
 
 
 def _woken(draft: _Draft, event: Woken) -> None:

@@ -5,6 +5,9 @@ makes its sagas due. The renewing has a thread of its own, because neither a lon
 
 A process that does not know that its row is open, because the database did not answer for as long as a lease lasts, starts
 nothing: others may have closed it. It says so once, and goes on when it was heard.
+
+It also sees when the clock of the store is set, against the monotonic one of this machine, and when it stands before what is
+written down already. Both are said, and after a step back everything that waits is looked at again (`saga.store.setback`).
 """
 
 import os
@@ -22,6 +25,8 @@ from saga.store.port import Store, WorkerRow
 RENEWALS, RENEW_MAX_S = 5, 1.0
 """A lease is renewed five times in its length, and at least once a second: that is how fast a killed process is told from one
 whose connection was cut."""
+CLOCK_SET_S = 2.0
+"""A clock is steered by less between two renewals; what is more was set, or the machine slept."""
 CLOSE_S = 3.0
 """How long giving it back may take; it runs out by itself as well."""
 
@@ -37,6 +42,8 @@ class Lease:
         self._ttl_s = read_settings().lease_s
         self._known_until = 0.0
         self._is_said = False
+        self._ahead_s: float | None = None
+        self._must_look = False
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="saga-lease", daemon=True)
         self.worker_id = uuid7()
@@ -49,6 +56,9 @@ class Lease:
     def open(self) -> None:
         """Register before anything is claimed: nothing is held by a process that nobody could find dead."""
         self._register(self.worker_id)
+        if behind_s := self._store.behind_s():
+            logger.warning("clock_set_back", by_s=round(behind_s, 3), reason="it stands before what is written down")
+            self._store.look_again()
         self._thread.start()
 
     def close(self) -> None:
@@ -82,11 +92,26 @@ class Lease:
                     self._known_until = asked + self._ttl_s
                 else:
                     self._take_another_id()
+                self._mind_the_clock()
             except SagaError as error:
                 logger.warning("lease_not_renewed", worker_id=self.worker_id, error=str(error))
             except Exception as error:  # the guard of an endless loop: a process without a lease loses its sagas
                 logger.error("lease_failed", error=f"{type(error).__name__}: {error}")
             self._tell()
+
+    def _mind_the_clock(self) -> None:
+        """A step back is answered until the store has taken the answer."""
+        before_s, self._ahead_s = self._ahead_s, self._store.clock().timestamp() - monotonic()
+        by_s = 0.0 if before_s is None else self._ahead_s - before_s
+        if by_s < -CLOCK_SET_S:
+            logger.warning("clock_set_back", by_s=round(-by_s, 3), reason="everything that waits is looked at again")
+            self._must_look = True
+        elif by_s > CLOCK_SET_S:
+            why = "it was set, or this machine slept: what waits is due earlier, and a deadline may have passed"
+            logger.warning("clock_set_forward", by_s=round(by_s, 3), reason=why)
+        if self._must_look:
+            self._store.look_again()
+            self._must_look = False
 
     def _tell(self) -> None:
         if not self.is_known and not self._is_said:

@@ -104,7 +104,7 @@ class Slots:
         self._overdue.pop(claim, None)
         handed = self._handed.pop(claim, None)
         if handed is not None:
-            self._pace_s += _PACE_WEIGHT * (min((now - handed.at).total_seconds(), 1.0) - self._pace_s)
+            self._pace_s += _PACE_WEIGHT * (min(max((now - handed.at).total_seconds(), 0.0), 1.0) - self._pace_s)
         return handed is not None
 
     @property

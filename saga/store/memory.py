@@ -6,7 +6,7 @@ within reach, so a lease that ran out proves a death. What is stored is gone wit
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from saga.clock import Clock, SystemClock
@@ -48,23 +48,9 @@ from saga.store.port import (
 )
 from saga.store.refusing import Refused, append_refusal, in_order, isolate, keeping_decisions, saga_refusal
 from saga.store.restoring import RestoringInMemory
+from saga.store.setback import seconds_behind
+from saga.store.stored import StoredSaga, StoredWorker, is_held_by, is_marked
 from saga.store.sweeping import pushed_s
-
-
-@dataclass(slots=True)
-class _StoredSaga:
-    row: SagaRow
-    priority: int
-    pushes: int = 0
-    journal: Journal = field(default_factory=Journal)
-    effects: list[EffectRow] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _StoredWorker:
-    row: WorkerRow
-    lease_until: datetime
-    is_open: bool = True
 
 
 class MemoryStore(RestoringInMemory, RowsInMemory):
@@ -74,10 +60,10 @@ class MemoryStore(RestoringInMemory, RowsInMemory):
         super().__init__()
         self.scope = scope
         self._clock = clock or SystemClock()
-        self._sagas: dict[str, _StoredSaga] = {}
+        self._sagas: dict[str, StoredSaga] = {}
         self._latest: dict[EntityKey, str] = {}
         self._requests: dict[RequestKey, tuple[str, str]] = {}
-        self._worker_rows: dict[str, _StoredWorker] = {}
+        self._worker_rows: dict[str, StoredWorker] = {}
         self._definitions: dict[tuple[str, int], str] = {}
 
     def of(self, scope: Scope) -> "MemoryStore":
@@ -86,10 +72,10 @@ class MemoryStore(RestoringInMemory, RowsInMemory):
         other.scope = scope
         return other
 
-    def _own(self) -> list[_StoredSaga]:
+    def _own(self) -> list[StoredSaga]:
         return [it for it in self._sagas.values() if self.scope.has(it.row.environment, it.row.tenant)]
 
-    def _find(self, saga_id: str) -> _StoredSaga | None:
+    def _find(self, saga_id: str) -> StoredSaga | None:
         stored = self._sagas.get(saga_id)
         return stored if stored and self.scope.has(stored.row.environment, stored.row.tenant) else None
 
@@ -169,7 +155,7 @@ class MemoryStore(RestoringInMemory, RowsInMemory):
     def register_worker(self, worker: WorkerRow) -> None:
         with self._lock:
             until = self.now() + timedelta(seconds=worker.lease_ttl_s)
-            self._worker_rows.setdefault(worker.worker_id, _StoredWorker(worker, until))
+            self._worker_rows.setdefault(worker.worker_id, StoredWorker(worker, until))
 
     def renew_lease(self, worker_id: str) -> bool:
         with self._lock:
@@ -191,11 +177,26 @@ class MemoryStore(RestoringInMemory, RowsInMemory):
             if worker is None or not worker.is_open:
                 return 0
             worker.is_open = False
-            held = [stored for stored in self._sagas.values() if _is_held_by(stored, worker_id)]
+            held = [stored for stored in self._sagas.values() if is_held_by(stored, worker_id)]
             for stored in held:
                 stored.row = replace(stored.row, due_at=min(stored.row.due_at or self.now(), self.now()))
                 stored.pushes = 0
             return len(held)
+
+    def behind_s(self) -> float:
+        with self._lock:
+            leases = [it.lease_until - timedelta(seconds=it.row.lease_ttl_s) for it in self._worker_rows.values()]
+            accepted = [it.row.accepted_at for it in self._sagas.values() if it.row.due_at is not None]
+            return seconds_behind(self.now(), [*leases, *accepted])
+
+    def look_again(self) -> None:
+        with self._lock:
+            now = self.now()
+            for worker in self._worker_rows.values():
+                worker.lease_until = min(worker.lease_until, now + timedelta(seconds=worker.row.lease_ttl_s))
+            for stored in self._sagas.values():
+                if stored.row.due_at is not None:
+                    stored.row = replace(stored.row, due_at=min(stored.row.due_at, now))
 
     def worker_is_open(self, worker_ids: Sequence[str]) -> Mapping[str, bool]:
         with self._lock:
@@ -307,7 +308,7 @@ class MemoryStore(RestoringInMemory, RowsInMemory):
             new.saga_id, new.environment, new.tenant, new.definition, new.version, new.fingerprint, new.entity,
             fresh.run, SagaStatus.RUNNING, None, new.due_at, fresh.entry.at, None,
         )  # fmt: skip
-        self._sagas[new.saga_id] = _StoredSaga(row, new.priority)
+        self._sagas[new.saga_id] = StoredSaga(row, new.priority)
         self._sagas[new.saga_id].journal = Journal([fresh.entry], Reached(fresh.entry.seq, fresh.entry.hash))
         self._latest[entity_key_of(new)] = new.saga_id
         if (key := request_key_of(new)) is not None:
@@ -370,20 +371,11 @@ class MemoryStore(RestoringInMemory, RowsInMemory):
             stored.journal.reached = Reached(entry.seq, entry.hash)
         return AppendResult.APPENDED
 
-    def _due(self, now: datetime) -> list[tuple[int, datetime, _StoredSaga]]:
+    def _due(self, now: datetime) -> list[tuple[int, datetime, StoredSaga]]:
         waiting = [(stored.row.due_at, stored) for stored in self._own()]
         return [(-stored.priority, at, stored) for at, stored in waiting if at is not None and at <= now]
-
-
-def is_marked(stored: _StoredSaga) -> bool:
-    """Whether its row says that the journal is damaged."""
-    return stored.row.halt_reason is HaltReason.JOURNAL_DAMAGED
 
 
 def is_same(standing: JournalEntry, offered: JournalEntry) -> bool:
     """Whether an entry that stands is the very one that is offered again."""
     return (standing.writer, standing.prev_hash, standing.body) == (offered.writer, offered.prev_hash, offered.body)
-
-
-def _is_held_by(stored: _StoredSaga, worker_id: str) -> bool:
-    return stored.row.due_at is not None and any(entry.writer == worker_id for entry in stored.journal)

@@ -33,6 +33,7 @@ from saga.settings import LEASE_S
 from saga.store.journal import Journal, JournalEntry, Reached
 from saga.store.overview import Overview
 from saga.store.restoring import Restoring
+from saga.store.setback import BEHIND_S, Timed
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +243,10 @@ class WorkerRow:
     scope: Scope = EVERYBODY
     """Whose sagas it runs. An older release does not write it down: such a row counts as one that runs all there are."""
 
+    def lives(self, lease_until: datetime, now: datetime) -> bool:
+        """Whether its lease holds. One that reaches beyond its length was given before the clock was set back: who lives renews it."""
+        return 0.0 < (lease_until - now).total_seconds() < self.lease_ttl_s + BEHIND_S
+
 
 @dataclass(frozen=True, slots=True)
 class SagaFilter:
@@ -273,16 +278,8 @@ class RowFilter:
     before: tuple[Value, ...] | None = None
 
 
-class Store(Overview, Restoring, Protocol):
+class Store(Overview, Restoring, Timed, Protocol):
     """A database, seen by the engine. Thread-safe; one instance per process, created after fork."""
-
-    def now(self) -> datetime:
-        """The database's clock, UTC. One round trip."""
-        ...
-
-    def clock(self) -> datetime:
-        """The database's clock as this process carries it on between answers: no round trip."""
-        ...
 
     def accept(self, group: Sequence[NewSaga]) -> list[AcceptResult]:
         """Store new sagas, durable on return; answers stand in the order of `group`. One transaction for the group

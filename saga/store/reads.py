@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from saga.core.projection import Projection, Value
 from saga.core.states import HaltReason, SagaStatus
 from saga.scope import Scope
-from saga.store import queries
+from saga.store import queries, setback
 from saga.store.binding import bound_to
 from saga.store.filtering import owned_rows
 from saga.store.overview import HaltedCount, LiveCount
@@ -146,6 +146,19 @@ class Reads:
 
     def settled(self) -> list[Settled]:
         return self._read(lambda connection: read_settled(connection, self._tables), "settled")
+
+    def behind_s(self) -> float:
+        now = self._database_now()
+        return self._read(lambda connection: setback.behind(connection, self._tables, now), "clock")
+
+    def look_again(self) -> None:
+        now = self._database_now()
+        self._read(lambda connection: setback.shorten_leases(connection, self._tables, now), "clock")
+        while (
+            self._read(lambda connection: setback.bring_forward(connection, self._tables, now), "clock")
+            == setback.AT_ONCE
+        ):
+            pass
 
     def workers(self) -> list[tuple[WorkerRow, datetime]]:
         return self._read(lambda connection: open_workers(connection, self._tables, self.scope), "workers")

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, Field
 
+from saga.clock import seconds_between
 from saga.core import transitions as t
 from saga.core.outcomes import TOMBSTONED, OutcomeCode
 from saga.core.states import Direction
@@ -106,7 +107,7 @@ def _started(it: t.AttemptStarted, first: t.AttemptStarted | None, number: int) 
 
 
 def _ended(started: AttemptReading, it: t.AttemptEnded) -> AttemptReading:
-    took_s = (it.at - started.started_at).total_seconds() if started.started_at else None
+    took_s = seconds_between(started.started_at, it.at) if started.started_at else None
     ended = {"ended_at": it.at, "took_s": took_s, "outcome": it.code, "detail": it.detail, "is_lost": it.lost}
     return started.model_copy(update=ended)
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from saga.clock import monotonic
+from saga.clock import monotonic, seconds_between
 from saga.core import transitions as t
 from saga.core.fold import SagaState, accepted, evolve
 from saga.core.outcomes import OutcomeCode
@@ -140,7 +140,7 @@ class Follower:
 def _again(fact: t.AttemptEnded) -> str:
     if fact.lost:
         return "its worker died in this call → the same again, by another"
-    wait = duration((fact.next_at - fact.at).total_seconds()) if fact.next_at else "time"
+    wait = duration(seconds_between(fact.at, fact.next_at)) if fact.next_at else "time"
     # What a participant answered stands at the beginning of the detail; all else is what was seen instead of an answer.
     seen = " ".join(fact.detail.split()[:2]) if fact.detail.startswith("HTTP ") else "no answer"
     return f"{seen} → the same again in {wait}"

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from saga.clock import seconds_between
 from saga.core.definition import Saga
 from saga.core.fold import NodeState, SagaState
 from saga.core.outcomes import TOMBSTONED, OutcomeCode, business_code
@@ -160,8 +161,7 @@ def read_row(row: SagaRow) -> SagaSummary:
 
 def read_worker(row: WorkerRow, lease_until: datetime, now: datetime) -> WorkerReading:
     """A worker as of `now`, which is the database's clock as its lease is."""
-    over_s = (now - lease_until).total_seconds()
-    is_alive = over_s < 0
+    is_alive = row.lives(lease_until, now)
     return WorkerReading(
         worker_id=row.worker_id,
         host=row.host,
@@ -169,7 +169,7 @@ def read_worker(row: WorkerRow, lease_until: datetime, now: datetime) -> WorkerR
         queues=list(row.queues),
         lease_until=lease_until,
         is_alive=is_alive,
-        gone_s=None if is_alive else round(over_s, 3),
+        gone_s=None if is_alive else round(seconds_between(lease_until, now), 3),
         environment=row.scope.environment,
         tenants=None if row.scope.tenants is None else list(row.scope.tenants),
     )
@@ -260,7 +260,7 @@ def _node_names(state: SagaState, definition: Saga[Any] | None) -> list[str]:
 def _node(name: str, node: NodeState, definition: Saga[Any] | None) -> NodeReading:
     step_name, _, direction = name.rpartition(":")
     step = definition.by_name.get(step_name) if definition else None
-    took_s = (node.ended_at - node.first_at).total_seconds() if node.ended_at and node.first_at else None
+    took_s = seconds_between(node.first_at, node.ended_at) if node.ended_at and node.first_at else None
     return NodeReading(
         node=name,
         step=step_name,

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from saga.clock import seconds_between
 from saga.surfaces.reading import SagaSummary
 from saga.surfaces.reading_journal import EntryReading, JournalReading
 from saga.surfaces.visible import Page, one_line, page
@@ -66,7 +67,7 @@ def saga_list(rows: Sequence[SagaSummary], *, with_tenant: bool = False) -> Page
             row.halt_reason.value if row.halt_reason else DASH,
             f"{row.definition} v{row.version}" + (f" run {row.run}" if row.run > 1 else ""),
             row.accepted_at.strftime("%Y-%m-%d %H:%M:%S"),
-            duration((row.ended_at - row.accepted_at).total_seconds()) if row.ended_at else DASH,
+            duration(seconds_between(row.accepted_at, row.ended_at)) if row.ended_at else DASH,
             row.saga_id,
         )
         for row in rows

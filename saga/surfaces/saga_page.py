@@ -10,6 +10,7 @@ from datetime import datetime
 from shlex import quote
 from textwrap import wrap
 
+from saga.clock import seconds_between
 from saga.core.outcomes import OutcomeCode, business_code
 from saga.core.states import Direction, EntryState, NodePhase, SagaStatus
 from saga.surfaces.attempts import AttemptReading, in_words, lost_tries
@@ -43,7 +44,7 @@ def _head(shown: Shown, *, with_tenant: bool) -> Page:
     saga = shown.saga
     why = f"   {_why(shown)}" if _why(shown) else ""
     run = f" run {saga.run}" if saga.run > 1 else ""
-    took = f" ({duration((saga.ended_at - saga.accepted_at).total_seconds())})" if saga.ended_at else ""
+    took = f" ({duration(seconds_between(saga.accepted_at, saga.ended_at))})" if saga.ended_at else ""
     trace = f"   trace {saga.traceparent.split('-')[1]}" if saga.traceparent and "-" in saga.traceparent else ""
     first = f"{one_line(saga.entity)}   {saga.status.upper()}{why}"
     of = f"{saga.definition} v{saga.version}{run}" + (f"   tenant {one_line(saga.tenant)}" if with_tenant else "")

@@ -17,6 +17,7 @@ from itertools import chain
 
 from pydantic import BaseModel, Field
 
+from saga.clock import seconds_between
 from saga.core.fold import NodeState, SagaState
 from saga.core.outcomes import OutcomeCode
 from saga.core.states import SELF_HEALING, Direction, HaltReason, NodePhase, SagaStatus
@@ -119,6 +120,10 @@ class Standing(BaseModel):
     halted_groups: list[HaltedGroup]
     halted: list[SagaSummary] = Field(description="of each reason at most 500, the first accepted first")
     workers: list[WorkerReading] = Field(description="those that may run a saga of `tenants`")
+    clock_behind_s: float = Field(
+        default=0.0,
+        description="by how much the clock is behind what is written down: it was set back; 0 for less than 2 s",
+    )
     moving: list[str] = Field(
         default=[],
         description="name and version of each definition of which a saga is on its way, of those that were accepted first",
@@ -167,9 +172,10 @@ def standing(
         halted_groups=[_halted_group(store, it, rows) for it, rows in halted],
         halted=[read_row(row) for _, rows in halted for row in rows],
         workers=[read_worker(row, lease_until, now) for row, lease_until in workers],
+        clock_behind_s=round(store.behind_s(), 3),
         moving=sorted(f"{name} v{version}" for name, version in moving),
         not_at_hand=sorted(f"{name} v{version}" for name, version in moving if definitions.get(name, version) is None),
-        unserved=_unserved(first, [row.scope for row, lease_until in workers if lease_until > now]),
+        unserved=_unserved(first, [row.scope for row, lease_until in workers if row.lives(lease_until, now)]),
     )
 
 
@@ -233,7 +239,7 @@ def _oldest(store: Store, rows: Sequence[SagaRow], states: Mapping[str, SagaStat
         entity=row.entity,
         status=row.status,
         accepted_at=row.accepted_at,
-        age_s=round((now - row.accepted_at).total_seconds(), 3),
+        age_s=round(seconds_between(row.accepted_at, now), 3),
         waits_at=_place(state) if state else None,
     )
 
@@ -279,7 +285,7 @@ def _group(
         last_outcome=last.code,
         last_detail=last.detail,
         next_at=next_at,
-        next_in_s=None if next_at is None else round((next_at - now).total_seconds(), 3),
+        next_in_s=None if next_at is None else round(seconds_between(now, next_at), 3),
     )
 
 

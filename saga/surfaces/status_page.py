@@ -28,6 +28,9 @@ def status_page(now: Standing) -> Page:
     if not now.today.is_whole:
         lines.append(f"  (of today: those accepted since {now.today.since:%H:%M:%S}; all of it: saga status --all)")
     lines.append(f"due now {now.due_count:,}{since}")
+    if now.clock_behind_s:
+        behind = f"✗ the clock is {duration(now.clock_behind_s)} behind what is written down: it was set back"
+        lines.append(f"{behind}; what waits is looked at again, and ages are not known until it has caught up")
     lines += _workers(now)
     lines += _untaken(now)
     for group in now.waiting[:GROUPS_SHOWN]:

@@ -12,7 +12,7 @@ from saga.store.port import Store, WorkerRow
 def living_workers(store: Store) -> list[WorkerRow]:
     """Those whose lease holds now, by the database's clock."""
     now = store.now()
-    return [worker for worker, lease_until in store.workers() if lease_until > now]
+    return [worker for worker, lease_until in store.workers() if worker.lives(lease_until, now)]
 
 
 def how_to_run(definitions: Iterable[str] = ()) -> str:

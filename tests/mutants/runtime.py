@@ -1256,4 +1256,31 @@ RUNTIME = [
         "an exception whose text raises KeyboardInterrupt is told by that alone",
         (f"{ODD}test_what_no_journal_can_hold_is_a_defect_that_says_so",),
     ),
+    Mutant(
+        "set-back-is-seen",
+        "saga/runtime/lease.py",
+        "if by_s < -CLOCK_SET_S:",
+        "if by_s < -1e9:",
+        "the clock is set back an hour, and a retry of four seconds waits for an hour",
+        ("tests/cases/test_clocks.py::test_a_retry_waits_no_longer_than_it_asked_for",),
+    ),
+    Mutant(
+        "set-back-before-the-start",
+        "saga/runtime/lease.py",
+        "if behind_s := self._store.behind_s():",
+        "if behind_s := 0.0:",
+        "a worker that starts after the step waits for the instants of the old clock",
+        ("tests/cases/test_clocks.py::test_a_worker_that_starts_afterwards_sees_it_too",),
+    ),
+    Mutant(
+        "set-back-in-the-fold",
+        "saga/core/fold.py",
+        "return at if is_set_back else self.next_at",
+        "return self.next_at",
+        "whoever looks puts the saga back for an hour",
+        (
+            "tests/unit/core/test_forward.py::test_before_the_end_of_its_last_attempt_a_node_waits_no_more",
+            "tests/cases/test_clocks.py::test_a_retry_waits_no_longer_than_it_asked_for",
+        ),
+    ),
 ]

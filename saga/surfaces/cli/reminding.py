@@ -5,7 +5,7 @@ Rules of this file: the remark goes to stderr, once. It is said again when the w
 
 from collections.abc import Callable, Sequence
 
-from saga.clock import monotonic
+from saga.clock import monotonic, seconds_between
 from saga.core.states import Direction, NodePhase, SagaStatus
 from saga.core.transitions import AttemptStarted
 from saga.runtime.engine import fold
@@ -61,7 +61,7 @@ def awaited(store: Store, saga_id: str, definitions: Sequence[str] | None = None
         step, _, direction = name.rpartition(":")
         what = f"it waits for {'undo ' * (direction == Direction.COMPENSATION)}{step}"
         if node.phase is NodePhase.OPEN and node.owner in alive:
-            return f"{what}, try {node.epoch}, since {duration((now - begun[name, node.epoch]).total_seconds())}"
+            return f"{what}, try {node.epoch}, since {duration(seconds_between(begun[name, node.epoch], now))}"
         if alive and node.next_at is not None and node.next_at > now:
-            return f"{what}, {node.code}; it is looked at again in {duration((node.next_at - now).total_seconds())}"
+            return f"{what}, {node.code}; it is looked at again in {duration(seconds_between(now, node.next_at))}"
     return NOBODY

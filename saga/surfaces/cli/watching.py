@@ -6,7 +6,7 @@ from datetime import datetime
 
 import typer
 
-from saga.clock import monotonic, sleep
+from saga.clock import monotonic, seconds_between, sleep
 from saga.core.fold import SagaState
 from saga.core.outcomes import OutcomeCode
 from saga.core.states import ENDED, Direction, NodePhase, SagaStatus
@@ -127,7 +127,7 @@ def _step(step: StepChange, at: datetime) -> str:
         return "is not tried again"
     outcome = OutcomeCode.SUCCEEDED if step.outcome is None else step.outcome
     detail = f": {step.detail}" if step.detail and step.phase is not NodePhase.DONE else ""
-    wait_s = (step.next_at - at).total_seconds() if step.next_at else None
+    wait_s = seconds_between(at, step.next_at) if step.next_at else None
     follows = {
         NodePhase.BACKOFF: f", again in {duration(wait_s)}",
         NodePhase.PENDING: f", its answer is due in {duration(wait_s)}",

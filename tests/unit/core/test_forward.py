@@ -284,3 +284,16 @@ def test_a_start_of_a_node_that_is_not_ready_changes_nothing() -> None:
     with pytest.raises(AssertionError, match="was not started"):
         story.start("b")
     assert story.attempted() == ["a"]
+
+
+def test_before_the_end_of_its_last_attempt_a_node_waits_no_more() -> None:
+    """The clock was set back an hour: how much of the wait has passed is not known, and it must not be an hour longer. Set back by less
+    than has passed, it waits for what it asked for, and no longer."""
+    story = Story(abc()).start("a").ends("a", OutcomeCode.THROTTLED, retry_after_s=20)
+    ended_at = story.now
+    story.now = ended_at - timedelta(hours=1)
+    assert (story.due, story.may_start) == (story.now, ["a"])
+    story.now = ended_at + timedelta(seconds=1)
+    assert (story.due, story.may_start) == (ended_at + timedelta(seconds=20), [])
+    story.passes(19)
+    assert (story.due, story.may_start) == (story.now, ["a"])
