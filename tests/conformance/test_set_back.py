@@ -6,14 +6,14 @@ import psycopg
 import pytest
 
 from saga.clock import Clock, SystemClock
-from saga.store import setback
 from saga.store.connecting import conninfo
 from saga.store.contact import Contact
 from saga.store.memory import MemoryStore
-from saga.store.port import Store, WorkerRow
+from saga.store.port import AcceptStatus, Store, WorkerRow
 from saga.store.postgres import PostgresStore
+from saga.store.setback import AT_ONCE
 from saga.store.sqlite import SqliteStore
-from tests.conformance.building import accepted, due_ago, entry, new_id
+from tests.conformance.building import accepted, due_ago, entry, new_id, new_saga
 from tests.conformance.conftest import OpenAnother
 from tests.waiting import wait_until
 
@@ -64,13 +64,14 @@ def test_what_waits_is_due_at_once(store: Store) -> None:
     assert store.sweep_due(10, 5) == []
 
 
-def test_more_than_are_taken_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_are_taken_at_once(store: Store) -> None:
     """All of them, some at a time, and no saga a second time."""
-    monkeypatch.setattr(setback, "AT_ONCE", 2)
-    ids = {waiting(store, 20) for _ in range(5)}
+    due_at = store.now() + timedelta(seconds=20)
+    new = [new_saga(store, due_at=due_at) for _ in range(AT_ONCE + 1)]
+    assert {it.status for it in store.accept(new)} == {AcceptStatus.ACCEPTED}
     set_back(store)
     store.look_again()
-    assert {due.saga_id for due in store.sweep_due(10, 5)} == ids
+    assert {due.saga_id for due in store.sweep_due(2 * AT_ONCE, 5)} == {it.saga_id for it in new}
 
 
 def test_a_process_that_died_before_is_found_dead(store: Store, open_another: OpenAnother) -> None:
