@@ -2,7 +2,7 @@
 
 Rules of this file
 ------------------
-Everything is frozen and strict: an integer is an integer, never "7", 7.0 or true. What comes from outside to be kept
+Everything is frozen and strict: an integer is an integer, never "7", 7.5 or true (saga.fulfilment.fields). What comes from outside to be kept
 (`Order`) refuses unknown fields; an answer of a participant ignores them, so that a participant may add one, and holds
 only what a step or a person needs of it. Every number and every text has bounds, chosen so that sums stay far below
 2**63, and no text holds a control character, a line break or half a surrogate pair: it goes into databases, mail headers
@@ -11,76 +11,34 @@ and paths. Money is integer minor units (saga.fulfilment.money).
 The lines of one SKU are kept as they came; `Order.stock` adds them up.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from saga.fulfilment.money import is_known_currency
-from saga.fulfilment.texts import OneAddress, Printable, Seen, text
+from saga.fulfilment.fields import (
+    Amount,
+    Country,
+    Currency,
+    Email,
+    Id,
+    Integral,
+    Postcode,
+    Reference,
+    TaxClass,
+    Text,
+    Whole,
+    Yes,
+    in_words,
+    unsaid,
+)
 
 GOODS_MAX = 10**12
-AMOUNT_MAX = 10**13
 QUANTITY_MAX = 10**6
 UNIT_PRICE_MAX = 10**9
 LINES_MAX = 2_000
 ITEMS_MAX = 10**9
 """Pieces of one order: the most that the inventory holds of one SKU, and that a parcel is quoted for."""
 RESERVATION_TTL_S = 900
-
-
-def _currency(code: str) -> str:
-    if not is_known_currency(code):
-        raise ValueError(f"{code} is not a currency of ISO 4217; it is three capitals such as GBP")
-    return code
-
-
-def _true(flag: bool) -> bool:
-    if not flag:
-        raise ValueError("the participant answers false where only true is a success")
-    return flag
-
-
-def _is_unsaid(value: object) -> bool:
-    return value is None
-
-
-def _unsaid(description: str | None = None) -> Any:
-    """A field that is left out of the JSON while nobody says it, so an order without it keeps the bytes that it has."""
-    return Field(default=None, exclude_if=_is_unsaid, description=description)
-
-
-ID = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"
-CURRENCY = r"^[A-Z]{3}$"
-EMAIL = r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$"
-IN_WORDS = {
-    ID: "must be 1 to 64 letters, digits, '.', '_' and '-', with a letter, a digit or '_' first, as in SO-1001",
-    CURRENCY: "must be a currency of ISO 4217, three capitals, as in GBP",
-    EMAIL: "must be an address of letters, digits and the usual signs, with one '@', as in ada@example.org",
-}
-"""The rules of an order that a person cannot read from the pattern."""
-_PATTERN_RULES = {f"String should match pattern '{pattern}'": words for pattern, words in IN_WORDS.items()}
-
-Id = Annotated[str, StringConstraints(pattern=ID)]
-"""It becomes part of paths, file names and command lines, so it begins with neither a dot nor a dash."""
-Reference = Annotated[str, text(128), Printable]
-"""An id that a participant gave."""
-Text = Annotated[str, text(200), Printable, Seen]
-Country = Annotated[str, text(64), Printable]
-Postcode = Annotated[str, text(20), Printable]
-Currency = Annotated[str, StringConstraints(pattern=CURRENCY), AfterValidator(_currency)]
-Email = Annotated[
-    str,
-    StringConstraints(max_length=254, pattern=EMAIL),
-    OneAddress,
-]
-Yes = Annotated[bool, AfterValidator(_true)]
-TaxClass = Literal["standard", "reduced", "zero", "exempt"]
-Amount = Annotated[int, Field(ge=0, le=AMOUNT_MAX)]
-
-
-def in_words(message: str) -> str:
-    """A rule as a validation error says it, for a person: a pattern in words, and no word on how it was found out."""
-    return _PATTERN_RULES.get(message) or message.removeprefix("Value error, ")
 
 
 def broken_rules(error: ValidationError, *, whole: str = "the order") -> str:
@@ -124,10 +82,10 @@ class OrderLine(Given):
     """So many of one SKU at one price."""
 
     sku: Id
-    quantity: Annotated[int, Field(ge=1, le=QUANTITY_MAX)]
-    unit_price: Annotated[int, Field(ge=0, le=UNIT_PRICE_MAX)]
+    quantity: Annotated[int, Field(ge=1, le=QUANTITY_MAX), Integral]
+    unit_price: Annotated[int, Field(ge=0, le=UNIT_PRICE_MAX), Integral]
     """Minor units of the order's currency, without tax."""
-    tax_class: TaxClass | None = _unsaid("the rate that the goods are taxed at; unsaid it is standard")
+    tax_class: TaxClass | None = unsaid("the rate that the goods are taxed at; unsaid it is standard")
 
     @property
     def amount(self) -> int:
@@ -171,7 +129,7 @@ class Order(Given):
         AfterValidator(_within_bounds),
     ]
     payment_method: Id
-    payment_country: Country | None = _unsaid("where the way of paying is from, when the shop knows it")
+    payment_country: Country | None = unsaid("where the way of paying is from, when the shop knows it")
     email: Email | None = None
 
     @property
@@ -216,7 +174,7 @@ class OrderPrice(Given):
 class TaxedLine(Given):
     sku: Id
     amount: Amount
-    tax_class: TaxClass | None = _unsaid()
+    tax_class: TaxClass | None = unsaid()
 
 
 class TaxRequest(Given):
@@ -246,7 +204,7 @@ class FreightRequest(Given):
     country: Country
     postcode: Postcode
     currency: Currency
-    item_count: int
+    item_count: Whole
 
 
 class ShippingQuote(Answer):
@@ -274,7 +232,7 @@ class ShipmentRequest(Given):
     order_id: Id
     carrier: Reference
     address: Destination
-    item_count: int
+    item_count: Whole
 
 
 class Shipment(Answer):
@@ -297,13 +255,13 @@ class Dispatch(Answer):
 
 class ReservedLine(Given):
     sku: Id
-    quantity: int
+    quantity: Whole
 
 
 class ReserveRequest(Given):
     order_id: Id
     lines: tuple[ReservedLine, ...]
-    ttl_s: int = RESERVATION_TTL_S
+    ttl_s: Whole = RESERVATION_TTL_S
     """How long the hold lasts unless it is made firm."""
 
 
@@ -335,9 +293,9 @@ class FraudRequest(Given):
     amount: Amount
     currency: Currency
     country: Country
-    payment_country: Country | None = _unsaid()
+    payment_country: Country | None = unsaid()
     customer_id: Id
-    email: Email | None = _unsaid()
+    email: Email | None = unsaid()
     skus: tuple[Id, ...]
     """Each once, sorted."""
 

@@ -16,19 +16,8 @@ from saga.core.outcomes import Payload
 from saga.core.states import SagaStatus
 from saga.errors import CodecError, SagaError, SagaNotFound, UsageError
 from saga.fulfilment import models as m
-from saga.fulfilment.models import (
-    LINES_MAX,
-    QUANTITY_MAX,
-    Amount,
-    Answer,
-    Country,
-    Currency,
-    Email,
-    Given,
-    Id,
-    OrderLine,
-    Reference,
-)
+from saga.fulfilment.fields import Amount, Country, Currency, Email, Id, Reference, Text, Whole
+from saga.fulfilment.models import LINES_MAX, QUANTITY_MAX, Answer, Given, OrderLine
 from saga.fulfilment.tax_back import pieces_of, tax_due
 
 Held = TypeVar("Held", bound=BaseModel)
@@ -56,7 +45,7 @@ class ReturnOrder(Given):
         AfterValidator(_not_empty),
     ]
     tax: Amount = Field(description="minor units: what of the order's tax goes back with these lines")
-    reason: m.Text
+    reason: Text
     email: Email | None = None
 
     @property
@@ -106,7 +95,7 @@ class RefundRequest(Given):
     capture_id: Reference
     amount: Amount
     currency: Currency
-    reason: m.Text
+    reason: Text
 
 
 class Refund(Answer):
@@ -117,7 +106,7 @@ class Refund(Answer):
 
 class ReturnedLine(Given):
     sku: Id
-    quantity: int
+    quantity: Whole
 
 
 class RestockRequest(Given):

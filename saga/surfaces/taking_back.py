@@ -29,8 +29,9 @@ from saga.core.fold import SagaState
 from saga.core.plan import has_reached_no_return
 from saga.core.states import Effect, HaltReason, SagaStatus
 from saga.errors import CodecError, ConcurrencyError, DataRefused, DuplicateOrder, KeyReused, SagaNotFound
+from saga.fulfilment.fields import Id, Integral, Text
 from saga.fulfilment.fulfil_order import fulfil_order
-from saga.fulfilment.models import LINES_MAX, QUANTITY_MAX, Given, Id, Text
+from saga.fulfilment.models import LINES_MAX, QUANTITY_MAX, Given
 from saga.fulfilment.return_order import return_order
 from saga.fulfilment.returns import (
     MoreThanLeft,
@@ -67,7 +68,7 @@ class WantedLine(Given):
     """So many pieces of one SKU."""
 
     sku: Id
-    quantity: Annotated[int, Field(ge=1, le=QUANTITY_MAX)]
+    quantity: Annotated[int, Field(ge=1, le=QUANTITY_MAX), Integral]
 
 
 class ReturnRequest(Given):

@@ -5,12 +5,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from services.skeleton.fields import QUANTITY_MAX, Country, Currency, Id, Reference, Text
+from services.skeleton.fields import QUANTITY_MAX, Country, Currency, Id, Integral, Reference, Text
 from services.skeleton.service import Effect, Strict
 
 ITEM_WEIGHT_MAX_G = 20_000
 """What is heavier by the piece is no parcel."""
-ItemCount = Annotated[int, Field(ge=0, le=QUANTITY_MAX)]
+ItemCount = Annotated[int, Field(ge=0, le=QUANTITY_MAX), Integral]
 
 
 class Address(Strict):
@@ -41,7 +41,7 @@ class QuoteRequest(Strict):
     """For the places of a country that have a zone of their own, such as islands."""
     currency: Currency
     item_count: ItemCount
-    weight_g: Annotated[int, Field(ge=1, le=ITEM_WEIGHT_MAX_G)] | None = None
+    weight_g: Annotated[int, Field(ge=1, le=ITEM_WEIGHT_MAX_G), Integral] | None = None
     """Grams of one item; without it that of the tariff."""
 
 

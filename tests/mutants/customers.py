@@ -12,6 +12,7 @@ MAILS, DISKS = "tests/unit/fulfilment/test_mailbox.py::", "tests/unit/fulfilment
 UNREADABLE = "tests/integration/returns/test_unreadable_orders.py::"
 ENDS = "tests/integration/returns/test_unreadable_ends.py::"
 DESK = "tests/integration/api/test_returning.py::"
+WHOLE = "tests/cases/test_whole_numbers.py::"
 MODELS = "tests/unit/fulfilment/test_models.py::"
 
 CUSTOMERS = [
@@ -161,5 +162,24 @@ CUSTOMERS = [
         "left_s = CONNECT_S",
         "a mail server with many addresses that do not answer holds a step beyond its deadline",
         (f"{SAID}test_addresses_that_do_not_answer_share_the_time",),
+    ),
+    Mutant(
+        "an-integral-number-is-an-integer",
+        "saga/fulfilment/fields.py",
+        "if isinstance(value, float) and value.is_integer() and abs(value) < FLOAT_EXACT:",
+        "if False and isinstance(value, float):",
+        "a bank that writes 1250.0 has taken the money, and its answer halts the order",
+        (
+            f"{WHOLE}test_an_integral_number_is_the_integer[saga]",
+            f"{WHOLE}test_a_capture_that_answers_1250_0_has_succeeded",
+        ),
+    ),
+    Mutant(
+        "one-request-either-way",
+        "services/skeleton/desk.py",
+        "json.loads(body, parse_float=_number)",
+        "json.loads(body)",
+        "a repeat that writes 1250 as 1250.0 is refused as another request under the key",
+        (f"{WHOLE}test_a_service_takes_both_for_one_request",),
     ),
 ]

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from saga.errors import NotSent, Rejected
 from saga.fulfilment import telling
+from saga.fulfilment.fields import EMAIL, ID
 from saga.fulfilment.mailbox import SENDER, confirmation, letter, put, recipient
-from saga.fulfilment.models import EMAIL, ID, Order, OrderLine, OrderPrice, Shipment
+from saga.fulfilment.models import Order, OrderLine, OrderPrice, Shipment
 from tests.waiting import wait_until
 
 KEY = "a2345678b2345678c2345678d2345678"

@@ -85,7 +85,7 @@ def test_an_order_survives_the_journal() -> None:
         (one_line(quantity=-1), "lines.0.quantity: Input should be greater than or equal to 1"),
         (one_line(quantity=1_000_001), "lines.0.quantity: Input should be less than or equal to 1000000"),
         (one_line(quantity=10**30), "lines.0.quantity: Input should be less than or equal to 1000000"),
-        (one_line(quantity=1.0), "lines.0.quantity: Input should be a valid integer"),
+        (one_line(quantity=1.5), "lines.0.quantity: Input should be a valid integer"),
         (one_line(quantity="1"), "lines.0.quantity: Input should be a valid integer"),
         (one_line(quantity=True), "lines.0.quantity: Input should be a valid integer"),
         (one_line(quantity=float("nan")), "lines.0.quantity: Input should be"),
@@ -99,7 +99,7 @@ def test_an_order_survives_the_journal() -> None:
     ],
 )
 def test_each_broken_bound_is_named(values: dict[str, Any], said: str) -> None:
-    """Empty, NUL, NaN, 10^30, a float, a bool, an unknown field, a line break in a header: refused, field and rule named."""
+    """Empty, NUL, NaN, 10^30, a fraction, a bool, an unknown field, a line break in a header: refused, field and rule named."""
     assert refusal(values).startswith(said)
 
 
@@ -206,9 +206,9 @@ def test_a_quote_in_another_currency_is_not_added_up() -> None:
 
 
 def test_an_answer_may_say_more_but_not_something_else() -> None:
-    """A participant may add a field; a flag that is false, a float for money or a missing id does not parse."""
+    """A participant may add a field; a flag that is false, a fraction for money or a missing id does not parse."""
     assert m.Capture.model_validate_json('{"capture_id":"c","amount":1,"currency":"GBP","new":[1]}').amount == 1
-    for bad in ('{"capture_id":"c","amount":1.0,"currency":"GBP"}', '{"amount":1,"currency":"GBP"}', "[]"):
+    for bad in ('{"capture_id":"c","amount":1.5,"currency":"GBP"}', '{"amount":1,"currency":"GBP"}', "[]"):
         with pytest.raises(ValidationError):
             m.Capture.model_validate_json(bad)
     for bad in ('{"score":1,"passed":false}', '{"score":1,"passed":1}', '{"score":NaN,"passed":true}'):
