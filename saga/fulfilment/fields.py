@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from saga.fulfilment.money import is_known_currency
-from saga.fulfilment.texts import OneAddress, Printable, Seen, text
+from saga.fulfilment.texts import OneAddress, Printable, Seen, Straight, text
 
 AMOUNT_MAX = 10**13
 FLOAT_EXACT = 2**53
@@ -67,9 +67,14 @@ Id = Annotated[str, StringConstraints(pattern=ID)]
 """It becomes part of paths, file names and command lines, so it begins with neither a dot nor a dash."""
 Reference = Annotated[str, text(128), Printable]
 """An id that a participant gave."""
-Text = Annotated[str, text(200), Printable, Seen]
-Country = Annotated[str, text(64), Printable]
-Postcode = Annotated[str, text(20), Printable]
+Text = Annotated[str, text(200), Printable, Straight, Seen]
+"""What a person reads."""
+Said = Annotated[str, text(200), Printable]
+"""A text of an order that was taken, as a participant is asked: whatever was kept can be asked for."""
+SaidCountry = Annotated[str, text(64), Printable]
+Country = Annotated[str, text(64), Printable, Straight]
+SaidPostcode = Annotated[str, text(20), Printable]
+Postcode = Annotated[str, text(20), Printable, Straight]
 Currency = Annotated[str, StringConstraints(pattern=CURRENCY), AfterValidator(_currency)]
 Email = Annotated[
     str,

@@ -24,6 +24,9 @@ from saga.fulfilment.fields import (
     Integral,
     Postcode,
     Reference,
+    Said,
+    SaidCountry,
+    SaidPostcode,
     TaxClass,
     Text,
     Whole,
@@ -179,8 +182,8 @@ class TaxedLine(Given):
 
 class TaxRequest(Given):
     order_id: Id
-    country: Country
-    region: Text | None = None
+    country: SaidCountry
+    region: Said | None = None
     currency: Currency
     lines: tuple[TaxedLine, ...]
 
@@ -201,8 +204,8 @@ class TaxQuote(Answer):
 
 
 class FreightRequest(Given):
-    country: Country
-    postcode: Postcode
+    country: SaidCountry
+    postcode: SaidPostcode
     currency: Currency
     item_count: Whole
 
@@ -213,10 +216,15 @@ class ShippingQuote(Answer):
     carrier: Reference
 
 
-class Destination(Address):
+class Destination(Given):
     """A whole address, as the shipping service wants it."""
 
-    country: Country
+    name: Said
+    street: Said
+    city: Said
+    postcode: SaidPostcode
+    region: Said | None = None
+    country: SaidCountry
 
     @classmethod
     def of(cls, order: Order) -> Self:
@@ -292,8 +300,8 @@ class FraudRequest(Given):
     order_id: Id
     amount: Amount
     currency: Currency
-    country: Country
-    payment_country: Country | None = unsaid()
+    country: SaidCountry
+    payment_country: SaidCountry | None = unsaid()
     customer_id: Id
     email: Email | None = unsaid()
     skus: tuple[Id, ...]

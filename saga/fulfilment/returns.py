@@ -19,6 +19,7 @@ from saga.fulfilment import models as m
 from saga.fulfilment.fields import Amount, Country, Currency, Email, Id, Reference, Text, Whole
 from saga.fulfilment.models import LINES_MAX, QUANTITY_MAX, Answer, Given, OrderLine
 from saga.fulfilment.tax_back import pieces_of, tax_due
+from saga.runtime.readback import read_kept
 
 Held = TypeVar("Held", bound=BaseModel)
 
@@ -204,7 +205,7 @@ def what_is_left(bought: m.Order, returned: Iterable[ReturnOrder]) -> list[Left]
 def payload_of(model: type[Held], state: SagaState, payload: Payload) -> Held:
     """What a journal holds, parsed. Raises `CodecError` when this release reads no such model in it."""
     try:
-        return model.model_validate_json(payload.data)
+        return read_kept(model, payload.data)
     except ValidationError as error:
         raise CodecError(f"saga {state.saga_id}: its journal holds no {model.__name__}: saga audit") from error
 

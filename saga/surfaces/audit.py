@@ -32,14 +32,10 @@ from saga.fulfilment import models as m
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.return_order import return_order
 from saga.runtime.engine import Definitions, is_readable
+from saga.runtime.readback import read_kept
 from saga.store.codec import decode
 from saga.store.journal import JournalEntry
-from saga.store.port import (
-    EffectRow,
-    SagaFilter,
-    SagaRow,
-    Store,
-)
+from saga.store.port import EffectRow, SagaFilter, SagaRow, Store
 from saga.surfaces import audit_rows, once, order_rows
 from saga.surfaces import invariants as rules
 from saga.surfaces.audit_lost import Answered, KnownRuns, LostPart, answered, lost_part, lost_runs
@@ -391,7 +387,7 @@ def _record(state: SagaState, started: Mapping[str, t.AttemptStarted], began_at:
         _ending(state, began_at),
         state.status,
         cause=(cause.detail if cause.cause == OutcomeCode.REJECTED else cause.cause) if cause else "",
-        order=m.Order.model_validate_json(state.input.data),
+        order=read_kept(m.Order, state.input.data),
         tax=m.TaxQuote.model_validate_json(tax.data).tax_amount if tax else 0,
         freight=m.ShippingQuote.model_validate_json(freight.data).amount if freight else 0,
         tax_key=intents.get("calculate_tax:a", ""),

@@ -12,6 +12,7 @@ MAILS, DISKS = "tests/unit/fulfilment/test_mailbox.py::", "tests/unit/fulfilment
 UNREADABLE = "tests/integration/returns/test_unreadable_orders.py::"
 ENDS = "tests/integration/returns/test_unreadable_ends.py::"
 DESK = "tests/integration/api/test_returning.py::"
+UNSEEN = "tests/cases/test_unseen_names.py::"
 WHOLE = "tests/cases/test_whole_numbers.py::"
 MODELS = "tests/unit/fulfilment/test_models.py::"
 
@@ -181,5 +182,29 @@ CUSTOMERS = [
         "json.loads(body)",
         "a repeat that writes 1250 as 1250.0 is refused as another request under the key",
         (f"{WHOLE}test_a_service_takes_both_for_one_request",),
+    ),
+    Mutant(
+        "a-name-is-seen",
+        "saga/fulfilment/texts.py",
+        "return unicodedata.category(letter)[0] in SEEN and not any(low <= ord(letter) <= high for low, high in BLANK)",
+        'return unicodedata.category(letter) != "Zs"',
+        "a parcel goes out to a name and a street that nobody can read",
+        (f"{UNSEEN}test_what_nobody_sees_is_no_name", f"{UNSEEN}test_every_text_is_seen_or_not_by_category"),
+    ),
+    Mutant(
+        "no-text-is-turned-round",
+        "saga/fulfilment/texts.py",
+        "    if not TURNING.isdisjoint(text) and not is_kept(info.context):",
+        "    if False and info:",
+        "a street reads otherwise on the label than it was checked",
+        (f"{UNSEEN}test_what_turns_the_text_round_is_refused",),
+    ),
+    Mutant(
+        "a-kept-order-is-read",
+        "saga/runtime/readback.py",
+        "return model.model_validate_json(text, context=KEPT)",
+        "return model.model_validate_json(text)",
+        "an order on its way halts at a deploy, by a rule that it was not asked for when it was taken",
+        (f"{UNSEEN}test_an_order_that_was_taken_before_the_rule_goes_on",),
     ),
 ]

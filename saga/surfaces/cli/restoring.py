@@ -9,6 +9,7 @@ from saga.core.states import Direction
 from saga.errors import UsageError
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.return_order import return_order
+from saga.fulfilment.texts import has_seen
 from saga.runtime.engine import Definitions
 from saga.settings import Settings
 from saga.store.port import SagaFilter, Store
@@ -250,7 +251,7 @@ def _instant(text: str) -> datetime:
 
 
 def _said(reason: str) -> str:
-    if not reason.strip():
+    if not has_seen(reason):
         raise UsageError("--reason: say why; it stands in the journal of each")
     return reason.strip()
 
