@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from saga.fulfilment.money import is_known_currency
-from saga.fulfilment.texts import OneAddress, Printable, Seen, Straight, text
+from saga.fulfilment.texts import ID_MAX, OneAddress, PlainId, Printable, Seen, Straight, text
 
 AMOUNT_MAX = 10**13
 FLOAT_EXACT = 2**53
@@ -52,19 +52,19 @@ Integral = BeforeValidator(_whole)
 """Stands last, behind the bounds: pydantic takes bounds that stand behind a function out of the JSON schema."""
 Whole = Annotated[int, Integral]
 
-ID = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"
+ID = r"^[^\x00-\x20\x7f-\xa0-](?:[^\x00-\x1f\x7f-\xa0]*[^\x00-\x20\x7f-\xa0])?$"
+"""What a schema can say of an id; the rest is said by `texts.PlainId`."""
 CURRENCY = r"^[A-Z]{3}$"
 EMAIL = r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$"
 IN_WORDS = {
-    ID: "must be 1 to 64 letters, digits, '.', '_' and '-', with a letter, a digit or '_' first, as in SO-1001",
     CURRENCY: "must be a currency of ISO 4217, three capitals, as in GBP",
     EMAIL: "must be an address of letters, digits and the usual signs, with one '@', as in ada@example.org",
 }
 """The rules of an order that a person cannot read from the pattern."""
 _PATTERN_RULES = {f"String should match pattern '{pattern}'": words for pattern, words in IN_WORDS.items()}
 
-Id = Annotated[str, StringConstraints(pattern=ID)]
-"""It becomes part of paths, file names and command lines, so it begins with neither a dot nor a dash."""
+Id = Annotated[str, Field(json_schema_extra={"minLength": 1, "maxLength": ID_MAX, "pattern": ID}), PlainId, OneAddress]
+"""An id as shops have them: `#1001`, `A/B-7`, `SO 1001`. Printable, in normal form NFC, at most one blank in a row."""
 Reference = Annotated[str, text(128), Printable]
 """An id that a participant gave."""
 Text = Annotated[str, text(200), Printable, Straight, Seen]

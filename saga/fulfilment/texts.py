@@ -20,6 +20,7 @@ from pydantic import AfterValidator, StringConstraints, ValidationInfo
 from saga.runtime.readback import is_kept
 
 UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+ID_MAX = 64
 TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 SEEN = frozenset("LNPS")
 """First letters of the categories that are seen."""
@@ -34,7 +35,12 @@ BLANK = (
 
 def is_seen(letter: str) -> bool:
     """Whether a person sees the letter by itself."""
-    return unicodedata.category(letter)[0] in SEEN and not any(low <= ord(letter) <= high for low, high in BLANK)
+    return unicodedata.category(letter)[0] in SEEN and not is_blank(letter)
+
+
+def is_blank(letter: str) -> bool:
+    """Whether the letter draws nothing although its category does not say so."""
+    return any(low <= ord(letter) <= high for low, high in BLANK)
 
 
 def has_seen(text: str) -> bool:
@@ -66,6 +72,26 @@ def _straight(text: str, info: ValidationInfo) -> str:
     return text
 
 
+def _plain_id(text: str) -> str:
+    """An id stands in paths, on command lines, in the subjects of mails and beside other ids that look like it."""
+    if not 1 <= len(text) <= ID_MAX:
+        raise ValueError(f"must be 1 to {ID_MAX} characters long, as in SO-1001")
+    if text in (".", ".."):
+        raise ValueError("must not be '.' or '..', which mean a folder in a path")
+    if text.startswith("-"):
+        raise ValueError("must not begin with '-', which a command line takes for an option")
+    if "  " in text or text != text.strip(" "):
+        raise ValueError("must not begin or end with a blank, nor hold two beside one another")
+    for place, letter in enumerate(text, start=1):
+        if letter != " " and (unicodedata.category(letter)[0] in "CZ" or is_blank(letter)):
+            raise ValueError(f"character {place} is U+{ord(letter):04X}, which nobody sees; leave it out")
+    if not is_seen(text[0]):
+        raise ValueError("must begin with a letter, a digit, a sign or a symbol")
+    if not unicodedata.is_normalized("NFC", text):
+        raise ValueError("must be in normal form NFC: it would look like another id that is not the same")
+    return text
+
+
 def _one_address(address: str) -> str:
     # A mail program decodes such a word wherever it stands, and finds other addresses or a line break in it.
     if "=?" in address:
@@ -80,4 +106,5 @@ def text(length: int) -> StringConstraints:
 Printable = AfterValidator(_printable)
 Seen = AfterValidator(_seen)
 Straight = AfterValidator(_straight)
+PlainId = AfterValidator(_plain_id)
 OneAddress = AfterValidator(_one_address)

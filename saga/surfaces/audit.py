@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from shlex import quote
 
 from pydantic import ValidationError
 
@@ -198,7 +199,7 @@ class _Sheet:
         )
         found = lost_runs(self.lost, self.definitions, self.known, self.ledgers, self.records, self.known_keys)
         for entity, count in found:
-            then = f'send it again, or type  saga db settle {entity} --reason "…"'
+            then = f'send it again, or type  saga db settle {quote(entity)} --reason "…"'
             self.notes[f"rows are of a run of {entity} that no journal knows: {then}"] += count
 
     def _count(self, row: SagaRow) -> None:

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from hashlib import sha256
+from shlex import quote
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -285,7 +286,7 @@ def _check_free(order_id: str, earlier: Returned) -> None:
     if is_open and (earlier.is_damaged or (halt is not None and not halt.heals_itself)):
         why = HaltReason.JOURNAL_DAMAGED if earlier.is_damaged or halt is None else halt.reason
         raise ReturnWaits(
-            f"{return_id} waits for a person ({why}), so no more of {order_id} comes back: see  saga show {return_id}"
+            f"{return_id} waits for a person ({why}), so no more of {order_id} comes back: see  saga show {quote(return_id)}"
         )
 
 

@@ -37,6 +37,7 @@ from services.skeleton.database import THREADS, Database, Unavailable
 from services.skeleton.describing import describe
 from services.skeleton.desk import UNDO_SUFFIX, Desk, UndoRequest, parsed
 from services.skeleton.faults import Fault, Faults, Script, refused_rules
+from services.skeleton.segments import WholeSegments, with_ids
 from services.skeleton.service import Operation, Route, Service, Strict
 from services.skeleton.tables import BARRIER_COLUMNS, PAGE_ROWS_MAX, page_reader
 
@@ -92,6 +93,7 @@ def build_app(service: Service, database_url: str) -> FastAPI:
             Exception: _failed,
         },
     )
+    app.add_middleware(WholeSegments)
     app.state.edge = edge
     # What is asked most stands first, because routes are tried in their order.
     for operation in service.operations:
@@ -100,7 +102,7 @@ def build_app(service: Service, database_url: str) -> FastAPI:
             path = operation.path + UNDO_SUFFIX
             app.add_api_route(path, edge.undo(operation), methods=["POST"], response_model=None)
     for route in service.routes:
-        app.add_api_route(route.path, edge.route(route), methods=[route.method], response_model=None)
+        app.add_api_route(with_ids(route.path), edge.route(route), methods=[route.method], response_model=None)
     edge.add_own_routes(app)
     describe(app, service, UndoRequest, KEY_HEADER)
     return app

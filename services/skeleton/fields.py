@@ -23,8 +23,8 @@ def whole(value: object) -> object:
 Integral = BeforeValidator(whole)
 """Stands last, behind the bounds: pydantic takes bounds that stand behind a function out of the JSON schema."""
 Whole = Annotated[int, Integral]
-Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$")]
-"""An order, a SKU, a way of paying."""
+Id = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$")]
+"""An order, a SKU, a way of paying, as a shop has them: whatever is printable. What else an id must be is for whoever takes the order."""
 Reference = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 """An id that a service gave."""
 Text = Annotated[str, StringConstraints(max_length=200)]

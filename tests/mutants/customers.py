@@ -12,6 +12,7 @@ MAILS, DISKS = "tests/unit/fulfilment/test_mailbox.py::", "tests/unit/fulfilment
 UNREADABLE = "tests/integration/returns/test_unreadable_orders.py::"
 ENDS = "tests/integration/returns/test_unreadable_ends.py::"
 DESK = "tests/integration/api/test_returning.py::"
+IDS, FLIGHT = "tests/cases/test_shop_ids.py::", "tests/migrations/test_orders_in_flight.py::"
 UNSEEN = "tests/cases/test_unseen_names.py::"
 WHOLE = "tests/cases/test_whole_numbers.py::"
 MODELS = "tests/unit/fulfilment/test_models.py::"
@@ -186,7 +187,7 @@ CUSTOMERS = [
     Mutant(
         "a-name-is-seen",
         "saga/fulfilment/texts.py",
-        "return unicodedata.category(letter)[0] in SEEN and not any(low <= ord(letter) <= high for low, high in BLANK)",
+        "return unicodedata.category(letter)[0] in SEEN and not is_blank(letter)",
         'return unicodedata.category(letter) != "Zs"',
         "a parcel goes out to a name and a street that nobody can read",
         (f"{UNSEEN}test_what_nobody_sees_is_no_name", f"{UNSEEN}test_every_text_is_seen_or_not_by_category"),
@@ -206,5 +207,45 @@ CUSTOMERS = [
         "return model.model_validate_json(text)",
         "an order on its way halts at a deploy, by a rule that it was not asked for when it was taken",
         (f"{UNSEEN}test_an_order_that_was_taken_before_the_rule_goes_on",),
+    ),
+    Mutant(
+        "an-id-is-one-segment",
+        "saga/surfaces/segments.py",
+        'return unquote(sent).replace("%", "%25").replace("/", "%2F")',
+        "return unquote(sent)",
+        "an order called A/B is accepted and cannot be shown, cancelled or returned",
+        (f"{IDS}test_a_path_brings_the_id_back",),
+    ),
+    Mutant(
+        "ids-that-look-alike",
+        "saga/fulfilment/texts.py",
+        'if not unicodedata.is_normalized("NFC", text):',
+        "if False:",
+        "one order is sent twice under two ids that a person cannot tell apart, and charged twice",
+        (f"{IDS}test_what_is_no_id[not NFC]",),
+    ),
+    Mutant(
+        "a-key-of-any-id",
+        "saga/surfaces/request_keys.py",
+        "key = prefix + quote(name, safe=VISIBLE)",
+        "key = prefix + name",
+        "a file with an id that is not ASCII cannot be handed over to the API",
+        (f"{IDS}test_a_key_is_visible_and_its_own",),
+    ),
+    Mutant(
+        "a-subject-reads-back",
+        "saga/fulfilment/mail_policy.py",
+        'return name == "Subject" and not str(value).isascii()',
+        'return name == "Subject" and not value',
+        "the mail of an order with an id of blanks and accents is about another order, and the audit is red",
+        (f"{IDS}test_a_mail_names_the_order_and_the_return",),
+    ),
+    Mutant(
+        "orders-of-the-version-before-run-on",
+        "saga/runtime/engine.py",
+        "for one in (named, *named.earlier)",
+        "for one in (named,)",
+        "what was accepted before a deploy waits for ever",
+        (f"{FLIGHT}test_what_was_on_its_way_ends",),
     ),
 ]

@@ -1,6 +1,7 @@
 """`saga db restored`, `reconcile`, `let-go` and `settle`: what an operator types after a backup was restored."""
 
 from datetime import UTC, datetime
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -205,9 +206,7 @@ def _is_found(settings: Settings, store: Store, sagas: Definitions, ledgers: Led
         return True
     where = f"the books of {', '.join(sorted(ledgers.services))}" if ledgers.services else "no ledger was read"
     if rows:
-        msg = (
-            f"{order}: a journal knows this order, and nothing of a later run is known ({where}); see saga show {order}"
-        )
+        msg = f"{order}: a journal knows this order, and nothing of a later run is known ({where}); see saga show {quote(order)}"
         raise UsageError(f"{msg}; {unread}" if unread else msg)
     if not unread:
         raise UsageError(
