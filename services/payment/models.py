@@ -46,7 +46,7 @@ class FraudScreen(BaseModel):
 
 class AuthorizeRequest(Strict):
     order_id: Id
-    amount: Charge
+    amount: Amount
     currency: Currency
     payment_method: Id
     customer_id: Id | None = None
@@ -62,7 +62,7 @@ class Authorization(BaseModel):
 
 class CaptureRequest(Strict):
     authorization_id: Reference
-    amount: Charge
+    amount: Amount
     currency: Currency
 
 

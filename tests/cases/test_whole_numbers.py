@@ -45,7 +45,7 @@ def test_the_bounds_stay_in_the_schemas() -> None:
     line = m.OrderLine.model_json_schema()["properties"]
     assert line["quantity"] == {"type": "integer", "minimum": 1, "maximum": 10**6, "title": "Quantity"}
     asked_for = AuthorizeRequest.model_json_schema()["properties"]["amount"]
-    assert asked_for == {"type": "integer", "minimum": 1, "maximum": 10**13, "title": "Amount"}
+    assert asked_for == {"type": "integer", "minimum": 0, "maximum": 10**13, "title": "Amount"}
 
 
 def test_an_order_is_the_same_order_either_way() -> None:
