@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
+from saga.fulfilment.email_address import ADDRESS_MAX, EMAIL, checked_address
 from saga.fulfilment.money import is_known_currency
 from saga.fulfilment.texts import ID_MAX, OneAddress, PlainId, Printable, Seen, Straight, text
 
@@ -54,11 +55,11 @@ Whole = Annotated[int, Integral]
 
 ID = r"^[^\x00-\x20\x7f-\xa0-](?:[^\x00-\x1f\x7f-\xa0]*[^\x00-\x20\x7f-\xa0])?$"
 """What a schema can say of an id; the rest is said by `texts.PlainId`."""
+PHONE = r"^[ +().x/-]*[0-9][0-9 +().x/-]*$"
 CURRENCY = r"^[A-Z]{3}$"
-EMAIL = r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$"
 IN_WORDS = {
     CURRENCY: "must be a currency of ISO 4217, three capitals, as in GBP",
-    EMAIL: "must be an address of letters, digits and the usual signs, with one '@', as in ada@example.org",
+    PHONE: "must be digits with the signs ' +-().x/' between them, as in +44 113 496 0000 x 7",
 }
 """The rules of an order that a person cannot read from the pattern."""
 _PATTERN_RULES = {f"String should match pattern '{pattern}'": words for pattern, words in IN_WORDS.items()}
@@ -75,12 +76,15 @@ SaidCountry = Annotated[str, text(64), Printable]
 Country = Annotated[str, text(64), Printable, Straight]
 SaidPostcode = Annotated[str, text(20), Printable]
 Postcode = Annotated[str, text(20), Printable, Straight]
+Phone = Annotated[str, StringConstraints(min_length=1, max_length=32, pattern=PHONE)]
 Currency = Annotated[str, StringConstraints(pattern=CURRENCY), AfterValidator(_currency)]
 Email = Annotated[
     str,
-    StringConstraints(max_length=254, pattern=EMAIL),
+    Field(json_schema_extra={"maxLength": ADDRESS_MAX, "pattern": EMAIL}),
+    AfterValidator(checked_address),
     OneAddress,
 ]
+"""As it was typed; `mail_address` is what it is sent to."""
 Yes = Annotated[bool, AfterValidator(_true)]
 TaxClass = Literal["standard", "reduced", "zero", "exempt"]
 Amount = Annotated[int, Field(ge=0, le=AMOUNT_MAX), Integral]

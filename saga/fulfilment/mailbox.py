@@ -23,6 +23,7 @@ from urllib.parse import quote
 
 from saga.clock import SystemClock
 from saga.errors import Rejected
+from saga.fulfilment.email_address import sent_to
 from saga.fulfilment.mail_policy import MAIL
 from saga.fulfilment.models import Order, OrderPrice, Shipment
 from saga.fulfilment.money import shown
@@ -78,8 +79,8 @@ def letter(key: str, sender: str, to: str, subject: str) -> EmailMessage:
     message["Date"] = format_datetime(SystemClock().now())
     message["From"] = sender
     try:
-        message["To"] = to
-        is_one = [one.addr_spec for one in message["To"].addresses] == [to]
+        message["To"] = sent_to(to)
+        is_one = [one.addr_spec for one in message["To"].addresses] == [sent_to(to)]
     except ValueError:  # of the standard library, for an encoded line break
         is_one = False
     if not is_one:

@@ -22,6 +22,7 @@ from saga.fulfilment.fields import (
     Email,
     Id,
     Integral,
+    Phone,
     Postcode,
     Reference,
     Said,
@@ -79,6 +80,9 @@ class Address(Given):
     postcode: Postcode
     region: Text | None = None
     """State or province, where the country's addresses have one."""
+    street2: Text | None = unsaid("the second line of the street: a flat, a floor, a building")
+    company: Text | None = unsaid()
+    phone: Phone | None = unsaid("for the carrier")
 
 
 class OrderLine(Given):
@@ -224,6 +228,9 @@ class Destination(Given):
     city: Said
     postcode: SaidPostcode
     region: Said | None = None
+    street2: Said | None = unsaid()
+    company: Said | None = unsaid()
+    phone: Said | None = unsaid()
     country: SaidCountry
 
     @classmethod

@@ -22,6 +22,10 @@ class Address(Strict):
     postcode: Text
     country: Country
     region: Text | None = None
+    street2: Text | None = None
+    company: Text | None = None
+    phone: Text | None = None
+    """For the carrier."""
 
 
 class NormalisedAddress(BaseModel):
@@ -33,6 +37,9 @@ class NormalisedAddress(BaseModel):
     postcode: str
     region: str
     country_code: str
+    street2: str = ""
+    company: str = ""
+    phone: str = ""
 
 
 class QuoteRequest(Strict):

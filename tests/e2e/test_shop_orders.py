@@ -118,6 +118,35 @@ def test_an_order_of_any_id_is_refused_a_second_time_and_cancelled(shop: Shop) -
     assert shop.shelf(OTHER)["available"] == 100
 
 
+def test_goods_that_are_given_away_are_sent(shop: Shop) -> None:
+    """Freight alone is paid, the mail says so, and nothing of the goods can be refunded; what was paid beside them can."""
+    gift = {"sku": SKU, "quantity": 2, "unit_price": 0}
+    done = shop.order("gift 1", lines=[gift]).json()
+    assert (done["status"], done["goods"], done["total"] > 0) == ("confirmed", 0, True), done
+    [mail] = [json.loads(line) for line in shop.run("mailbox", "gift 1", "-o", "jsonl").splitlines()]
+    assert "Goods     £0.00" in mail["text"]
+    back = shop.ask("POST", done["links"]["returns"], {"reason": "unwanted"}, **{"Idempotency-Key": "g1"})
+    assert (back.status_code, back.json()["code"]) == (422, "worth_nothing")
+    beside = shop.order("gift 2", lines=[gift, {"sku": SKU, "quantity": 1, "unit_price": 500}]).json()
+    back = shop.ask("POST", beside["links"]["returns"], {"reason": "unwanted"}, **{"Idempotency-Key": "g2"})
+    assert (back.status_code, back.json()["goods"], back.json()["lines"]) == (202, 500, [{"sku": SKU, "quantity": 3}])
+    assert (
+        json.loads(shop.run("return", "gift 2", "--wait", "-o", "json", "--key", "g2", "--reason", "unwanted"))[
+            "saga_status"
+        ]
+        == "completed"
+    )
+
+
+def test_a_whole_address_of_a_shop(shop: Shop) -> None:
+    """Two lines of a street, a company, a phone, and a mail address whose domain has an umlaut."""
+    address = {**LEEDS, "street2": "Flat 3", "company": "Böcker & Co.", "phone": "+44 113 496-0000"}
+    done = shop.order("company", address=address, email="ada@bücher.example").json()
+    assert done["status"] == "confirmed"
+    [mail] = [json.loads(line) for line in shop.run("mailbox", "company", "-o", "jsonl").splitlines()]
+    assert mail["to"] == "ada@xn--bcher-kva.example"
+
+
 def test_an_order_of_a_file_has_any_id(shop: Shop) -> None:
     """Handed over to the API under a key of visible ASCII; the same file again asks for nothing new."""
     values = {

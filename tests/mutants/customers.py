@@ -12,6 +12,7 @@ MAILS, DISKS = "tests/unit/fulfilment/test_mailbox.py::", "tests/unit/fulfilment
 UNREADABLE = "tests/integration/returns/test_unreadable_orders.py::"
 ENDS = "tests/integration/returns/test_unreadable_ends.py::"
 DESK = "tests/integration/api/test_returning.py::"
+HOMES, GIFTS = "tests/cases/test_shop_addresses.py::", "tests/cases/test_given_away.py::"
 IDS, FLIGHT = "tests/cases/test_shop_ids.py::", "tests/migrations/test_orders_in_flight.py::"
 UNSEEN = "tests/cases/test_unseen_names.py::"
 WHOLE = "tests/cases/test_whole_numbers.py::"
@@ -247,5 +248,29 @@ CUSTOMERS = [
         "for one in (named,)",
         "what was accepted before a deploy waits for ever",
         (f"{FLIGHT}test_what_was_on_its_way_ends",),
+    ),
+    Mutant(
+        "a-domain-is-sent-in-ascii",
+        MAILBOX,
+        '        message["To"] = sent_to(to)\n',
+        '        message["To"] = to\n',
+        "a customer with an umlaut in his domain is told nothing: his order completes with a warning",
+        (f"{HOMES}test_a_domain_of_any_script",),
+    ),
+    Mutant(
+        "the-whole-address-is-on-the-label",
+        "services/shipping/addresses.py",
+        "return NormalisedAddress(**written, **beside, country_code=code)",
+        "return NormalisedAddress(**written, country_code=code)",
+        "a parcel goes to a tower without the flat",
+        (f"{HOMES}test_all_of_an_address_reaches_the_label",),
+    ),
+    Mutant(
+        "nothing-is-no-posting",
+        "services/payment/money.py",
+        "    if amount == 0:\n        return\n",
+        "",
+        "an order of free samples cannot be paid: the ledger refuses a posting of 0, and the order halts",
+        (f"{GIFTS}test_nothing_is_authorised_and_captured",),
     ),
 ]

@@ -16,7 +16,7 @@ from services.payment.service import SERVICE as PAYMENT
 from services.shipping.service import SERVICE as SHIPPING
 
 OF_VERSION_1 = "6dab479a8ec8227c2ae2f68a260f517cff7da4a6ae4891a1f44fca80b7e7cfd3"
-GOLDEN_FINGERPRINT = "121ea5c8db6ef9d784b255d68d94d40d3a9142480c10c8a59e417500c79a589a"
+GOLDEN_FINGERPRINT = "3d3ec68605980decdcc30ae7b519cb94214949a2805dec6b862c7e63451e1e27"
 
 ORDER = {
     "order_id": "SO-1",
