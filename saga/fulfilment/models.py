@@ -39,7 +39,9 @@ from saga.fulfilment.fields import (
 GOODS_MAX = 10**12
 QUANTITY_MAX = 10**6
 UNIT_PRICE_MAX = 10**9
-LINES_MAX = 2_000
+LINES_MAX = 10_000
+SKU_BYTES_MAX = 64 * LINES_MAX
+"""Of all lines together, in UTF-8: what a participant answers about each line stays below the 4 MiB that an answer may have."""
 ITEMS_MAX = 10**9
 """Pieces of one order: the most that the inventory holds of one SKU, and that a parcel is quoted for."""
 RESERVATION_TTL_S = 900
@@ -105,6 +107,9 @@ def _within_bounds(lines: tuple[OrderLine, ...]) -> tuple[OrderLine, ...]:
     pieces = sum(line.quantity for line in lines)
     if pieces > ITEMS_MAX:
         raise ValueError(f"the quantities come to {pieces} pieces; an order is for at most {ITEMS_MAX}")
+    sku_bytes = sum(len(line.sku.encode()) for line in lines)
+    if sku_bytes > SKU_BYTES_MAX:
+        raise ValueError(f"the SKUs come to {sku_bytes} bytes of UTF-8; an order has at most {SKU_BYTES_MAX}")
     goods = sum(line.amount for line in lines)
     if goods > GOODS_MAX:
         raise ValueError(f"the goods come to {goods} minor units; an order is for at most {GOODS_MAX}")

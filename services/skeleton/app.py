@@ -2,7 +2,7 @@
 
 The way of a request
 --------------------
-body read (at most 1 MiB) → key and body checked → a fault chosen → the desk works in a thread → answer. The edge is the
+body read (at most 4 MiB) → key and body checked → a fault chosen → the desk works in a thread → answer. The edge is the
 only asynchronous code: it reads, waits and writes; whatever touches the database is a plain function in a thread of the
 service's own pool. Bodies are checked by the operation's own model and answers are written as the JSON that the desk made,
 so FastAPI's validation of parameters and responses costs nothing here; its OpenAPI document is filled in by
@@ -43,7 +43,7 @@ from services.skeleton.tables import BARRIER_COLUMNS, PAGE_ROWS_MAX, page_reader
 
 log = logging.getLogger(__name__)
 
-BODY_MAX_BYTES = 2**20
+BODY_MAX_BYTES = 4 * 2**20
 KEY_HEADER = "idempotency-key"
 REFUSES = "the database refuses: %s"
 DATABASE_RETRY = {"Retry-After": "5"}

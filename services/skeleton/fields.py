@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, StringConstraints
 
 AMOUNT_MAX = 10**13
 QUANTITY_MAX = 10**9
-LINES_MAX = 2_000
+LINES_MAX = 10_000
 
 FLOAT_EXACT = 2**53
 """Below it a float names one integer; from there on it may stand for a neighbour."""

@@ -15,6 +15,7 @@ from saga.settings import Settings
 from saga.surfaces.audit import audit
 from saga.surfaces.embedded import Stack, embedded
 from tests.e2e.commands import Place
+from tests.waiting import wait_until
 
 ORDER_ID, SKU, OTHER = "A/B #7 ü", "X/1 #2", "50% off?"
 WAIT_S = "wait=30"
@@ -145,6 +146,25 @@ def test_a_whole_address_of_a_shop(shop: Shop) -> None:
     assert done["status"] == "confirmed"
     [mail] = [json.loads(line) for line in shop.run("mailbox", "company", "-o", "jsonl").splitlines()]
     assert mail["to"] == "ada@xn--bcher-kva.example"
+
+
+def test_the_longest_order(shop: Shop) -> None:
+    """10,000 lines of SKUs as long as they may be, through the four services and back, in one request to each participant."""
+    skus = [f"{number:05} " + "#" * 58 for number in range(10_000)]
+    stock = {"items": [{"sku": sku, "quantity": 1} for sku in skus]}
+    url = f"{shop.stack.urls['inventory']}/v1/stock"
+    assert requests.post(url, json=stock, headers={"Idempotency-Key": "long"}, timeout=60).ok
+    done = shop.order("long", lines=[{"sku": sku, "quantity": 1, "unit_price": 1} for sku in skus])
+    links = done.json()["links"]
+    shown = shop.ask("GET", links["order"], Prefer=WAIT_S).json()
+    assert (shown["status"], len(shown["lines"]), shown["goods"]) == ("confirmed", 10_000, 10_000)
+    back = shop.ask("POST", links["returns"], {"reason": "all of it"}, **{"Idempotency-Key": "long-back"})
+    assert (back.status_code, back.json()["goods"]) == (202, 10_000)
+    wait_until(lambda: shop.shelf(skus[0])["available"] == 1, 60, what="the pieces are back")
+    assert "COMPLETED" in shop.run("show", "long")
+    [mail, *_] = [json.loads(line) for line in shop.run("mailbox", "long", "-o", "jsonl").splitlines()]
+    assert "Your parcel of 10000 items" in mail["text"]
+    assert len(mail["text"]) < 1_000
 
 
 def test_an_order_of_a_file_has_any_id(shop: Shop) -> None:

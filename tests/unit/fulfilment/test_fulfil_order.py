@@ -16,7 +16,7 @@ from services.payment.service import SERVICE as PAYMENT
 from services.shipping.service import SERVICE as SHIPPING
 
 OF_VERSION_1 = "6dab479a8ec8227c2ae2f68a260f517cff7da4a6ae4891a1f44fca80b7e7cfd3"
-GOLDEN_FINGERPRINT = "3d3ec68605980decdcc30ae7b519cb94214949a2805dec6b862c7e63451e1e27"
+GOLDEN_FINGERPRINT = "e1f96898841f7007dfae08091d84dd1a4995dd476d1b9ec88ac872371891a8dd"
 
 ORDER = {
     "order_id": "SO-1",

@@ -119,11 +119,19 @@ def test_a_missing_field_is_named() -> None:
 
 
 def test_lines_are_bounded_and_many_errors_stay_short() -> None:
-    """2,000 lines are an order and 2,001 are not; a person reads five errors and the number of the rest."""
+    """10,000 lines are an order and 10,001 are not; a person reads five errors and the number of the rest."""
     line = {"sku": "A", "quantity": 1, "unit_price": 1}
-    assert read(order_values(lines=[line] * 2_000)).goods == 2_000
-    assert refusal(order_values(lines=[line] * 2_001)).startswith("lines: Tuple should have at most 2000 items")
+    assert read(order_values(lines=[line] * 10_000)).goods == 10_000
+    assert refusal(order_values(lines=[line] * 10_001)).startswith("lines: Tuple should have at most 10000 items")
     assert refusal(order_values(lines=[{**line, "quantity": 0}] * 12)).endswith("; and 7 more")
+
+
+def test_the_skus_of_an_order_are_bounded() -> None:
+    """10,000 of 64 bytes are an order; in letters of four bytes a participant's answer would be more than one may be."""
+    lines = [{"sku": f"{number:05}" + "x" * 59, "quantity": 1, "unit_price": 1} for number in range(10_000)]
+    assert read(order_values(lines=lines)).goods == 10_000
+    said = refusal(order_values(lines=[*lines[1:], {**lines[0], "sku": "ü" * 64}]))
+    assert said == "lines: the SKUs come to 640064 bytes of UTF-8; an order has at most 640000"
 
 
 def test_the_greatest_order_is_an_order() -> None:
