@@ -16,7 +16,7 @@ from saga.core.outcomes import Payload
 from saga.core.states import SagaStatus
 from saga.errors import CodecError, SagaError, SagaNotFound, UsageError
 from saga.fulfilment import models as m
-from saga.fulfilment.fields import Amount, Country, Currency, Email, Id, Reference, Text, Whole
+from saga.fulfilment.fields import Amount, Country, Currency, Email, Id, Reference, Said, Text, Whole
 from saga.fulfilment.models import LINES_MAX, QUANTITY_MAX, Answer, Given, OrderLine
 from saga.fulfilment.tax_back import pieces_of, tax_due
 from saga.runtime.readback import read_kept
@@ -96,7 +96,7 @@ class RefundRequest(Given):
     capture_id: Reference
     amount: Amount
     currency: Currency
-    reason: Text
+    reason: Said
 
 
 class Refund(Answer):

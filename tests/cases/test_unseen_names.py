@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from saga.core.connector import Call
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.models import Order, broken_rules
-from saga.fulfilment.returns import ReturnOrder
+from saga.fulfilment.return_order import refund_payment
+from saga.fulfilment.returns import RefundRequest, ReturnOrder, ReturnPrice
 from saga.fulfilment.texts import BLANK, TURNING, has_seen
 from saga.runtime.readback import read_kept
 from saga.surfaces.cancelling import CancelRequest
@@ -150,7 +151,10 @@ def test_an_order_that_was_taken_before_the_rule_goes_on() -> None:
         "tax": 0,
         "reason": "\u200b",
     }
-    assert read_kept(ReturnOrder, json.dumps(back)).reason == "\u200b"
+    taken_back = read_kept(ReturnOrder, json.dumps(back))
+    asked_back = refund_payment(taken_back, ReturnPrice.of(taken_back)).request
+    assert isinstance(asked_back, RefundRequest)
+    assert asked_back.reason == "\u200b"
     with pytest.raises(ValidationError):
         ReturnOrder.model_validate_json(json.dumps(back))
 
