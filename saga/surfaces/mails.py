@@ -22,8 +22,8 @@ from saga.surfaces.audit_mails import OF_ORDER, OF_RETURN
 
 PLAIN = re.compile(r"[A-Za-z0-9._@<>-]+")
 """What stands in the bytes of a mail as it is: neither encoded nor folded."""
-ENCODED = b"=?utf-8?"
-"""In a subject that is not ASCII; then the text is not either."""
+OTHERWISE = (b"=?utf-8?", b"Subject: Your return ")
+"""Where a mail does not hold its ids as they are: in a subject that is not ASCII, and in the text of a return, whose long lines are broken."""
 HEADERS = ("From", "To", "Subject", "Date", "Message-ID")
 
 
@@ -74,7 +74,7 @@ def _holds(path: Path, reference: str) -> bool:
         return True
     try:
         mail = path.read_bytes()
-        return reference.strip("<>").encode() in mail or ENCODED in mail
+        return reference.strip("<>").encode() in mail or any(it in mail for it in OTHERWISE)
     except FileNotFoundError:  # somebody cleared it up meanwhile
         return False
 

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -115,6 +115,7 @@ def refunded(order_id: str, return_id: str) -> EmailMessage:
 
 
 @given(IDS, IDS)
+@example("0" * 23, "#1001")
 def test_a_mail_names_the_order_and_the_return(order_id: str, return_id: str) -> None:
     """Whatever its id, a person and the audit read it out of the mail as it is, and not another one."""
     with TemporaryDirectory() as name:
