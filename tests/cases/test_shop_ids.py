@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -114,7 +114,9 @@ def refunded(order_id: str, return_id: str) -> EmailMessage:
     return refund_notice(ReturnOrder.model_construct(**about, lines=LINES), BACK, label, "b", SENDER)
 
 
+@settings(deadline=None)
 @given(IDS, IDS)
+@example("#1001", "0" + "\U0001d400" * 8 + " ¡ ¡")
 @example("0" * 23, "#1001")
 def test_a_mail_names_the_order_and_the_return(order_id: str, return_id: str) -> None:
     """Whatever its id, a person and the audit read it out of the mail as it is, and not another one."""
@@ -128,6 +130,7 @@ def test_a_mail_names_the_order_and_the_return(order_id: str, return_id: str) ->
     assert (list(told.orders), list(told.returns), told.nameless) == ([order_id], [return_id], [])
 
 
+@settings(deadline=None, max_examples=50)
 @given(IDS)
 def test_a_path_brings_the_id_back(text: str) -> None:
     """The links of an answer work: the order is shown, watched, cancelled under them, and no other one is."""
