@@ -8,7 +8,8 @@ The graph of a saga is series-parallel, so it is kept as one set per step: the s
 rollback, whatever order the steps really ended in.
 """
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Generic, TypeVar
@@ -51,6 +52,14 @@ __all__ = [
 ]
 
 In = TypeVar("In", bound=Model)
+_PRINT = re.compile(r"[0-9a-f]{64}")
+
+
+def _is_print(row: tuple[object, object]) -> bool:
+    version, of = row
+    return is_count(version) and isinstance(of, str) and _PRINT.fullmatch(of) is not None
+
+
 _RULES: dict[str, Rule] = {
     "name": (is_identifier, f"{A_NAME[1]}, as in 'place_order'"),
     "version": (is_count, "it is a whole number, 1 or more"),
@@ -58,6 +67,10 @@ _RULES: dict[str, Rule] = {
     "steps": (lambda steps: isinstance(steps, list | tuple) and len(steps) > 0, "it is a list of one step or more"),
     "deadline_s": perhaps(A_DURATION),
     "parallel_compensation": A_FLAG,
+    "continues": (
+        lambda prints: isinstance(prints, Mapping) and all(map(_is_print, prints.items())),
+        "it maps an earlier version to the fingerprint that is stored for it, 64 hex digits, as in {1: '6dab…'}",
+    ),
     "on_change": perhaps(a(Projection, "it is a Projection: the table, its columns, and the functions that fill them")),
 }
 
@@ -68,7 +81,8 @@ class Saga(Generic[In]):
 
     `deadline_s` bounds the time until the pivot; a saga that is late is rolled back with cause `deadline`. With
     `parallel_compensation` branches that were parallel forward are undone together. `on_change` keeps a row of a table beside
-    the journal, in the transaction of each decision.
+    the journal, in the transaction of each decision. `continues` names earlier versions, each with the fingerprint that is stored
+    for it, whose sagas run by these steps: only schemas differ, and the models read all that the earlier ones wrote.
     Raises `DefinitionError` when it could not run.
     """
 
@@ -80,6 +94,7 @@ class Saga(Generic[In]):
     deadline_s: float | None = None
     parallel_compensation: bool = False
     on_change: Projection | None = None
+    continues: Mapping[int, str] = field(default_factory=dict)
     order: tuple[Step, ...] = field(init=False)
     by_name: dict[str, Step] = field(init=False)
     fingerprint: str = field(init=False)
@@ -95,10 +110,22 @@ class Saga(Generic[In]):
         self._set(order=steps, by_name={step.name: step for step in steps})
         self._set(pivot=next((step for step in steps if step.kind is Kind.PIVOT), None))
         self._set(fingerprint=fingerprint(self))
+        if not all(version < self.version for version in self.continues):
+            raise DefinitionError(f"saga {self.name!r}: continues names versions before {self.version}")
 
     def _set(self, **values: object) -> None:
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+    @cached_property
+    def earlier(self) -> "tuple[Saga[In], ...]":
+        """The definitions of the versions that this one continues: the same steps, under the stored fingerprint."""
+        return tuple(self._as(version, of) for version, of in sorted(self.continues.items()))
+
+    def _as(self, version: int, stored: str) -> "Saga[In]":
+        twin = replace(self, version=version, continues={})
+        object.__setattr__(twin, "fingerprint", stored)
+        return twin
 
     @cached_property
     def no_return(self) -> tuple[Step, ...]:

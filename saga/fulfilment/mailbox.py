@@ -16,16 +16,20 @@ import threading
 from contextlib import suppress
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP
 from email.utils import format_datetime
+from hashlib import sha256
 from pathlib import Path
+from urllib.parse import quote
 
 from saga.clock import SystemClock
 from saga.errors import Rejected
+from saga.fulfilment.email_address import sent_to
+from saga.fulfilment.mail_policy import MAIL
 from saga.fulfilment.models import Order, OrderPrice, Shipment
 from saga.fulfilment.money import shown
 from saga.private import make_private_folder, private
 
+LOCAL_MAX = 64
 SENDER = "Orders <orders@shop.invalid>"
 KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
@@ -70,13 +74,13 @@ def confirmation(order: Order, price: OrderPrice, shipment: Shipment, key: str, 
 
 def letter(key: str, sender: str, to: str, subject: str) -> EmailMessage:
     """A mail without its text. Raises `Rejected` when a mail program would read another address, or several, in the header."""
-    message = EmailMessage(policy=SMTP)
+    message = EmailMessage(policy=MAIL)
     message["Message-ID"] = f"<{key}@shop.invalid>"
     message["Date"] = format_datetime(SystemClock().now())
     message["From"] = sender
     try:
-        message["To"] = to
-        is_one = [one.addr_spec for one in message["To"].addresses] == [to]
+        message["To"] = sent_to(to)
+        is_one = [one.addr_spec for one in message["To"].addresses] == [sent_to(to)]
     except ValueError:  # of the standard library, for an encoded line break
         is_one = False
     if not is_one:
@@ -88,7 +92,15 @@ def letter(key: str, sender: str, to: str, subject: str) -> EmailMessage:
 
 def recipient(address: str | None, customer_id: str) -> str:
     """Who the header names; without an address a name under `.invalid` (RFC 2606), which nobody delivers."""
-    return address or Address(username=customer_id, domain="customers.invalid").addr_spec
+    return address or Address(username=_local(customer_id), domain="customers.invalid").addr_spec
+
+
+def _local(customer_id: str) -> str:
+    """An id as the local part of an address: at most 64 characters of ASCII that need no quotes (RFC 5321 section 4.5.3.1.1)."""
+    if not customer_id.isprintable():  # of a model that was not checked: the header refuses it
+        return customer_id
+    local = quote(customer_id, safe="")
+    return local if len(local) <= LOCAL_MAX else sha256(customer_id.encode()).hexdigest()
 
 
 def counted(items: int) -> str:

@@ -2,7 +2,7 @@
 
 Rules of this file
 ------------------
-Everything is frozen and strict: an integer is an integer, never "7", 7.0 or true. What comes from outside to be kept
+Everything is frozen and strict: an integer is an integer, never "7", 7.5 or true (saga.fulfilment.fields). What comes from outside to be kept
 (`Order`) refuses unknown fields; an answer of a participant ignores them, so that a participant may add one, and holds
 only what a step or a person needs of it. Every number and every text has bounds, chosen so that sums stay far below
 2**63, and no text holds a control character, a line break or half a surrogate pair: it goes into databases, mail headers
@@ -11,76 +11,40 @@ and paths. Money is integer minor units (saga.fulfilment.money).
 The lines of one SKU are kept as they came; `Order.stock` adds them up.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from saga.fulfilment.money import is_known_currency
-from saga.fulfilment.texts import OneAddress, Printable, Seen, text
+from saga.fulfilment.fields import (
+    Amount,
+    Country,
+    Currency,
+    Email,
+    Id,
+    Integral,
+    Phone,
+    Postcode,
+    Reference,
+    Said,
+    SaidCountry,
+    SaidPostcode,
+    TaxClass,
+    Text,
+    Whole,
+    Yes,
+    in_words,
+    unsaid,
+)
 
 GOODS_MAX = 10**12
-AMOUNT_MAX = 10**13
 QUANTITY_MAX = 10**6
 UNIT_PRICE_MAX = 10**9
-LINES_MAX = 2_000
+LINES_MAX = 10_000
+SKU_BYTES_MAX = 64 * LINES_MAX
+"""Of all lines together, in UTF-8: what a participant answers about each line stays below the 4 MiB that an answer may have."""
 ITEMS_MAX = 10**9
 """Pieces of one order: the most that the inventory holds of one SKU, and that a parcel is quoted for."""
 RESERVATION_TTL_S = 900
-
-
-def _currency(code: str) -> str:
-    if not is_known_currency(code):
-        raise ValueError(f"{code} is not a currency of ISO 4217; it is three capitals such as GBP")
-    return code
-
-
-def _true(flag: bool) -> bool:
-    if not flag:
-        raise ValueError("the participant answers false where only true is a success")
-    return flag
-
-
-def _is_unsaid(value: object) -> bool:
-    return value is None
-
-
-def _unsaid(description: str | None = None) -> Any:
-    """A field that is left out of the JSON while nobody says it, so an order without it keeps the bytes that it has."""
-    return Field(default=None, exclude_if=_is_unsaid, description=description)
-
-
-ID = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"
-CURRENCY = r"^[A-Z]{3}$"
-EMAIL = r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$"
-IN_WORDS = {
-    ID: "must be 1 to 64 letters, digits, '.', '_' and '-', with a letter, a digit or '_' first, as in SO-1001",
-    CURRENCY: "must be a currency of ISO 4217, three capitals, as in GBP",
-    EMAIL: "must be an address of letters, digits and the usual signs, with one '@', as in ada@example.org",
-}
-"""The rules of an order that a person cannot read from the pattern."""
-_PATTERN_RULES = {f"String should match pattern '{pattern}'": words for pattern, words in IN_WORDS.items()}
-
-Id = Annotated[str, StringConstraints(pattern=ID)]
-"""It becomes part of paths, file names and command lines, so it begins with neither a dot nor a dash."""
-Reference = Annotated[str, text(128), Printable]
-"""An id that a participant gave."""
-Text = Annotated[str, text(200), Printable, Seen]
-Country = Annotated[str, text(64), Printable]
-Postcode = Annotated[str, text(20), Printable]
-Currency = Annotated[str, StringConstraints(pattern=CURRENCY), AfterValidator(_currency)]
-Email = Annotated[
-    str,
-    StringConstraints(max_length=254, pattern=EMAIL),
-    OneAddress,
-]
-Yes = Annotated[bool, AfterValidator(_true)]
-TaxClass = Literal["standard", "reduced", "zero", "exempt"]
-Amount = Annotated[int, Field(ge=0, le=AMOUNT_MAX)]
-
-
-def in_words(message: str) -> str:
-    """A rule as a validation error says it, for a person: a pattern in words, and no word on how it was found out."""
-    return _PATTERN_RULES.get(message) or message.removeprefix("Value error, ")
 
 
 def broken_rules(error: ValidationError, *, whole: str = "the order") -> str:
@@ -115,19 +79,22 @@ class Address(Given):
     name: Text
     street: Text
     city: Text
-    postcode: Postcode | None = _unsaid("some countries have none; whether this one does, the shipping service says")
+    postcode: Postcode | None = unsaid("some countries have none; whether this one does, the shipping service says")
     region: Text | None = None
     """State or province, where the country's addresses have one."""
+    street2: Text | None = unsaid("the second line of the street: a flat, a floor, a building")
+    company: Text | None = unsaid()
+    phone: Phone | None = unsaid("for the carrier")
 
 
 class OrderLine(Given):
     """So many of one SKU at one price."""
 
     sku: Id
-    quantity: Annotated[int, Field(ge=1, le=QUANTITY_MAX)]
-    unit_price: Annotated[int, Field(ge=0, le=UNIT_PRICE_MAX)]
+    quantity: Annotated[int, Field(ge=1, le=QUANTITY_MAX), Integral]
+    unit_price: Annotated[int, Field(ge=0, le=UNIT_PRICE_MAX), Integral]
     """Minor units of the order's currency, without tax."""
-    tax_class: TaxClass | None = _unsaid("the rate that the goods are taxed at; unsaid it is standard")
+    tax_class: TaxClass | None = unsaid("the rate that the goods are taxed at; unsaid it is standard")
 
     @property
     def amount(self) -> int:
@@ -140,9 +107,12 @@ def _within_bounds(lines: tuple[OrderLine, ...]) -> tuple[OrderLine, ...]:
     pieces = sum(line.quantity for line in lines)
     if pieces > ITEMS_MAX:
         raise ValueError(f"the quantities come to {pieces} pieces; an order is for at most {ITEMS_MAX}")
+    sku_bytes = sum(len(line.sku.encode()) for line in lines)
+    if sku_bytes > SKU_BYTES_MAX:
+        raise ValueError(f"the SKUs come to {sku_bytes} bytes of UTF-8; an order has at most {SKU_BYTES_MAX}")
     goods = sum(line.amount for line in lines)
-    if not 1 <= goods <= GOODS_MAX:
-        raise ValueError(f"the goods come to {goods} minor units; an order is for 1 to {GOODS_MAX}")
+    if goods > GOODS_MAX:
+        raise ValueError(f"the goods come to {goods} minor units; an order is for at most {GOODS_MAX}")
     return _of_one_tax_class_each(lines)
 
 
@@ -171,7 +141,7 @@ class Order(Given):
         AfterValidator(_within_bounds),
     ]
     payment_method: Id
-    payment_country: Country | None = _unsaid("where the way of paying is from, when the shop knows it")
+    payment_country: Country | None = unsaid("where the way of paying is from, when the shop knows it")
     email: Email | None = None
 
     @property
@@ -216,13 +186,13 @@ class OrderPrice(Given):
 class TaxedLine(Given):
     sku: Id
     amount: Amount
-    tax_class: TaxClass | None = _unsaid()
+    tax_class: TaxClass | None = unsaid()
 
 
 class TaxRequest(Given):
     order_id: Id
-    country: Country
-    region: Text | None = None
+    country: SaidCountry
+    region: Said | None = None
     currency: Currency
     lines: tuple[TaxedLine, ...]
 
@@ -243,10 +213,10 @@ class TaxQuote(Answer):
 
 
 class FreightRequest(Given):
-    country: Country
-    postcode: Postcode | None = _unsaid()
+    country: SaidCountry
+    postcode: SaidPostcode | None = unsaid()
     currency: Currency
-    item_count: int
+    item_count: Whole
 
 
 class ShippingQuote(Answer):
@@ -255,10 +225,18 @@ class ShippingQuote(Answer):
     carrier: Reference
 
 
-class Destination(Address):
+class Destination(Given):
     """A whole address, as the shipping service wants it."""
 
-    country: Country
+    name: Said
+    street: Said
+    city: Said
+    postcode: SaidPostcode | None = unsaid()
+    region: Said | None = None
+    street2: Said | None = unsaid()
+    company: Said | None = unsaid()
+    phone: Said | None = unsaid()
+    country: SaidCountry
 
     @classmethod
     def of(cls, order: Order) -> Self:
@@ -274,7 +252,7 @@ class ShipmentRequest(Given):
     order_id: Id
     carrier: Reference
     address: Destination
-    item_count: int
+    item_count: Whole
 
 
 class Shipment(Answer):
@@ -297,13 +275,13 @@ class Dispatch(Answer):
 
 class ReservedLine(Given):
     sku: Id
-    quantity: int
+    quantity: Whole
 
 
 class ReserveRequest(Given):
     order_id: Id
     lines: tuple[ReservedLine, ...]
-    ttl_s: int = RESERVATION_TTL_S
+    ttl_s: Whole = RESERVATION_TTL_S
     """How long the hold lasts unless it is made firm."""
 
 
@@ -334,10 +312,10 @@ class FraudRequest(Given):
     order_id: Id
     amount: Amount
     currency: Currency
-    country: Country
-    payment_country: Country | None = _unsaid()
+    country: SaidCountry
+    payment_country: SaidCountry | None = unsaid()
     customer_id: Id
-    email: Email | None = _unsaid()
+    email: Email | None = unsaid()
     skus: tuple[Id, ...]
     """Each once, sorted."""
 

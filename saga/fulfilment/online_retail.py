@@ -117,6 +117,9 @@ def read_online_retail(path: Path, meter: Meter | None = None) -> Iterator[Found
         last = lasts.get(reference, 0)
         if line.number > last:
             raise UsageError(f"{path}: changed while it was read (line {line.number}); read it again")
+        if not _invoice_of(line):
+            yield Refused(reference, "InvoiceNo: is empty")
+            continue
         kind = NOT_ORDERS.get(reference[0])
         if kind is None:
             opened.setdefault(reference, _Invoice()).take(_row(line, reference))

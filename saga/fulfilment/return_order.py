@@ -62,7 +62,7 @@ def confirm_return(wanted: ReturnOrder, price: ReturnPrice, label: ReturnLabel, 
 
 return_order = Saga(
     "return_order",
-    version=1,
+    version=2,
     input=ReturnOrder,
     entity=lambda wanted: wanted.return_id,
     steps=[
@@ -72,4 +72,5 @@ return_order = Saga(
         retriable(restock_inventory, queue="inventory"),
         retriable(confirm_return, queue="confirmation", keys="serialise", on_rejected="record"),
     ],
+    continues={1: "db9e0f3242c268bfc6e11d92f44f37729a59e7ca255f712405ac87973b462a74"},  # which took fewer ids
 )

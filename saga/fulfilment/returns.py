@@ -16,20 +16,10 @@ from saga.core.outcomes import Payload
 from saga.core.states import SagaStatus
 from saga.errors import CodecError, SagaError, SagaNotFound, UsageError
 from saga.fulfilment import models as m
-from saga.fulfilment.models import (
-    LINES_MAX,
-    QUANTITY_MAX,
-    Amount,
-    Answer,
-    Country,
-    Currency,
-    Email,
-    Given,
-    Id,
-    OrderLine,
-    Reference,
-)
+from saga.fulfilment.fields import Amount, Country, Currency, Email, Id, Reference, Said, Text, Whole
+from saga.fulfilment.models import LINES_MAX, QUANTITY_MAX, Answer, Given, OrderLine
 from saga.fulfilment.tax_back import pieces_of, tax_due
+from saga.runtime.readback import read_kept
 
 Held = TypeVar("Held", bound=BaseModel)
 
@@ -56,7 +46,7 @@ class ReturnOrder(Given):
         AfterValidator(_not_empty),
     ]
     tax: Amount = Field(description="minor units: what of the order's tax goes back with these lines")
-    reason: m.Text
+    reason: Text
     email: Email | None = None
 
     @property
@@ -106,7 +96,7 @@ class RefundRequest(Given):
     capture_id: Reference
     amount: Amount
     currency: Currency
-    reason: m.Text
+    reason: Said
 
 
 class Refund(Answer):
@@ -117,7 +107,7 @@ class Refund(Answer):
 
 class ReturnedLine(Given):
     sku: Id
-    quantity: int
+    quantity: Whole
 
 
 class RestockRequest(Given):
@@ -215,7 +205,7 @@ def what_is_left(bought: m.Order, returned: Iterable[ReturnOrder]) -> list[Left]
 def payload_of(model: type[Held], state: SagaState, payload: Payload) -> Held:
     """What a journal holds, parsed. Raises `CodecError` when this release reads no such model in it."""
     try:
-        return model.model_validate_json(payload.data)
+        return read_kept(model, payload.data)
     except ValidationError as error:
         raise CodecError(f"saga {state.saga_id}: its journal holds no {model.__name__}: saga audit") from error
 

@@ -32,12 +32,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import EmailMessage
-from email.policy import SMTP
 from typing import Any, Literal, NoReturn, cast
 from urllib.parse import unquote, urlsplit
 
 from saga.clock import monotonic
 from saga.errors import NotSent, Rejected, SagaError, Throttled, Unknown
+from saga.fulfilment.mail_policy import SENT
 
 SEND_S = 20.0
 """What one mail may take. Below the 30 s of a function step, so that an attempt ends before its deadline."""
@@ -101,7 +101,7 @@ def send(server: MailServer, message: EmailMessage, recipient: str, *, bound_s: 
     May be repeated: a reader tells repeats by the Message-ID. Takes `bound_s` seconds at most, a slow name server aside.
     """
     ends_at = monotonic() + bound_s
-    content = message.as_bytes(policy=SMTP.clone(cte_type="7bit"))  # no server needs to know 8BITMIME
+    content = message.as_bytes(policy=SENT)
     sender = message["From"].addresses[0].addr_spec
     with _connected(server, ends_at) as session:
         try:

@@ -39,7 +39,8 @@ def tax_due(bought: m.Order, paid: m.TaxQuote, back: Iterable[OrderLine]) -> int
     by_group = _tax_of_groups(bought, paid)
     if by_group is None:
         goods = sum(price * quantity for (_, price), quantity in came.items())
-        return half_up(paid.tax_amount * min(goods, bought.goods), bought.goods)
+        # Of goods that were given away nothing is refunded, and no part of them is a share.
+        return half_up(paid.tax_amount * min(goods, bought.goods), bought.goods) if bought.goods else 0
     sold = pieces_of(bought.lines)
     return sum(
         half_up(tax * min(came.get(group, 0), sold[group]), sold[group]) for group, tax in sorted(by_group.items())

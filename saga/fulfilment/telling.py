@@ -4,6 +4,7 @@ from email.message import EmailMessage
 
 from saga.errors import NotSent, Rejected, Unknown
 from saga.fulfilment import mailbox, smtp
+from saga.fulfilment.email_address import sent_to
 from saga.settings import Settings, read_settings
 
 
@@ -25,7 +26,7 @@ def tell(message: EmailMessage, address: str | None, key: str) -> None:
     elif address is None:
         raise Rejected("no_address")
     else:
-        smtp.send(smtp.MailServer.of(settings.smtp_url), message, address)
+        smtp.send(smtp.MailServer.of(settings.smtp_url), message, sent_to(address))
 
 
 def _keep(settings: Settings, key: str, message: EmailMessage) -> None:

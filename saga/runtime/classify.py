@@ -118,9 +118,15 @@ def _effects(body: bytes) -> tuple[EffectChange, ...] | None:
     """The `effects` that the answer reports; None when it says nothing about them."""
     if b'"effects"' not in body:
         return None
-    answer = json.loads(body)
+    answer = json.loads(body, parse_float=_number)
     rows = answer.get("effects") if isinstance(answer, dict) else None
     return None if rows is None else tuple(_effect(row) for row in rows)
+
+
+def _number(text: str) -> float:
+    """`1250.0` is an integer in JSON, and as exact as one below 2**53."""
+    number = float(text)
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
 
 
 def _effect(row: dict[str, Any]) -> EffectChange:

@@ -56,11 +56,12 @@ COARSE_S = 1.0
 
 
 class Definitions:
-    """The definitions of this process by (name, version). Several versions of one name live side by side."""
+    """The definitions of this process by (name, version). Several versions of one name live side by side; one that continues earlier
+    versions brings them."""
 
     def __init__(self, sagas: Iterable[Saga[Any]]) -> None:
         self._by_version: dict[tuple[str, int], Saga[Any]] = {}
-        for saga in sagas:
+        for saga in (one for named in sagas for one in (named, *named.earlier)):
             before = self._by_version.setdefault((saga.name, saga.version), saga)
             if before is not saga:
                 msg = f"two definitions are called {saga.name} v{saga.version}; raise the version of one"

@@ -18,7 +18,7 @@ from saga.core.outcomes import Payload, Request
 from saga.core.plan import action_of
 from saga.core.states import Direction
 from saga.errors import NotReadBack
-from saga.runtime.readback import written
+from saga.runtime.readback import read_kept, written
 from saga.store.codec import PAYLOAD_MAX
 from saga.words import place_of, shown, words_of
 
@@ -105,4 +105,4 @@ def _model(model: type[Model] | None, state: SagaState, source: str | None) -> M
     if model is None or payload is None:
         msg = f"the result of {source} is missing from the journal"
         raise BrokenStep(msg)
-    return model.model_validate_json(payload.data)
+    return read_kept(model, payload.data)

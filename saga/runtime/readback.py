@@ -19,7 +19,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
@@ -33,6 +33,24 @@ _Difference = tuple[tuple[str, ...], str]
 _MISSING = object()
 _PLAIN = frozenset({str, int, bool, float, type(None), bytes, Decimal, UUID, date, datetime, timedelta})
 """Classes whose `==` is all that there is to say."""
+
+
+KEPT = {"kept": True}
+"""The context of pydantic in which a journal is read."""
+_Kept = TypeVar("_Kept", bound=Model)
+
+
+def read_kept(model: type[_Kept], text: str) -> _Kept:
+    """What a journal holds. A validator that asks `is_kept(info.context)` may let pass what an earlier release has taken, so that
+    a rule that came later does not stop an order on its way. Raises what the model raises."""
+    if issubclass(model, BaseModel):
+        return model.model_validate_json(text, context=KEPT)
+    return model.model_validate_json(text)
+
+
+def is_kept(context: object) -> bool:
+    """Whether a journal is being read; `context` is that of pydantic's `ValidationInfo`."""
+    return context is KEPT
 
 
 def written(value: Model, what: str, model: type[Model] | None = None, *, is_sent: bool = False) -> str:

@@ -36,6 +36,7 @@ from saga.surfaces.orders_api import AcceptedOrder, CancelledOrder, Orders
 from saga.surfaces.problems import install
 from saga.surfaces.returns_api import AcceptedReturn, Returns
 from saga.surfaces.sagas_api import CancelledSaga, Sagas, StartRequest
+from saga.surfaces.segments import WholeSegments
 
 READY_S = 3.0
 READY_THREADS = 6
@@ -123,6 +124,7 @@ def build_api(
     app.read_as_bytes = (*app.read_as_bytes, StartRequest)
     install(app)
     app.add_middleware(HeadAsGet)
+    app.add_middleware(WholeSegments)
     follower = Follower(store, starter.environment, starter.tenant, bounds or Bounds())
     app.state.follower = follower
     if any(saga.name == fulfil_order.name for saga in definitions):
@@ -140,7 +142,7 @@ def build_api(
 
 def _order_routes(orders: Orders) -> APIRouter:
     routes = APIRouter(tags=["orders"])
-    path = "/v1/orders/{order_id}"
+    path = "/v1/orders/{order_id:id}"
     ended = answer(200, "`Prefer: wait`: the order has ended", **describing.ACCEPTED, **describing.TAG)
     ended[200]["model"] = reading_orders.OrderReading
     routes.add_api_route(
@@ -215,7 +217,7 @@ def _add_following(routes: APIRouter, path: str, orders: Orders) -> None:
 def _return_routes(returns: Returns) -> APIRouter:
     routes = APIRouter(tags=["orders"])
     routes.add_api_route(
-        "/v1/orders/{order_id}/returns",
+        "/v1/orders/{order_id:id}/returns",
         returns.accept,
         methods=["POST"],
         status_code=202,

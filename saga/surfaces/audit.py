@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from shlex import quote
 
 from pydantic import ValidationError
 
@@ -32,14 +33,10 @@ from saga.fulfilment import models as m
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.return_order import return_order
 from saga.runtime.engine import Definitions, is_readable
+from saga.runtime.readback import read_kept
 from saga.store.codec import decode
 from saga.store.journal import JournalEntry
-from saga.store.port import (
-    EffectRow,
-    SagaFilter,
-    SagaRow,
-    Store,
-)
+from saga.store.port import EffectRow, SagaFilter, SagaRow, Store
 from saga.surfaces import audit_rows, once, order_rows
 from saga.surfaces import invariants as rules
 from saga.surfaces.audit_lost import Answered, KnownRuns, LostPart, answered, lost_part, lost_runs
@@ -203,7 +200,7 @@ class _Sheet:
         )
         found = lost_runs(self.lost, self.definitions, self.known, self.ledgers, self.records, self.known_keys)
         for entity, count in found:
-            then = f'send it again, or type  saga db settle {entity} --reason "…"'
+            then = f'send it again, or type  saga db settle {quote(entity)} --reason "…"'
             self.notes[f"rows are of a run of {entity} that no journal knows: {then}"] += count
 
     def _count(self, row: SagaRow) -> None:
@@ -391,7 +388,7 @@ def _record(state: SagaState, started: Mapping[str, t.AttemptStarted], began_at:
         _ending(state, began_at),
         state.status,
         cause=cause_of(state.cause) if state.cause else "",
-        order=m.Order.model_validate_json(state.input.data),
+        order=read_kept(m.Order, state.input.data),
         tax=m.TaxQuote.model_validate_json(tax.data).tax_amount if tax else 0,
         freight=m.ShippingQuote.model_validate_json(freight.data).amount if freight else 0,
         tax_key=intents.get("calculate_tax:a", ""),

@@ -20,6 +20,7 @@ from saga.fulfilment.models import Order
 from saga.fulfilment.money import shown
 from saga.fulfilment.return_order import return_order
 from saga.fulfilment.returns import ReturnOrder
+from saga.runtime.readback import read_kept
 from saga.surfaces.ledgers import PAYMENT, SHIPPING, STOCK, Ledgers, Movement
 
 BOUGHT, VOIDED = "return_bought", "return_voided"
@@ -50,13 +51,13 @@ def order_id_of(state: SagaState) -> str:
     """The order that the participants know an effect of this saga by; of a return that cannot be read its own id."""
     if state.definition == return_order.name:
         with suppress(ValidationError):
-            return ReturnOrder.model_validate_json(state.input.data).order_id
+            return read_kept(ReturnOrder, state.input.data).order_id
     return state.entity
 
 
 def return_record(state: SagaState, started: Mapping[str, t.AttemptStarted], *, is_in_flight: bool) -> ReturnRecord:
     """Raises pydantic's `ValidationError` for an input or an answer that is none of `return_order`'s."""
-    wanted = ReturnOrder.model_validate_json(state.input.data)
+    wanted = read_kept(ReturnOrder, state.input.data)
     keys = {node: it.wire_key or "" for node, it in started.items()}
     return ReturnRecord(
         return_id=wanted.return_id,

@@ -32,7 +32,7 @@ from saga.core.plan import is_past_return
 from saga.core.states import ENDED, HaltReason, NodePhase, SagaStatus
 from saga.errors import ConcurrencyError, DefinitionError, SagaNotFound
 from saga.fulfilment.models import Given
-from saga.fulfilment.texts import Printable, Seen, text
+from saga.fulfilment.texts import Printable, Seen, Straight, text
 from saga.runtime.engine import Definitions, Loaded, append_for, fold, load, tell
 from saga.runtime.work import Hint, task_name
 from saga.store.port import AppendResult, Store
@@ -47,10 +47,10 @@ BY_ANSWER = frozenset({HaltReason.UNRESOLVED_EFFECT, HaltReason.PIVOT_UNRESOLVED
 class CancelRequest(Given):
     """Why, and who asks. Both are kept in the journal and shown to whoever reads it."""
 
-    reason: Annotated[str, text(REASON_MAX), Printable, Seen] = Field(
+    reason: Annotated[str, text(REASON_MAX), Printable, Straight, Seen] = Field(
         description="for people; kept in the journal", examples=["customer called"]
     )
-    actor: Annotated[str, text(ACTOR_MAX), Printable, Seen] = Field(
+    actor: Annotated[str, text(ACTOR_MAX), Printable, Straight, Seen] = Field(
         default="api", description="who asks, as the caller says; nobody checks it", examples=["support:anna"]
     )
 

@@ -20,7 +20,10 @@ from typing import Any
 from saga.fulfilment.mailbox import KEY
 from saga.surfaces.audit_mails import OF_ORDER, OF_RETURN
 
-ORDER_OF_RETURN = re.compile(r"for your return \S+ of order (\S+)\.")
+PLAIN = re.compile(r"[A-Za-z0-9._@<>-]+")
+"""What stands in the bytes of a mail as it is: neither encoded nor folded."""
+OTHERWISE = (b"=?utf-8?", b"Subject: Your return ")
+"""Where a mail does not hold its ids as they are: in a subject that is not ASCII, and in the text of a return, whose long lines are broken."""
 HEADERS = ("From", "To", "Subject", "Date", "Message-ID")
 
 
@@ -60,15 +63,18 @@ def mails_about(folder: Path, reference: str) -> list[Mail]:
     key = reference.strip("<>").partition("@")[0]
     if "@" in reference and KEY.fullmatch(key) and (mail := _read(folder / f"{key}.eml")) and mail.is_about(reference):
         return [mail]
-    holding = (path for path in _paths(folder) if _holds(path, reference.strip("<>").encode(errors="replace")))
+    holding = (path for path in _paths(folder) if _holds(path, reference))
     found = (mail for path in holding if (mail := _read(path)) is not None and mail.is_about(reference))
     return sorted(found, key=_sent)
 
 
-def _holds(path: Path, words: bytes) -> bool:
-    """Whether the mail may be about `words`: every id is ASCII and stands in a header as it is."""
+def _holds(path: Path, reference: str) -> bool:
+    """Whether the mail may be about it; of one that a mail does not hold as it is only the parsed mail tells."""
+    if not PLAIN.fullmatch(reference):
+        return True
     try:
-        return words in path.read_bytes()
+        mail = path.read_bytes()
+        return reference.strip("<>").encode() in mail or any(it in mail for it in OTHERWISE)
     except FileNotFoundError:  # somebody cleared it up meanwhile
         return False
 
@@ -105,8 +111,14 @@ def _read(path: Path) -> Mail | None:
     text = body.get_content().replace("\r\n", "\n") if body is not None else ""
     subject = headers["Subject"] or ""
     return_id = _named(subject, OF_RETURN)
-    named = ORDER_OF_RETURN.search(text) if return_id else None
-    return Mail(headers, _instant(headers["Date"]), named[1] if named else _named(subject, OF_ORDER), return_id, text)
+    order = _order_of_return(text, return_id) if return_id else _named(subject, OF_ORDER)
+    return Mail(headers, _instant(headers["Date"]), order, return_id, text)
+
+
+def _order_of_return(text: str, return_id: str) -> str | None:
+    """The order that the first line of a return's mail names; the line ends with a dot."""
+    _, _, order = text.partition("\n")[0].partition(f" for your return {return_id} of order ")
+    return order.removesuffix(".") or None
 
 
 def _named(subject: str, frame: tuple[str, str]) -> str | None:

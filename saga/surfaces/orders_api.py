@@ -38,6 +38,7 @@ from saga.core.definition import Saga
 from saga.core.fold import SagaState
 from saga.core.states import ENDED, HaltReason, SagaStatus
 from saga.errors import CodecError, DataRefused, SagaNotFound
+from saga.fulfilment.fields import Id
 from saga.fulfilment.models import Order
 from saga.fulfilment.orders_table import ORDERS
 from saga.fulfilment.view import OrderView
@@ -72,7 +73,7 @@ POLL_AFTER_S, BACKLOG_AFTER_S, STREAM_AFTER_S = 1, 5, 10
 RUNS_SEEN = 100
 """Of an order that was rolled back and accepted again, so many runs are looked through for the latest."""
 
-OrderId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$")]
+OrderId = Annotated[Id, Path()]
 CustomerId = Annotated[str, Query(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Body = Annotated[bytes, Depends(read_body)]
 

@@ -31,7 +31,7 @@ from saga.errors import (
     StoreUnavailable,
     UsageError,
 )
-from saga.fulfilment.models import in_words
+from saga.fulfilment.fields import in_words
 from saga.fulfilment.returns import NotAnOrder
 from saga.log import logger
 from saga.surfaces.contract import URN

@@ -18,6 +18,7 @@ from saga.fulfilment.view import OrderView, order_view
 from saga.surfaces.partly import UnreadableReading
 from saga.surfaces.reading import CauseReading, read_cause
 from saga.surfaces.reading_returns import ReturnReading
+from saga.surfaces.segments import order_path
 
 LABELLED = "book_shipment"
 """The step of `fulfil_order` that buys the label."""
@@ -98,7 +99,7 @@ def read_order(
 
 def order_links(order_id: str, saga_id: str) -> OrderLinks:
     """Where the HTTP API shows an order, its saga and its journal."""
-    order, saga = f"/v1/orders/{order_id}", f"/v1/sagas/{saga_id}"
+    order, saga = order_path(order_id), f"/v1/sagas/{saga_id}"
     journal, cancel, returns = f"{saga}/journal", f"{order}/cancel", f"{order}/returns"
     return OrderLinks(order=order, saga=saga, journal=journal, cancel=cancel, returns=returns)
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from saga.core.fold import SagaState
 from saga.core.states import SagaStatus
 from saga.fulfilment.returns import ReturnOrder
+from saga.surfaces.segments import order_path
 
 
 class ReturnLinks(BaseModel):
@@ -57,7 +58,7 @@ def read_return(wanted: ReturnOrder, state: SagaState) -> ReturnReading:
         lines=[ReturnLineReading(sku=sku, quantity=quantity) for sku, quantity in wanted.pieces.items()],
         accepted_at=state.accepted_at,
         ended_at=state.ended_at,
-        links=ReturnLinks(order=f"/v1/orders/{wanted.order_id}", saga=saga, journal=f"{saga}/journal"),
+        links=ReturnLinks(order=order_path(wanted.order_id), saga=saga, journal=f"{saga}/journal"),
     )
 
 

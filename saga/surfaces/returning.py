@@ -38,6 +38,8 @@ from saga.runtime.starting import Starter
 from saga.runtime.work import Hint
 from saga.store.port import Store
 from saga.surfaces.draining import is_over
+from saga.surfaces.request_keys import return_key
+from saga.surfaces.segments import order_path
 from saga.surfaces.taking_back import ReturnRequest, WantedLine, take_back
 
 THREADS = 8
@@ -107,7 +109,7 @@ class _Wanted:
     @property
     def key(self) -> str:
         """The request key of the return."""
-        return f"orders-submit:return:{self.reference}.{self.match.order_id}"
+        return return_key(self.reference, self.match.order_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,7 @@ class HttpDesk:
     def cancel(self, order_id: str, saga_id: str, reason: str) -> bool:
         """The API cancels the latest run of an order, so it is asked only while that is ours, and only as it was seen."""
         for _ in range(LOOKS):
-            seen = self.api.ask("GET", f"/v1/orders/{order_id}")
+            seen = self.api.ask("GET", order_path(order_id))
             if seen.status_code != 200:
                 raise UsageError(f"the cancel of {order_id} is refused: {_words(seen)}")
             saga = self.api.saga(saga_id)
@@ -191,7 +193,7 @@ class HttpDesk:
             if not is_new or seen.json()["saga_id"] != saga_id:
                 return False
             body, headers = json.dumps({"reason": reason, "actor": ACTOR}), {"If-Match": seen.headers["ETag"]}
-            answer = self.api.ask("POST", f"/v1/orders/{order_id}/cancel", body, headers)
+            answer = self.api.ask("POST", f"{order_path(order_id)}/cancel", body, headers)
             if answer.status_code in (200, 202, 409):
                 return answer.status_code != 409 or code_of(answer) == "waits_for_person"  # which keeps the cancel
             if answer.status_code != 412:
@@ -206,7 +208,7 @@ class HttpDesk:
         return Rest(status, cause["cause"] if cause else "")
 
     def take_back(self, order_id: str, request: ReturnRequest, key: str) -> tuple[str, bool]:
-        path, headers = f"/v1/orders/{order_id}/returns", {"Idempotency-Key": key}
+        path, headers = f"{order_path(order_id)}/returns", {"Idempotency-Key": key}
         answer = self.api.ask("POST", path, request.model_dump_json(), headers)
         if answer.status_code == 202:
             return str(answer.json()["saga_id"]), answer.headers.get("Idempotency-Replayed") == "true"

@@ -35,6 +35,7 @@ from saga.runtime.work import Hint
 from saga.store.port import Store
 from saga.surfaces.contract import URN
 from saga.surfaces.draining import is_over
+from saga.surfaces.request_keys import request_key
 from saga.surfaces.returning import OF_ONE_SAGA, Returning, ReturnTally, code_of
 from saga.surfaces.unanswered import why_unanswered
 
@@ -68,10 +69,6 @@ class Shelf(Protocol):
     def provide(self, order: Order) -> None:
         """Put on stock what an order takes, once per order id."""
         ...
-
-
-def request_key(order_id: str) -> str:
-    return f"orders-submit:{order_id}"
 
 
 @dataclass(frozen=True, slots=True)

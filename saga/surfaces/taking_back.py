@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from hashlib import sha256
+from shlex import quote
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -29,8 +30,9 @@ from saga.core.fold import SagaState
 from saga.core.plan import has_reached_no_return
 from saga.core.states import Effect, HaltReason, SagaStatus
 from saga.errors import CodecError, ConcurrencyError, DataRefused, DuplicateOrder, KeyReused, SagaNotFound
+from saga.fulfilment.fields import Id, Integral, Text
 from saga.fulfilment.fulfil_order import fulfil_order
-from saga.fulfilment.models import LINES_MAX, QUANTITY_MAX, Given, Id, Text
+from saga.fulfilment.models import LINES_MAX, QUANTITY_MAX, Given
 from saga.fulfilment.return_order import return_order
 from saga.fulfilment.returns import (
     MoreThanLeft,
@@ -67,7 +69,7 @@ class WantedLine(Given):
     """So many pieces of one SKU."""
 
     sku: Id
-    quantity: Annotated[int, Field(ge=1, le=QUANTITY_MAX)]
+    quantity: Annotated[int, Field(ge=1, le=QUANTITY_MAX), Integral]
 
 
 class ReturnRequest(Given):
@@ -284,7 +286,7 @@ def _check_free(order_id: str, earlier: Returned) -> None:
     if is_open and (earlier.is_damaged or (halt is not None and not halt.heals_itself)):
         why = HaltReason.JOURNAL_DAMAGED if earlier.is_damaged or halt is None else halt.reason
         raise ReturnWaits(
-            f"{return_id} waits for a person ({why}), so no more of {order_id} comes back: see  saga show {return_id}"
+            f"{return_id} waits for a person ({why}), so no more of {order_id} comes back: see  saga show {quote(return_id)}"
         )
 
 

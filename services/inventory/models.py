@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from services.inventory.tables import MAIN
-from services.skeleton.fields import LINES_MAX, QUANTITY_MAX, Id, Quantity, Reference
+from services.skeleton.fields import LINES_MAX, QUANTITY_MAX, Id, Integral, Quantity, Reference
 from services.skeleton.service import Effect, Strict
 
 TTL_MAX_S = 30 * 24 * 3600
@@ -22,7 +22,7 @@ class Line(Strict):
 class ReserveRequest(Strict):
     order_id: Id
     lines: Annotated[list[Line], Field(min_length=1, max_length=LINES_MAX)]
-    ttl_s: Annotated[int, Field(ge=0, le=TTL_MAX_S)] = 900
+    ttl_s: Annotated[int, Field(ge=0, le=TTL_MAX_S), Integral] = 900
 
 
 class ReservationRequest(Strict):
@@ -46,7 +46,7 @@ class RestockRequest(Strict):
 
 class ProvisionedItem(Strict):
     sku: Id
-    quantity: Annotated[int, Field(ge=0, le=QUANTITY_MAX)]
+    quantity: Annotated[int, Field(ge=0, le=QUANTITY_MAX), Integral]
     warehouse: Id = MAIN
 
 
@@ -55,7 +55,7 @@ class ProvisionRequest(Strict):
 
 
 class QuantityRequest(Strict):
-    quantity: Annotated[int, Field(ge=0, le=QUANTITY_MAX)]
+    quantity: Annotated[int, Field(ge=0, le=QUANTITY_MAX), Integral]
     warehouse: Id = MAIN
 
 

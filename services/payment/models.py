@@ -5,10 +5,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from services.skeleton.fields import AMOUNT_MAX, LINES_MAX, Amount, Country, Currency, Id, Reference, Text
+from services.skeleton.fields import AMOUNT_MAX, LINES_MAX, Amount, Country, Currency, Id, Integral, Reference, Text
 from services.skeleton.service import Effect, Strict
 
-Charge = Annotated[int, Field(ge=1, le=AMOUNT_MAX)]
+Charge = Annotated[int, Field(ge=1, le=AMOUNT_MAX), Integral]
 # Written out, because languages differ in what \s means, and the OpenAPI document is read by all of them.
 Email = Annotated[str, StringConstraints(max_length=254, pattern=r"^[^@\x00-\x20\x7f-\xa0]+@[^@\x00-\x20\x7f-\xa0]+$")]
 
@@ -46,7 +46,7 @@ class FraudScreen(BaseModel):
 
 class AuthorizeRequest(Strict):
     order_id: Id
-    amount: Charge
+    amount: Amount
     currency: Currency
     payment_method: Id
     customer_id: Id | None = None
@@ -62,7 +62,7 @@ class Authorization(BaseModel):
 
 class CaptureRequest(Strict):
     authorization_id: Reference
-    amount: Charge
+    amount: Amount
     currency: Currency
 
 

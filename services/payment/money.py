@@ -8,6 +8,8 @@ Rules of this file
 - An authorization is `held`, then either `voided` or `captured`, and stays so: each change is one conditional update. It is
   captured whole, once. The capture of a voided one answers 409 `voided`, the void of a captured one 409 `captured`; no
   connector takes these for a business rejection.
+- Goods that were given away are authorised and captured for 0 like any others: the states are the same, and there is no posting
+  and no effect, since no money moves.
 - A capture is refunded in parts, never beyond what was captured: the update that adds to `refunded` has the condition, and
   the table has a check. So two refunds at once cannot exceed it, whatever either has read.
 - Who is declined is said by the way of paying, so that a test can ask for it: `DECLINED_AT_AUTHORIZATION`,
@@ -59,7 +61,7 @@ def authorize(context: Context, request: AuthorizeRequest) -> Authorization:
         authorization_id=authorization_id,
         amount=request.amount,
         currency=request.currency,
-        effects=[_money(request.amount, request.currency, sign=1)],
+        effects=_money(request.amount, request.currency, sign=1),
     )
 
 
@@ -68,7 +70,7 @@ def void(context: Context, kept: dict[str, Any]) -> Sequence[Effect]:
     held = _authorization(context, kept["authorization_id"])
     if _turn(context, held.authorization_id, VOIDED):
         _post(context, held.order_id, HOLDS, _customer(held.order_id), held.amount, held.currency)
-        return [_money(held.amount, held.currency, sign=-1)]
+        return _money(held.amount, held.currency, sign=-1)
     if _authorization(context, held.authorization_id).state == CAPTURED:
         raise BusinessRejection(
             409, CAPTURED, f"{held.authorization_id} is captured; what is taken is refunded, not voided"
@@ -109,7 +111,7 @@ def refund(context: Context, request: RefundRequest) -> Refund:
     row = {"refund_id": refund_id, "capture_id": request.capture_id, "amount": amount, "reason": request.reason}
     context.connection.execute(REFUND.insert(), {**row, "at": context.now()})
     _post(context, request.order_id, MERCHANT, _customer(request.order_id), amount, currency)
-    effects = [_money(amount, currency, sign=1)]
+    effects = _money(amount, currency, sign=1)
     return Refund(refund_id=refund_id, capture_id=request.capture_id, amount=amount, currency=currency, effects=effects)
 
 
@@ -153,7 +155,9 @@ def _customer(order_id: str) -> str:
 
 
 def _post(context: Context, order_id: str, debit: str, credit: str, amount: int, currency: str) -> None:
-    """One balanced posting; a request makes one, so its key names it."""
+    """One balanced posting; a request makes one, so its key names it. Of nothing there is none."""
+    if amount == 0:
+        return
     entry_id = f"E-{context.key}"
     context.ledger.add(order_id, entry_id=entry_id, debit=debit, credit=credit, amount=amount, currency=currency)
 
@@ -183,5 +187,5 @@ def _turn(context: Context, authorization_id: str, to: str) -> bool:
     return context.connection.execute(statement).rowcount == 1
 
 
-def _money(amount: int, currency: str, *, sign: int) -> Effect:
-    return Effect(kind="money", unit=currency, quantity=amount, sign=sign)
+def _money(amount: int, currency: str, *, sign: int) -> list[Effect]:
+    return [Effect(kind="money", unit=currency, quantity=amount, sign=sign)] if amount else []

@@ -16,7 +16,7 @@ AUTHORIZATION = Table(
     Column("state", String(8), nullable=False),
     Column("customer_id", String(64)),
     Column("at", DateTime(timezone=True)),
-    CheckConstraint("amount > 0", name="authorization_positive"),
+    CheckConstraint("amount >= 0", name="authorization_not_negative"),
     CheckConstraint("state IN ('held', 'voided', 'captured')", name="authorization_state"),
 )
 Index("authorization_by_customer", AUTHORIZATION.c.customer_id, AUTHORIZATION.c.at)

@@ -36,6 +36,8 @@ DASHES = str.maketrans({"\u30fc": "-", "\u2212": "-"})
 """Typed as a dash and none by their category: the long vowel of a Japanese keyboard, and the minus."""
 FIELDS = {"street": "street_address", "city": "city", "postcode": "postal_code", "region": "country_area"}
 """Our names, and those of the address data."""
+BESIDE = ("street2", "company", "phone")
+"""Fields that a label has as they are said, since no country has a rule for them."""
 Broken = tuple[str, str]
 """A field, and the rule that it breaks."""
 
@@ -113,7 +115,8 @@ def delivered(address: Address) -> NormalisedAddress:
         raise undeliverable(broken)
     fields["region"] = region or fields["region"]
     written = {name: text.upper() if name in rules.upper else text for name, text in fields.items()}
-    return NormalisedAddress(**written, country_code=code)
+    beside = {name: _folded(getattr(address, name) or "") for name in BESIDE}
+    return NormalisedAddress(**written, **beside, country_code=code)
 
 
 def postcode_of(text: str, code: str) -> str:

@@ -5,12 +5,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from services.skeleton.fields import QUANTITY_MAX, Country, Currency, Id, Reference, Text
+from services.skeleton.fields import QUANTITY_MAX, Country, Currency, Id, Integral, Reference, Text
 from services.skeleton.service import Effect, Strict
 
 ITEM_WEIGHT_MAX_G = 20_000
 """What is heavier by the piece is no parcel."""
-ItemCount = Annotated[int, Field(ge=0, le=QUANTITY_MAX)]
+ItemCount = Annotated[int, Field(ge=0, le=QUANTITY_MAX), Integral]
 
 
 class Address(Strict):
@@ -23,6 +23,10 @@ class Address(Strict):
     """Whether the country has one is the table's question, not the caller's."""
     country: Country
     region: Text | None = None
+    street2: Text | None = None
+    company: Text | None = None
+    phone: Text | None = None
+    """For the carrier."""
 
 
 class NormalisedAddress(BaseModel):
@@ -34,6 +38,9 @@ class NormalisedAddress(BaseModel):
     postcode: str
     region: str
     country_code: str
+    street2: str = ""
+    company: str = ""
+    phone: str = ""
 
 
 class QuoteRequest(Strict):
@@ -42,7 +49,7 @@ class QuoteRequest(Strict):
     """For the places of a country that have a zone of their own, such as islands."""
     currency: Currency
     item_count: ItemCount
-    weight_g: Annotated[int, Field(ge=1, le=ITEM_WEIGHT_MAX_G)] | None = None
+    weight_g: Annotated[int, Field(ge=1, le=ITEM_WEIGHT_MAX_G), Integral] | None = None
     """Grams of one item; without it that of the tariff."""
 
 

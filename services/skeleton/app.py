@@ -2,7 +2,7 @@
 
 The way of a request
 --------------------
-body read (at most 1 MiB) → key and body checked → a fault chosen → the desk works in a thread → answer. The edge is the
+body read (at most 4 MiB) → key and body checked → a fault chosen → the desk works in a thread → answer. The edge is the
 only asynchronous code: it reads, waits and writes; whatever touches the database is a plain function in a thread of the
 service's own pool. Bodies are checked by the operation's own model and answers are written as the JSON that the desk made,
 so FastAPI's validation of parameters and responses costs nothing here; its OpenAPI document is filled in by
@@ -37,12 +37,13 @@ from services.skeleton.database import THREADS, Database, Unavailable
 from services.skeleton.describing import describe
 from services.skeleton.desk import UNDO_SUFFIX, Desk, UndoRequest, parsed
 from services.skeleton.faults import Fault, Faults, Script, refused_rules
+from services.skeleton.segments import WholeSegments, with_ids
 from services.skeleton.service import Operation, Route, Service, Strict
 from services.skeleton.tables import BARRIER_COLUMNS, PAGE_ROWS_MAX, page_reader
 
 log = logging.getLogger(__name__)
 
-BODY_MAX_BYTES = 2**20
+BODY_MAX_BYTES = 4 * 2**20
 KEY_HEADER = "idempotency-key"
 REFUSES = "the database refuses: %s"
 DATABASE_RETRY = {"Retry-After": "5"}
@@ -92,6 +93,7 @@ def build_app(service: Service, database_url: str) -> FastAPI:
             Exception: _failed,
         },
     )
+    app.add_middleware(WholeSegments)
     app.state.edge = edge
     # What is asked most stands first, because routes are tried in their order.
     for operation in service.operations:
@@ -100,7 +102,7 @@ def build_app(service: Service, database_url: str) -> FastAPI:
             path = operation.path + UNDO_SUFFIX
             app.add_api_route(path, edge.undo(operation), methods=["POST"], response_model=None)
     for route in service.routes:
-        app.add_api_route(route.path, edge.route(route), methods=[route.method], response_model=None)
+        app.add_api_route(with_ids(route.path), edge.route(route), methods=[route.method], response_model=None)
     edge.add_own_routes(app)
     describe(app, service, UndoRequest, KEY_HEADER)
     return app

@@ -130,7 +130,7 @@ MEANINGS = {
     400: "missing_key, invalid_key",
     404: "what the request names is not there",
     409: "tombstoned, in_progress",
-    413: "too_large: the body has more than 1 MiB",
+    413: "too_large: the body has more than 4 MiB",
     422: "invalid: errors names each field and rule; key_reused: the key belongs to another request",
     500: "internal; or the fault script",
     503: "overloaded: nothing was done; unavailable: the database refuses, with Retry-After before anything was applied",

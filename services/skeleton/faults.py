@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
+from services.skeleton.fields import Integral, Whole
 from services.skeleton.service import Operation, Strict
 
 FaultName = Literal[
@@ -44,7 +45,7 @@ class Rule(Strict):
     operation: Annotated[str, Field(max_length=200)] = "*"
     probability: Annotated[float, Field(ge=0, le=1)] | None = None
     order_ids: Annotated[tuple[str, ...], Field(strict=False)] | None = None
-    times: Annotated[int, Field(ge=1)] | None = None
+    times: Annotated[int, Field(ge=1), Integral] | None = None
     delay_s: Annotated[float, Field(ge=0, le=3600)] = 0.5
     code: Code | None = None
 
@@ -52,7 +53,7 @@ class Rule(Strict):
 class Script(Strict):
     """What `PUT /v1/faults` takes."""
 
-    seed: int = 0
+    seed: Whole = 0
     rules: Annotated[tuple[Rule, ...], Field(strict=False, max_length=1000)] = ()
 
 

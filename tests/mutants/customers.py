@@ -12,6 +12,10 @@ MAILS, DISKS = "tests/unit/fulfilment/test_mailbox.py::", "tests/unit/fulfilment
 UNREADABLE = "tests/integration/returns/test_unreadable_orders.py::"
 ENDS = "tests/integration/returns/test_unreadable_ends.py::"
 DESK = "tests/integration/api/test_returning.py::"
+HOMES, GIFTS = "tests/cases/test_shop_addresses.py::", "tests/cases/test_given_away.py::"
+IDS, FLIGHT = "tests/cases/test_shop_ids.py::", "tests/migrations/test_orders_in_flight.py::"
+UNSEEN = "tests/cases/test_unseen_names.py::"
+WHOLE = "tests/cases/test_whole_numbers.py::"
 MODELS = "tests/unit/fulfilment/test_models.py::"
 
 CUSTOMERS = [
@@ -161,5 +165,112 @@ CUSTOMERS = [
         "left_s = CONNECT_S",
         "a mail server with many addresses that do not answer holds a step beyond its deadline",
         (f"{SAID}test_addresses_that_do_not_answer_share_the_time",),
+    ),
+    Mutant(
+        "an-integral-number-is-an-integer",
+        "saga/fulfilment/fields.py",
+        "if isinstance(value, float) and value.is_integer() and abs(value) < FLOAT_EXACT:",
+        "if False and isinstance(value, float):",
+        "a bank that writes 1250.0 has taken the money, and its answer halts the order",
+        (
+            f"{WHOLE}test_an_integral_number_is_the_integer[saga]",
+            f"{WHOLE}test_a_capture_that_answers_1250_0_has_succeeded",
+        ),
+    ),
+    Mutant(
+        "one-request-either-way",
+        "services/skeleton/desk.py",
+        "json.loads(body, parse_float=_number)",
+        "json.loads(body)",
+        "a repeat that writes 1250 as 1250.0 is refused as another request under the key",
+        (f"{WHOLE}test_a_service_takes_both_for_one_request",),
+    ),
+    Mutant(
+        "a-name-is-seen",
+        "saga/fulfilment/texts.py",
+        "return unicodedata.category(letter)[0] in SEEN and not is_blank(letter)",
+        'return unicodedata.category(letter) != "Zs"',
+        "a parcel goes out to a name and a street that nobody can read",
+        (f"{UNSEEN}test_what_nobody_sees_is_no_name", f"{UNSEEN}test_every_text_is_seen_or_not_by_category"),
+    ),
+    Mutant(
+        "no-text-is-turned-round",
+        "saga/fulfilment/texts.py",
+        "    if not TURNING.isdisjoint(text) and not is_kept(info.context):",
+        "    if False and info:",
+        "a street reads otherwise on the label than it was checked",
+        (f"{UNSEEN}test_what_turns_the_text_round_is_refused",),
+    ),
+    Mutant(
+        "a-kept-order-is-read",
+        "saga/runtime/readback.py",
+        "return model.model_validate_json(text, context=KEPT)",
+        "return model.model_validate_json(text)",
+        "an order on its way halts at a deploy, by a rule that it was not asked for when it was taken",
+        (f"{UNSEEN}test_an_order_that_was_taken_before_the_rule_goes_on",),
+    ),
+    Mutant(
+        "an-id-is-one-segment",
+        "saga/surfaces/segments.py",
+        'return unquote(sent).replace("%", "%25").replace("/", "%2F")',
+        "return unquote(sent)",
+        "an order called A/B is accepted and cannot be shown, cancelled or returned",
+        (f"{IDS}test_a_path_brings_the_id_back",),
+    ),
+    Mutant(
+        "ids-that-look-alike",
+        "saga/fulfilment/texts.py",
+        'if not unicodedata.is_normalized("NFC", text):',
+        "if False:",
+        "one order is sent twice under two ids that a person cannot tell apart, and charged twice",
+        (f"{IDS}test_what_is_no_id[not NFC]",),
+    ),
+    Mutant(
+        "a-key-of-any-id",
+        "saga/surfaces/request_keys.py",
+        "key = prefix + quote(name, safe=VISIBLE)",
+        "key = prefix + name",
+        "a file with an id that is not ASCII cannot be handed over to the API",
+        (f"{IDS}test_a_key_is_visible_and_its_own",),
+    ),
+    Mutant(
+        "a-subject-reads-back",
+        "saga/fulfilment/mail_policy.py",
+        'return name == "Subject" and not str(value).isascii()',
+        'return name == "Subject" and not value',
+        "the mail of an order with an id of blanks and accents is about another order, and the audit is red",
+        (f"{IDS}test_a_mail_names_the_order_and_the_return",),
+    ),
+    Mutant(
+        "orders-of-the-version-before-run-on",
+        "saga/runtime/engine.py",
+        "for one in (named, *named.earlier)",
+        "for one in (named,)",
+        "what was accepted before a deploy waits for ever",
+        (f"{FLIGHT}test_what_was_on_its_way_ends",),
+    ),
+    Mutant(
+        "a-domain-is-sent-in-ascii",
+        MAILBOX,
+        '        message["To"] = sent_to(to)\n',
+        '        message["To"] = to\n',
+        "a customer with an umlaut in his domain is told nothing: his order completes with a warning",
+        (f"{HOMES}test_a_domain_of_any_script",),
+    ),
+    Mutant(
+        "the-whole-address-is-on-the-label",
+        "services/shipping/addresses.py",
+        "return NormalisedAddress(**written, **beside, country_code=code)",
+        "return NormalisedAddress(**written, country_code=code)",
+        "a parcel goes to a tower without the flat",
+        (f"{HOMES}test_all_of_an_address_reaches_the_label",),
+    ),
+    Mutant(
+        "nothing-is-no-posting",
+        "services/payment/money.py",
+        "    if amount == 0:\n        return\n",
+        "",
+        "an order of free samples cannot be paid: the ledger refuses a posting of 0, and the order halts",
+        (f"{GIFTS}test_nothing_is_authorised_and_captured",),
     ),
 ]

@@ -537,9 +537,9 @@ SURFACES = [
     ),
     Mutant(
         "file-hands-an-order-over-once",
-        "saga/surfaces/submit.py",
-        'return f"orders-submit:{order_id}"',
-        'return f"orders-submit:{order_id}:{monotonic()}"',
+        "saga/surfaces/request_keys.py",
+        'return key_of("orders-submit:", order_id)',
+        'return key_of("orders-submit:", f"{order_id}{id(object())}{__import__(\'time\').monotonic()}")',
         "a file that is submitted again after a crash is refused order by order",
         ("tests/e2e/test_orders.py::test_a_file_is_submitted_once",),
     ),

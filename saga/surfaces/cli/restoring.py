@@ -1,6 +1,7 @@
 """`saga db restored`, `reconcile`, `let-go` and `settle`: what an operator types after a backup was restored."""
 
 from datetime import UTC, datetime
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +10,7 @@ from saga.core.states import Direction
 from saga.errors import UsageError
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.return_order import return_order
+from saga.fulfilment.texts import has_seen
 from saga.runtime.engine import Definitions
 from saga.settings import Settings
 from saga.store.port import SagaFilter, Store
@@ -204,9 +206,7 @@ def _is_found(settings: Settings, store: Store, sagas: Definitions, ledgers: Led
         return True
     where = f"the books of {', '.join(sorted(ledgers.services))}" if ledgers.services else "no ledger was read"
     if rows:
-        msg = (
-            f"{order}: a journal knows this order, and nothing of a later run is known ({where}); see saga show {order}"
-        )
+        msg = f"{order}: a journal knows this order, and nothing of a later run is known ({where}); see saga show {quote(order)}"
         raise UsageError(f"{msg}; {unread}" if unread else msg)
     if not unread:
         raise UsageError(
@@ -250,7 +250,7 @@ def _instant(text: str) -> datetime:
 
 
 def _said(reason: str) -> str:
-    if not reason.strip():
+    if not has_seen(reason):
         raise UsageError("--reason: say why; it stands in the journal of each")
     return reason.strip()
 

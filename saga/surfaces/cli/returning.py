@@ -2,6 +2,7 @@
 
 import re
 from contextlib import ExitStack
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -33,7 +34,7 @@ from saga.surfaces.visible import one_line
 
 POLL_S = 0.1
 LINES_SHOWN = 3
-LINE = re.compile(r"(?P<sku>[^=]+)=(?P<quantity>[0-9]{1,7})")
+LINE = re.compile(r"(?P<sku>.+)=(?P<quantity>[0-9]{1,7})")
 INSTEAD = {
     Standing.CANCELLABLE: "has not come to its point of no return; type  saga cancel {order} --reason ...",
     Standing.HELD: "waits for a person; what moves it, if anything does, says  saga show {order}",
@@ -111,7 +112,7 @@ def _say_instead(store: Store, settings: Settings, definitions: Definitions, err
     state = latest_order(store, settings.environment, settings.tenant, error.order_id)
     definition = definitions.get(state.definition, state.version) or fulfil_order
     order = one_line(error.order_id)
-    say(f"saga: {order} is {state.status}: it {INSTEAD[standing_of(definition, state)].format(order=order)}")
+    say(f"saga: {order} is {state.status}: it {INSTEAD[standing_of(definition, state)].format(order=quote(order))}")
 
 
 def _read(store: Store, taken: TakenBack) -> ReturnReading:

@@ -133,7 +133,9 @@ def _facts(stack: Stack, stocked: int | None) -> dict[str, object]:
 
 def _introduction(stack: Stack, stocked: int | None) -> Page:
     lines = [f"journal      {stack.settings.store_url}" if not stack.settings.database_url else "journal      as set"]
-    lines += [f"definition   {saga.name} v{saga.version}, {len(saga.order)} steps" for saga in stack.definitions]
+    continued = {earlier for saga in stack.definitions for earlier in saga.earlier}
+    named = [saga for saga in stack.definitions if saga not in continued]
+    lines += [f"definition   {saga.name} v{saga.version}, {len(saga.order)} steps" for saga in named]
     if stack.api_url:
         lines.append(f"api          {stack.api_url}/v1/orders   {stack.api_url}/openapi.json")
     for name, url in sorted(stack.urls.items()):

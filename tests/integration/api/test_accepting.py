@@ -19,6 +19,7 @@ from saga.store import schema
 from saga.store.opening import open_store
 from saga.store.port import Store
 from saga.surfaces.api import broker_check, migrations_check
+from saga.surfaces.contract import BODY_MAX
 from tests.integration.api.serving import Shop, opened, order_values, problem, served
 from tests.waiting import wait_until
 
@@ -259,10 +260,12 @@ def test_a_body_over_the_limit_is_refused_before_it_is_parsed(api_sqlite_url: st
     store = open_store(api_sqlite_url)
     with served(store) as shop:
         headers = {"Idempotency-Key": "k", "Content-Type": "application/json"}
-        padded = b" " * 2**20 + b"{}"
+        padded = b" " * BODY_MAX + b"{}"
         problem(shop.client.post("/v1/orders", content=padded, headers=headers), 413, "too_large")
-        problem(shop.client.post("/v1/orders", content=chunks(17), headers=headers), 413, "too_large")
-        fits = shop.client.post("/v1/orders", content=chunks(16), headers=headers)
+        problem(
+            shop.client.post("/v1/orders", content=chunks(BODY_MAX // 65536 + 1), headers=headers), 413, "too_large"
+        )
+        fits = shop.client.post("/v1/orders", content=chunks(BODY_MAX // 65536), headers=headers)
         problem(fits, 400, "not_json")
         assert shop.rows() == []
     store.close()
@@ -272,7 +275,7 @@ def test_an_announced_size_is_refused_before_the_body_is_sent(small_shop: Shop) 
     """A Content-Length over the limit is answered while not one byte of the body has left the client."""
     head = (
         "POST /v1/orders HTTP/1.1\r\nHost: shop\r\nIdempotency-Key: k\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {2**20 + 1}\r\n\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {BODY_MAX + 1}\r\n\r\n"
     )
     with served(small_shop.store) as shop:
         address = (shop.client.base_url.host, shop.client.base_url.port or 0)

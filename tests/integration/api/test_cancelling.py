@@ -240,7 +240,7 @@ def test_a_definition_that_this_process_lacks() -> None:
     from saga.core.definition import Saga
 
     newer = Saga(
-        "fulfil_order", version=2, input=fulfil_order.input, entity=fulfil_order.entity, steps=fulfil_order.steps
+        "fulfil_order", version=3, input=fulfil_order.input, entity=fulfil_order.entity, steps=fulfil_order.steps
     )
     starter = Starter(store, environment="test", tenant="shop")
     with TestClient(build_api(store, Definitions([newer]), starter, lambda _hints: None)) as client:

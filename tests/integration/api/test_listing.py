@@ -27,7 +27,7 @@ FOREIGN = (
     "/v1/orders 9999-12-31T23:59:59-10:00 zzz",
     "/v1/orders 2030-01-01T00:00:00+00:00 ",
     "/v1/orders 2030-01-01T00:00:00+00:00 a\x00b",
-    "/v1/orders 2030-01-01T00:00:00+00:00 zzz zzz",
+    "/v1/orders 2030-01-01T00:00:00+00:00 zzz\u200bzzz",
     f"/v1/orders 2030-01-01T00:00:00+00:00 {'z' * 65}",
 )
 """What no page of this list would say: of another list, without a zone, in another zone or form, with an id that none is."""

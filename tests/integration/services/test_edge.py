@@ -74,8 +74,8 @@ def test_body_is_compared_by_meaning(sqlite_caller: "Caller") -> None:
 
 
 def test_body_over_the_limit_is_refused(sqlite_caller: "Caller") -> None:
-    """More than 1 MiB is 413, and the service goes on."""
-    answer = sent(sqlite_caller, b'{"name":"' + b"x" * 2**20 + b'"}')
+    """More than 4 MiB is 413, and the service goes on."""
+    answer = sent(sqlite_caller, b'{"name":"' + b"x" * 4 * 2**20 + b'"}')
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
     assert sqlite_caller.count("k1").status_code == 201
 

@@ -193,7 +193,7 @@ def test_provisioning_adds_once_per_key(inventory: Asked) -> None:
     assert put("p2", {"quantity": 3}).body["available"] == 10
     assert put("p2", {"quantity": 3}).body["available"] == 10
     assert (put("p2", {"quantity": 4}).code, put("", {"quantity": 4}).code) == ("key_reused", "missing_key")
-    assert inventory.route("PUT", "/v1/stock/{sku}", "p3", {"quantity": 1}, sku="a/b").code == "invalid"
+    assert inventory.route("PUT", "/v1/stock/{sku}", "p3", {"quantity": 1}, sku="a\nb").code == "invalid"
     assert inventory.route("GET", "/v1/stock/{sku}", sku="none").code == "unknown_sku"
     assert shelf(inventory) == {"A": (11, 0, 0), "B": (10, 0, 0), "C": (1, 0, 0), "N": (10, 0, 0)}
 

@@ -15,7 +15,8 @@ from services.inventory.service import SERVICE as INVENTORY
 from services.payment.service import SERVICE as PAYMENT
 from services.shipping.service import SERVICE as SHIPPING
 
-GOLDEN_FINGERPRINT = "88b62bae61c3011372b15b09b5e8001b2985c2130d5098c5ceb416bfce6749a5"
+OF_VERSION_1 = "6dab479a8ec8227c2ae2f68a260f517cff7da4a6ae4891a1f44fca80b7e7cfd3"
+GOLDEN_FINGERPRINT = "c9b2e1bcb41f8b28108d8389666341fc4275366596f290fb407a1ea187533770"
 
 ORDER = {
     "order_id": "SO-1",
@@ -110,8 +111,9 @@ def call_of(step: Step) -> Call[Any]:
 
 def test_the_structure_is_pinned() -> None:
     """Sagas in flight keep their path: whoever changes the structure sees this fail and raises the version instead."""
-    assert fulfil_order.version == 1
+    assert fulfil_order.version == 2
     assert fulfil_order.fingerprint == GOLDEN_FINGERPRINT
+    assert [(it.version, it.fingerprint) for it in fulfil_order.earlier] == [(1, OF_VERSION_1)]
 
 
 def test_the_steps_stand_in_the_order_of_the_process() -> None:

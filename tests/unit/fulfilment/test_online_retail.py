@@ -91,8 +91,8 @@ def test_a_cancellation_adds_up_what_comes_back(tmp_path: Path) -> None:
         (row("1", price="NaN"), "line 3: UnitPrice: 'NaN' is not a decimal number"),
         (row("1", price="1e5"), "line 3: UnitPrice: '1e5' is not a decimal number"),
         (row("1", price="99999999.99"), "line 3: unit_price: Input should be less than or equal to 1000000000"),
-        (row("1", sku="A/B"), "line 3: sku: must be 1 to 64 letters, digits"),
-        (row("1", sku=""), "line 3: sku: must be 1 to 64 letters, digits"),
+        (row("1", sku="-A"), "line 3: sku: must not begin with '-'"),
+        (row("1", sku=""), "line 3: sku: must be 1 to 64 characters"),
         (row("1", country="France"), "line 3: CustomerID, Country: differ from those of the invoice's first line"),
         ("1,A", "line 3: the line: has 2 cells instead of 8"),
         (row("1") + ",x", "line 3: the line: has 9 cells instead of 8"),
@@ -111,16 +111,13 @@ def test_one_bad_line_refuses_its_invoice_and_no_other(tmp_path: Path, bad: str 
 
 
 def test_what_the_order_refuses_is_refused_with_the_rule(tmp_path: Path) -> None:
-    """Bounds of the whole order hold here too: an id, a NUL in the country, goods that round to nothing."""
-    refused = found(
-        tmp_path, row("5/6"), row("7", country="U\x00K"), row("8", price="0.001"), ",A,,1,,1.0,,UK", row("9" * 70)
-    )
+    """Bounds of the whole order hold here too: an id, a NUL in the country."""
+    refused = found(tmp_path, row("-56"), row("7", country="U\x00K"), ",A,,1,,1.0,,UK", row("9" * 70))
     assert [(one.reference, one.reason[:40]) for one in refused if isinstance(one, Refused)] == [
-        ("5/6", "order_id: must be 1 to 64 letters, digit"),
+        ("-56", "order_id: must not begin with '-', which"),
         ("7", "country: character 2 is U+0000; control "),
-        ("8", "lines: the goods come to 0 minor units; "),
-        ("line 5", "order_id: must be 1 to 64 letters, digit"),
-        ("9" * 65, "order_id: must be 1 to 64 letters, digit"),
+        ("line 4", "InvoiceNo: is empty"),
+        ("9" * 65, "order_id: must be 1 to 64 characters lon"),
     ]
 
 
@@ -134,8 +131,8 @@ def test_prices_finer_than_a_penny_are_rounded_and_counted(tmp_path: Path) -> No
 
 def test_an_invoice_of_too_many_lines_is_refused(tmp_path: Path) -> None:
     """Memory stays bounded by the greatest order, not by the file."""
-    (refused,) = found(tmp_path, *[row("1")] * 2_001)
-    assert refused == Refused("1", "line 2002: InvoiceNo: more than 2000 lines")
+    (refused,) = found(tmp_path, *[row("1")] * 10_001)
+    assert refused == Refused("1", "line 10002: InvoiceNo: more than 10000 lines")
 
 
 def test_gzip_is_told_by_its_bytes_and_a_torn_one_is_an_error(tmp_path: Path) -> None:

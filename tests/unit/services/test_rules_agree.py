@@ -6,6 +6,7 @@ import pytest
 
 from saga.core.states import SagaStatus
 from saga.fulfilment import models as m
+from saga.fulfilment.fields import TaxClass as TaxClassOfOrders
 from saga.testing import oracle
 from services.payment.fraud import fraud_rules
 from services.shipping.tariff import tariff
@@ -32,7 +33,7 @@ def test_no_order_asks_for_more_than_a_service_takes() -> None:
     """An order that passes the door can be held and quoted for: its bounds are within those of the services."""
     assert m.ITEMS_MAX <= QUANTITY_MAX
     assert m.LINES_MAX <= LINES_MAX
-    assert set(get_args(m.TaxClass)) == set(TaxClass)
+    assert set(get_args(TaxClassOfOrders)) == set(TaxClass)
 
 
 def test_the_oracle_knows_the_rules_of_the_screen() -> None:
