@@ -88,18 +88,20 @@ class Definitions:
         return found[-1]
 
     def register(self, store: Store) -> list[FingerprintChanged]:
-        """Compare every fingerprint with the stored one; a changed one is refused (dropped here), the others run.
+        """Compare every fingerprint with the stored one; a changed one is refused (dropped here, with what it continues, since
+        new sagas would be of that version), the others run.
 
         Raises `UsageError` when the table of a projection is missing.
         """
         refused = []
         for projection in {saga.on_change for saga in self._by_version.values() if saga.on_change is not None}:
             store.rows(projection, RowFilter(order=projection.key), 1)  # a table that is missing is said now
-        for key, saga in list(self._by_version.items()):
+        for saga in list(self):
             stored = store.register_definition(saga.name, saga.version, saga.fingerprint)
             if stored != saga.fingerprint:
                 refused.append(FingerprintChanged(saga.name, saga.version, stored, saga.fingerprint))
-                del self._by_version[key]
+                for one in (saga, *saga.earlier):
+                    self._by_version.pop((one.name, one.version), None)
         return refused
 
 

@@ -536,8 +536,8 @@ RUNTIME = [
     Mutant(
         "fingerprint-of-a-version",
         ENGINE,
-        "                del self._by_version[key]\n",
-        "",
+        "self._by_version.pop((one.name, one.version), None)",
+        "one.version",
         "two releases run two definitions under one version",
         (f"{LEFT_ALONE}test_a_changed_definition_is_refused_and_the_others_run",),
     ),

@@ -7,6 +7,7 @@ import pytest
 from saga.core.definition import Saga
 from saga.errors import DefinitionError
 from saga.runtime.engine import Definitions
+from saga.store.memory import MemoryStore
 from tests.unit.core.shop import Order, step
 
 BEFORE = "ab" * 32
@@ -36,6 +37,14 @@ def test_what_can_be_continued(continues: Any) -> None:
     """An earlier version and a fingerprint, or the definition says what to write."""
     with pytest.raises(DefinitionError, match="continues"):
         saga(continues)
+
+
+def test_what_is_refused_goes_with_what_it_continues() -> None:
+    """Else new sagas would be of the version before, which a process of the release before would take for its own."""
+    store, definitions = MemoryStore(), Definitions([saga({1: BEFORE, 2: "cd" * 32})])
+    store.register_definition("shop", 3, "ef" * 32)
+    assert [(it.definition, it.version) for it in definitions.register(store)] == [("shop", 3)]
+    assert list(definitions) == []
 
 
 def test_two_definitions_of_one_version_are_refused() -> None:
