@@ -32,6 +32,9 @@ RECEIVING = "tests/unit/runtime/test_receiving.py::"
 DEMANDS = "tests/unit/runtime/test_demands.py::"
 PUBLISHING = "tests/integration/celery/test_publishing.py::"
 
+CONSUMING = "saga/runtime/celery/consuming.py"
+ODD_QUEUES = "tests/integration/celery/test_odd_queues.py::"
+
 RUNTIME = [
     Mutant(
         "header-is-checked-before-anything-connects",
@@ -1214,7 +1217,47 @@ RUNTIME = [
         "                    self._is_for_each_consumer = True\n",
         "                    self._is_for_each_consumer = False\n",
         "a worker connects for ever to a broker with quorum queues",
-        ("tests/integration/celery/test_quorum_queues.py::test_a_worker_consumes_quorum_queues",),
+        ("tests/integration/celery/test_quorum_queues.py::test_a_worker_consumes_queues_of_either_kind[quorum-None]",),
+    ),
+    Mutant(
+        "queues-are-taken-as-they-are",
+        CONSUMING,
+        "            lambda: queue.queue_declare(passive=True, channel=aside),\n",
+        "",
+        "a queue that somebody else made is not consumed, and its sagas move when they are due",
+        (f"{ODD_QUEUES}test_a_queue_is_consumed_as_it_is[process-priorities]",),
+    ),
+    Mutant(
+        "hints-need-no-exchange",
+        CONSUMING,
+        "            lambda: queue.queue_declare(channel=aside),\n",
+        "",
+        "an exchange of another type keeps the queue of its name from being made",
+        (f"{ODD_QUEUES}test_an_exchange_of_another_type_is_left_as_it_is[process]",),
+    ),
+    Mutant(
+        "consuming-is-tried-after-a-refusal",
+        CONSUMING,
+        "            self._step.tries_consuming = True\n",
+        "",
+        "a worker connects for ever to a broker of which one queue may not be consumed",
+        (f"{ODD_QUEUES}test_a_queue_that_cannot_be_consumed_ends_no_worker[process-a consumer that has it alone]",),
+    ),
+    Mutant(
+        "queues-left-out-come-back",
+        CONSUMING,
+        "                    self.add_queue(queue)\n",
+        "                    pass\n",
+        "a queue that could not be consumed once is consumed by no worker until it is started again",
+        (f"{ODD_QUEUES}test_a_queue_that_cannot_be_consumed_ends_no_worker[process-a queue of one connection]",),
+    ),
+    Mutant(
+        "refused-hints-are-said-once",
+        "saga/runtime/celery/publisher.py",
+        'self._refusal = said if isinstance(error, refusals) else ""',
+        'self._refusal = ""',
+        "a user without the right to write has two lines in the log for each order",
+        (f"{ODD_QUEUES}test_a_right_that_is_missing_ends_no_worker[write-write]",),
     ),
     Mutant(
         "homes-are-quoted",

@@ -35,7 +35,7 @@ def make_app(broker_url: str, sagas: Iterable[Saga[Any]], *, name: str = "saga",
     """An app that knows the queues and task names of `sagas`; `attach` gives it the tasks themselves.
 
     It connects to nothing yet. A worker of it without a choice of queues consumes all queues of `sagas`. `quorum` asks
-    RabbitMQ for quorum queues (a cluster); a queue that exists with another type must be deleted first.
+    RabbitMQ for quorum queues (a cluster); a queue that exists with another type is used as it is.
     """
     sagas = list(sagas)
     routes = queue_of_task(sagas)
