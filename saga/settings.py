@@ -43,7 +43,7 @@ READ_ELSEWHERE = {f"{PREFIX}FAILPOINTS", *OF_TESTS, *(f"{PREFIX}{name}_DATABASE{
 """`saga.runtime.failpoints` and the services read these."""
 NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}"
 ALL_TENANTS = "*"
-BROKER = r"(amqps?|pyamqp|rediss?|redis\+socket|sqs|memory)://"
+BROKER = r"(amqps?|pyamqp|rediss?|redis\+socket|sentinel|sqs|memory)://"
 SECRETS = ("database_url", "broker_url", "smtp_url")
 FILE = "_FILE"
 """Behind the name of a setting with a password: the file that holds it, as containers are given secrets."""
@@ -165,7 +165,7 @@ BrokerUrl = Annotated[
     str,
     _fits(
         rf"(?s:{BROKER}[^;]*(;{BROKER}[^;]*)*)",
-        "a broker begins with amqp://, amqps://, redis://, rediss://, redis+socket://, sqs:// or memory://; several have ';' between them",
+        "a broker begins with amqp://, amqps://, redis://, rediss://, redis+socket://, sentinel://, sqs:// or memory://; several have ';' between them",
     ),
     AfterValidator(_checked_brokers),
 ]

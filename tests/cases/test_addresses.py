@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from saga.errors import UsageError
+from saga.runtime.celery.greeting import checked_broker
 from saga.settings import masked, read_settings
 from saga.store.connecting import conninfo, sqlite_path
 from saga.store.connecting import postgres_url as postgres_url_of
@@ -76,13 +77,17 @@ def test_a_port_is_a_number(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "amqps://u:p@h:5671/v",
         "rediss://h:6380/0",
         "redis+socket:///run/redis.sock",
+        "redis+socket://:p@/run/redis.sock?virtual_host=2",
         "amqp://u:p@h1;amqp://u:p@h2:5673//",
+        "sentinel://u:p@h1:26379/0;sentinel://h2:26379?master_name=m&sentinel_password=:p",
     ],
 )
 def test_a_broker_is_taken_where_kombu_takes_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several with ';', each masked for itself."""
+    """Several with ';', each masked for itself; where it is read before anything connects."""
     set_(monkeypatch, BROKER_URL=url)
     assert read_settings().broker_url == url
+    checked_broker(url, "SAGA_BROKER_URL")
+    assert "=:p" not in masked(url)
     assert ":p@" not in masked(url)
     assert masked(url).count(":***@") == url.count(":p@")
 

@@ -33,6 +33,7 @@ DEMANDS = "tests/unit/runtime/test_demands.py::"
 PUBLISHING = "tests/integration/celery/test_publishing.py::"
 
 CONSUMING = "saga/runtime/celery/consuming.py"
+BROKER, REDIS_ADDRESSES = "saga/runtime/celery/broker.py", "tests/integration/celery/test_redis_addresses.py::"
 ODD_QUEUES = "tests/integration/celery/test_odd_queues.py::"
 
 RUNTIME = [
@@ -628,15 +629,15 @@ RUNTIME = [
     *(
         Mutant(
             f"flows-to-{name}-that-were-forgotten-are-noticed",
-            "saga/runtime/celery/apps.py",
+            file,
             old,
             new,
             "a worker whose flows to its broker were forgotten hears no hint for minutes",
             (f"{SILENT_BROKER}test_a_worker_whose_flows_to_the_broker_were_forgotten_listens_over_new_ones[{name}]",),
         )
-        for name, old, new in (
-            ("amqp", "        broker_heartbeat=HEARTBEAT_S,\n", ""),
-            ("redis", '"health_check_interval": 10,', '"health_check_interval": 25,'),
+        for name, file, old, new in (
+            ("amqp", "saga/runtime/celery/apps.py", "        broker_heartbeat=HEARTBEAT_S,\n", ""),
+            ("redis", BROKER, '"health_check_interval": 10,', '"health_check_interval": 25,'),
         )
     ),
     Mutant(
@@ -1258,6 +1259,30 @@ RUNTIME = [
         'self._refusal = ""',
         "a user without the right to write has two lines in the log for each order",
         (f"{ODD_QUEUES}test_a_right_that_is_missing_ends_no_worker[write-write]",),
+    ),
+    Mutant(
+        "the-master-s-name-leaves-the-address",
+        BROKER,
+        "        options[MASTER] = asked.pop(MASTER)\n",
+        "        options[MASTER] = asked[MASTER]\n",
+        "kombu refuses the address of a Sentinel",
+        (f"{REDIS_ADDRESSES}test_every_sentinel_is_asked_for_the_same",),
+    ),
+    Mutant(
+        "every-sentinel-has-the-user-of-the-master",
+        BROKER,
+        '    hosts = [login + it.netloc.rpartition("@")[2] for it in addresses]\n',
+        "    hosts = [it.netloc for it in addresses]\n",
+        "after the first Sentinel is away, its master is asked without a password",
+        (f"{REDIS_ADDRESSES}test_every_sentinel_is_asked_for_the_same",),
+    ),
+    Mutant(
+        "passwords-of-a-broker-are-hidden",
+        "saga/runtime/celery/hiding.py",
+        "        text = text.replace(secret, HIDDEN)\n",
+        "        pass\n",
+        "the log of a worker has the password of Redis when a Sentinel is away",
+        (f"{REDIS_ADDRESSES}test_what_a_library_says_of_a_failure_has_no_password[url0]",),
     ),
     Mutant(
         "homes-are-quoted",

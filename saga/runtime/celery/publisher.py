@@ -27,6 +27,8 @@ from kombu import Connection, Producer
 
 from saga.ids import uuid7
 from saga.log import logger
+from saga.runtime.celery.broker import within
+from saga.runtime.celery.hiding import hidden, secrets_of
 from saga.runtime.work import IDS_PER_MESSAGE, Hint
 
 HINT_LIMIT = 10_000
@@ -142,10 +144,11 @@ class Publisher:
                 pause_s = min(2 * pause_s, LAST_PAUSE_S)
 
     def _connect(self) -> Connection:
-        timeouts = {"redis": ("socket_timeout", "socket_connect_timeout"), "amqp": ("read_timeout", "write_timeout")}
-        kind = self._app.connection_for_write().transport_cls
-        names = next((names for known, names in timeouts.items() if known in str(kind)), ())
-        options = {"confirm_publish": False, **dict.fromkeys(names, SOCKET_TIMEOUT_S)}
+        plain = self._app.connection_for_write()
+        options = {
+            "confirm_publish": False,
+            **within(str(plain.transport_cls), plain.transport_options or {}, SOCKET_TIMEOUT_S),
+        }
         connection = self._app.connection_for_write(
             transport_options=options, connect_timeout=SOCKET_TIMEOUT_S, heartbeat=0
         )
@@ -158,7 +161,7 @@ class Publisher:
         self._is_away = False
 
     def _went_away(self, error: Exception) -> None:
-        said = f"{type(error).__name__}: {error}"
+        said = hidden(f"{type(error).__name__}: {error}", secrets_of(self._app))
         if not self._is_away and said != self._refusal:
             logger.warning("broker_away", **self._broker, error=said)
         refusals = self._app.connection_for_write().channel_errors

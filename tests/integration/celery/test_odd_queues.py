@@ -195,8 +195,13 @@ def poor(
 def test_a_right_that_is_missing_ends_no_worker(poor: Deployment, told: str, caplog: pytest.LogCaptureFixture) -> None:
     """Sagas move when they are due. Queues are named with the command that mends it, and a broker that takes no hints once."""
     poor.thread_worker()
-    for _ in range(3):
+    for _ in range(2):
         assert poor.wait_ended([poor.start()]) == ["completed"]
+    if told == "write":
+        poor.publisher.publish([Hint("s", f"{poor.saga.name}.check", poor.queue(SALES))])
+        wait_until(lambda: poor.publisher.is_away, 20, what="the refusal")
+        assert poor.wait_ended([poor.start(hint=False)]) == ["completed"]
+        assert poor.publisher.is_away  # for ten seconds, not for half a one
     assert caplog.text.count("queue_not_consumed") == {"configure": 4, "write": 0, "read": 4}[told]
     assert ("set_permissions" in caplog.text) == (told != "write")
     refused = [it for it in caplog.records if "broker_away" in it.getMessage() and "ACCESS_REFUSED" in it.getMessage()]
