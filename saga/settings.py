@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import lru_cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, unquote, urlsplit
@@ -138,6 +139,19 @@ def _checked_sender(sender: str) -> str:
     return sender
 
 
+def _checked_networks(proxies: str) -> str:
+    """Addresses and networks; a name would be asked for at another moment than a connection comes."""
+    try:
+        for one in proxies.split(","):
+            ip_network(one.strip())
+    except ValueError:
+        raise ValueError(
+            "addresses or networks of proxies with commas between them, as in 10.0.0.0/8,192.0.2.7,::1; no names, and a network "
+            "ends where its own bits do"
+        ) from None
+    return proxies
+
+
 Name = Annotated[
     str,
     _fits(
@@ -171,6 +185,7 @@ BrokerUrl = Annotated[
 ]
 SmtpUrl = Annotated[str, AfterValidator(_checked_mail_server)]
 Sender = Annotated[str, AfterValidator(_checked_sender)]
+TrustedProxies = Annotated[str, AfterValidator(_checked_networks)]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -208,6 +223,8 @@ class Settings(BaseSettings):
     own_cores: bool = True
     """Keep an embedded stack of the product's own definitions on two processor cores, engine and services apart."""
     log_level: LogLevel = "info"
+    trusted_proxies: TrustedProxies | None = None
+    """The proxies whose `X-Forwarded-Prefix` the API believes; None: nobody's."""
     backlog_bound: int | None = Field(default=None, ge=1)
     """So many sagas on their way, and the API takes no new orders; None: it always does."""
     silence_s: int = Field(default=10, ge=2, le=3600)

@@ -12,12 +12,13 @@ from pydantic import BaseModel, Field
 from saga.core.fold import SagaState
 from saga.core.states import SagaStatus
 from saga.fulfilment.returns import ReturnOrder
+from saga.surfaces.proxies import Link
 
 
 class ReturnLinks(BaseModel):
-    order: str
-    saga: str
-    journal: str
+    order: Link
+    saga: Link
+    journal: Link
 
 
 class ReturnLineReading(BaseModel):

@@ -1285,6 +1285,14 @@ RUNTIME = [
         (f"{REDIS_ADDRESSES}test_what_a_library_says_of_a_failure_has_no_password[url0]",),
     ),
     Mutant(
+        "an-answer-tells-its-encoding",
+        "saga/runtime/classify.py",
+        "        return body.decode(json.detect_encoding(body))\n",
+        '        return body.decode("utf-8-sig")\n',
+        "a success in UTF-16 halts the order after the money was taken",
+        ("tests/cases/test_readers.py::test_an_answer_is_read_in_whatever_it_is_written[utf-16-application/json]",),
+    ),
+    Mutant(
         "homes-are-quoted",
         "saga/settings.py",
         "{quote(str(self.home / 'saga.db'))}",
