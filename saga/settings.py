@@ -48,6 +48,7 @@ BROKER = r"(amqps?|pyamqp|rediss?|redis\+socket|sentinel|sqs|memory)://"
 SECRETS = ("database_url", "broker_url", "smtp_url")
 FILE = "_FILE"
 """Behind the name of a setting with a password: the file that holds it, as containers are given secrets."""
+IN_CLEAR = "'@', '/', '?', '#', ':' and '%' of a user or a password are written %40, %2F, %3F, %23, %3A, %25"
 MAIL_SCHEMES = ("smtp", "smtps", "smtp+starttls")
 _MAIL_ADDRESS = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*"
 SENDER = re.compile(rf'{_MAIL_ADDRESS}|[^<>()\[\]@",;:\\]{{1,100}} <{_MAIL_ADDRESS}>')
@@ -78,14 +79,18 @@ def _checked_url(url: str) -> str:
     return url
 
 
+def _checked_login(url: str) -> None:
+    """Refuses what would print a piece of a password as a host, a database or a virtual host: an '@' or a '/' of it in clear."""
+    place, _, path = url.partition("://")[2].partition("/")
+    if "@" in place.rpartition("@")[0] or ("@" not in place and "@" in path.partition("?")[0]):
+        raise ValueError(IN_CLEAR)
+
+
 def _checked_hosts(url: str) -> str:
-    """A URL with one host or several, which libpq tries in turn: each is read for itself. A user or password with an '@' in clear would be
-    printed in part as the name of a host."""
+    """A URL with one host or several, which libpq tries in turn: each is read for itself."""
+    if not url.startswith("sqlite"):
+        _checked_login(url)
     login, at, place = url.partition("://")[2].partition("/")[0].rpartition("@")
-    if "@" in login:
-        raise ValueError(
-            "'@', '/', '?', '#', ':' and '%' of a user or a password are written %40, %2F, %3F, %23, %3A, %25"
-        )
     for host in place.split(","):
         _checked_url(f"postgresql://{login}{at}{host}")
     return url
@@ -94,6 +99,8 @@ def _checked_hosts(url: str) -> str:
 def _checked_brokers(urls: str) -> str:
     """One broker, or several with ';' between them, which are tried in turn."""
     for url in urls.split(";"):
+        if "+socket:" not in url:  # its path is that of a file
+            _checked_login(url)
         _checked_url(url)
     return urls
 

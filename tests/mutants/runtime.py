@@ -1293,6 +1293,16 @@ RUNTIME = [
         ("tests/cases/test_readers.py::test_an_answer_is_read_in_whatever_it_is_written[utf-16-application/json]",),
     ),
     Mutant(
+        "a-slash-of-a-password-is-refused",
+        "saga/settings.py",
+        ' or ("@" not in place and "@" in path.partition("?")[0])',
+        "",
+        "the tail of a password is printed as a virtual host",
+        (
+            "tests/cases/test_addresses.py::test_a_password_in_clear_is_refused_and_not_repeated[amqp://u:12/hunter2@127.0.0.1//]",
+        ),
+    ),
+    Mutant(
         "homes-are-quoted",
         "saga/settings.py",
         "{quote(str(self.home / 'saga.db'))}",
@@ -1303,10 +1313,12 @@ RUNTIME = [
     Mutant(
         "a-password-in-clear-is-no-host",
         "saga/settings.py",
-        '    if "@" in login:\n',
-        '    if "@" == login:\n',
+        '"@" in place.rpartition("@")[0] or ',
+        "",
         "the tail of a password is printed as the name of a host",
-        ("tests/cases/test_addresses.py::test_a_password_in_clear_is_refused_and_not_repeated",),
+        (
+            "tests/cases/test_addresses.py::test_a_password_in_clear_is_refused_and_not_repeated[postgresql://postgres:p@hunter2@127.0.0.1/d]",
+        ),
     ),
     Mutant(
         "work-that-was-only-made-is-no-success",
