@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import lru_cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, unquote, urlsplit
@@ -43,10 +44,11 @@ READ_ELSEWHERE = {f"{PREFIX}FAILPOINTS", *OF_TESTS, *(f"{PREFIX}{name}_DATABASE{
 """`saga.runtime.failpoints` and the services read these."""
 NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}"
 ALL_TENANTS = "*"
-BROKER = r"(amqps?|pyamqp|rediss?|redis\+socket|sqs|memory)://"
+BROKER = r"(amqps?|pyamqp|rediss?|redis\+socket|sentinel|sqs|memory)://"
 SECRETS = ("database_url", "broker_url", "smtp_url")
 FILE = "_FILE"
 """Behind the name of a setting with a password: the file that holds it, as containers are given secrets."""
+IN_CLEAR = "'@', '/', '?', '#', ':' and '%' of a user or a password are written %40, %2F, %3F, %23, %3A, %25"
 MAIL_SCHEMES = ("smtp", "smtps", "smtp+starttls")
 _MAIL_ADDRESS = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*"
 SENDER = re.compile(rf'{_MAIL_ADDRESS}|[^<>()\[\]@",;:\\]{{1,100}} <{_MAIL_ADDRESS}>')
@@ -77,14 +79,18 @@ def _checked_url(url: str) -> str:
     return url
 
 
+def _checked_login(url: str) -> None:
+    """Refuses what would print a piece of a password as a host, a database or a virtual host: an '@' or a '/' of it in clear."""
+    place, _, path = url.partition("://")[2].partition("/")
+    if "@" in place.rpartition("@")[0] or ("@" not in place and "@" in path.partition("?")[0]):
+        raise ValueError(IN_CLEAR)
+
+
 def _checked_hosts(url: str) -> str:
-    """A URL with one host or several, which libpq tries in turn: each is read for itself. A user or password with an '@' in clear would be
-    printed in part as the name of a host."""
+    """A URL with one host or several, which libpq tries in turn: each is read for itself."""
+    if not url.startswith("sqlite"):
+        _checked_login(url)
     login, at, place = url.partition("://")[2].partition("/")[0].rpartition("@")
-    if "@" in login:
-        raise ValueError(
-            "'@', '/', '?', '#', ':' and '%' of a user or a password are written %40, %2F, %3F, %23, %3A, %25"
-        )
     for host in place.split(","):
         _checked_url(f"postgresql://{login}{at}{host}")
     return url
@@ -93,6 +99,8 @@ def _checked_hosts(url: str) -> str:
 def _checked_brokers(urls: str) -> str:
     """One broker, or several with ';' between them, which are tried in turn."""
     for url in urls.split(";"):
+        if "+socket:" not in url:  # its path is that of a file
+            _checked_login(url)
         _checked_url(url)
     return urls
 
@@ -138,6 +146,19 @@ def _checked_sender(sender: str) -> str:
     return sender
 
 
+def _checked_networks(proxies: str) -> str:
+    """Addresses and networks; a name would be asked for at another moment than a connection comes."""
+    try:
+        for one in proxies.split(","):
+            ip_network(one.strip())
+    except ValueError:
+        raise ValueError(
+            "addresses or networks of proxies with commas between them, as in 10.0.0.0/8,192.0.2.7,::1; no names, and a network "
+            "ends where its own bits do"
+        ) from None
+    return proxies
+
+
 Name = Annotated[
     str,
     _fits(
@@ -165,12 +186,13 @@ BrokerUrl = Annotated[
     str,
     _fits(
         rf"(?s:{BROKER}[^;]*(;{BROKER}[^;]*)*)",
-        "a broker begins with amqp://, amqps://, redis://, rediss://, redis+socket://, sqs:// or memory://; several have ';' between them",
+        "a broker begins with amqp://, amqps://, redis://, rediss://, redis+socket://, sentinel://, sqs:// or memory://; several have ';' between them",
     ),
     AfterValidator(_checked_brokers),
 ]
 SmtpUrl = Annotated[str, AfterValidator(_checked_mail_server)]
 Sender = Annotated[str, AfterValidator(_checked_sender)]
+TrustedProxies = Annotated[str, AfterValidator(_checked_networks)]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -208,6 +230,8 @@ class Settings(BaseSettings):
     own_cores: bool = True
     """Keep an embedded stack of the product's own definitions on two processor cores, engine and services apart."""
     log_level: LogLevel = "info"
+    trusted_proxies: TrustedProxies | None = None
+    """The proxies whose `X-Forwarded-Prefix` the API believes; None: nobody's."""
     backlog_bound: int | None = Field(default=None, ge=1)
     """So many sagas on their way, and the API takes no new orders; None: it always does."""
     silence_s: int = Field(default=10, ge=2, le=3600)

@@ -17,6 +17,7 @@ not definite: the participant still works on the key.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,6 +33,8 @@ from saga.words import one_line
 REASON_MAX = 300
 """Characters of a participant's reason that are kept."""
 IN_PROGRESS = "in_progress"
+ONE_BYTE = re.compile(r""";\s*charset\s*=\s*"?((?:iso-?8859-?\d\d?|windows-125\d|latin-?1)\b)""", re.IGNORECASE)
+"""What an answer may say of JSON that is none of Unicode's encodings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,21 @@ def classify(answer: Answer, connector: Connector, result: type[Model] | None) -
     return Outcome(OutcomeCode.DEFECT, f"{shown}: {_shown(answer.body)}")
 
 
+def text_of(body: bytes, headers: Mapping[str, str]) -> str:
+    """JSON as text: in UTF-8, UTF-16 or UTF-32, with a byte order mark or without, whatever the answer says of itself; else in the character
+    set of one byte that it names, as gateways of banks still do. Raises `ValueError` for what is neither."""
+    try:
+        return body.decode(json.detect_encoding(body))
+    except UnicodeDecodeError:
+        said = ONE_BYTE.search(headers.get("content-type", ""))
+        if said is None:
+            raise
+        try:
+            return body.decode(said[1])
+        except LookupError:  # there are not as many
+            raise ValueError(f"a body in {said[1]}, which nobody knows") from None
+
+
 def _is_rejected(status: int, code: str, connector: Connector) -> bool:
     if status == 409 and code == TOMBSTONED and connector.keys == "serialise":
         return True
@@ -79,7 +97,7 @@ def _is_rejected(status: int, code: str, connector: Connector) -> bool:
 def _said(answer: Answer, member: str) -> str:
     """A member of a problem document (RFC 9457) that is a text."""
     try:
-        problem = json.loads(answer.body)
+        problem = json.loads(text_of(answer.body, answer.headers))
     except (ValueError, RecursionError):
         return ""
     text = problem.get(member, "") if isinstance(problem, dict) else ""
@@ -101,12 +119,11 @@ def _retry_after_s(answer: Answer) -> float | None:
 
 def _succeeded(answer: Answer, result: type[Model] | None) -> Outcome:
     try:
-        effects = _effects(answer.body)
+        text = text_of(answer.body, answer.headers)
+        effects = _effects(text)
         payload = None
         if result is not None:
-            payload = Payload(
-                written(result.model_validate_json(answer.body.decode("utf-8-sig")), "its result", result)
-            )
+            payload = Payload(written(result.model_validate_json(text), "its result", result))
     except NotReadBack as error:
         return Outcome(OutcomeCode.DEFECT, f"HTTP {answer.status}: {error}")
     except (ValueError, KeyError, TypeError, RecursionError) as error:  # pydantic's ValidationError is a ValueError
@@ -114,9 +131,9 @@ def _succeeded(answer: Answer, result: type[Model] | None) -> Outcome:
     return Outcome(OutcomeCode.SUCCEEDED, result=payload, effects=effects)
 
 
-def _effects(body: bytes) -> tuple[EffectChange, ...] | None:
+def _effects(body: str) -> tuple[EffectChange, ...] | None:
     """The `effects` that the answer reports; None when it says nothing about them."""
-    if b'"effects"' not in body:
+    if '"effects"' not in body:
         return None
     answer = json.loads(body, parse_float=_number)
     rows = answer.get("effects") if isinstance(answer, dict) else None

@@ -35,7 +35,7 @@ from saga.core.outcomes import Outcome, OutcomeCode
 from saga.errors import UsageError
 from saga.forked import ForkGuard
 from saga.runtime import failpoints
-from saga.runtime.classify import Answer
+from saga.runtime.classify import Answer, text_of
 
 BODY_LIMIT_BYTES = 4 * 1024 * 1024
 _WALL_TICK_S = 0.2
@@ -258,7 +258,7 @@ def _doubt(status: int, headers: Mapping[str, str], body: bytes) -> str:
     if headers.get("content-length", "").isdecimal() or status in WITHOUT_BODY:
         return ""
     try:
-        is_whole = isinstance(json.loads(body), dict)
+        is_whole = isinstance(json.loads(text_of(body, headers)), dict)
     except (ValueError, RecursionError):
         is_whole = False
     return "" if is_whole else "a body without Content-Length that is no JSON object; it may be cut"

@@ -35,6 +35,7 @@ from saga.fulfilment.fields import in_words
 from saga.fulfilment.returns import NotAnOrder
 from saga.log import logger
 from saga.surfaces.contract import URN
+from saga.surfaces.proxies import Link
 
 MEDIA_TYPE = "application/problem+json"
 STORE_RETRY_AFTER_S = 5
@@ -112,7 +113,7 @@ class Problem(BaseModel):
     detail: str
     errors: list[FieldError] | None = None
     saga_id: str | None = Field(default=None, description="the saga that stands in the way")
-    links: dict[str, str] | None = Field(default=None, description="what can be asked for instead, by name")
+    links: dict[str, Link] | None = Field(default=None, description="what can be asked for instead, by name")
 
 
 class Refusal(Exception):

@@ -20,6 +20,7 @@ from saga.core.states import Direction, Effect, EntryState, HaltReason, NodePhas
 from saga.core.transitions import RollbackRequested
 from saga.store.port import SagaRow, WorkerRow
 from saga.surfaces.partly import UnreadableReading
+from saga.surfaces.proxies import Link
 
 UNDONE_BEFORE = f"this was undone before, nothing is done again ({TOMBSTONED})"
 """What a participant means by its tombstone; the journal keeps the code."""
@@ -149,9 +150,9 @@ class SagaReading(BaseModel):
 
 
 class SagaLinks(BaseModel):
-    saga: str
-    journal: str
-    cancel: str = Field(description="POST: its rollback, before the point of no return")
+    saga: Link
+    journal: Link
+    cancel: Link = Field(description="POST: its rollback, before the point of no return")
 
 
 def read_row(row: SagaRow) -> SagaSummary:

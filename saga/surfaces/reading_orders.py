@@ -16,6 +16,7 @@ from saga.core.states import Direction, NodePhase, SagaStatus
 from saga.fulfilment.orders_table import PRICED
 from saga.fulfilment.view import OrderView, order_view
 from saga.surfaces.partly import UnreadableReading
+from saga.surfaces.proxies import Link
 from saga.surfaces.reading import CauseReading, read_cause
 from saga.surfaces.reading_returns import ReturnReading
 from saga.surfaces.segments import order_path
@@ -25,11 +26,11 @@ LABELLED = "book_shipment"
 
 
 class OrderLinks(BaseModel):
-    order: str
-    saga: str
-    journal: str
-    cancel: str = Field(description="POST: its rollback, before the point of no return")
-    returns: str = Field(description="POST: pieces come back, once it has completed")
+    order: Link
+    saga: Link
+    journal: Link
+    cancel: Link = Field(description="POST: its rollback, before the point of no return")
+    returns: Link = Field(description="POST: pieces come back, once it has completed")
 
 
 class OrderLineReading(BaseModel):

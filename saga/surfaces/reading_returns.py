@@ -12,13 +12,14 @@ from pydantic import BaseModel, Field
 from saga.core.fold import SagaState
 from saga.core.states import SagaStatus
 from saga.fulfilment.returns import ReturnOrder
+from saga.surfaces.proxies import Link
 from saga.surfaces.segments import order_path
 
 
 class ReturnLinks(BaseModel):
-    order: str
-    saga: str
-    journal: str
+    order: Link
+    saga: Link
+    journal: Link
 
 
 class ReturnLineReading(BaseModel):

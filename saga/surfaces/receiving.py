@@ -25,16 +25,18 @@ from saga.surfaces.problems import ERRORS_SHOWN, FieldError, Refusal, broken, fi
 KEY = re.compile(r"[!-~]{1,255}")
 Wanted = TypeVar("Wanted", bound=BaseModel)
 T = TypeVar("T")
+UTF_8 = ("utf-8", "utf8", "us-ascii")
+ENCODINGS = ("", "identity", "gzip", "x-gzip")
+OFFERED = "send one header Content-Type: application/json, whose charset is utf-8 where it names one, and no Content-Encoding or gzip"
 GZIP = 31
 """zlib's number for a window of any size with the head of gzip."""
 
 
 async def read_body(request: Request) -> bytes:
     """The body, refused as soon as it is known to be too large. Starlette hands a body to a coroutine only."""
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if content_type != "application/json" or encoding not in ("identity", "gzip"):
-        raise Refusal("not_offered_type", "send Content-Type: application/json, without Content-Encoding or with gzip")
+    encoding = ", ".join(request.headers.getlist("content-encoding")).strip().lower()
+    if not _is_json_in_utf_8(", ".join(request.headers.getlist("content-type"))) or encoding not in ENCODINGS:
+        raise Refusal("not_offered_type", OFFERED)
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and int(length[:20]) > BODY_MAX:
         raise _too_large()
@@ -47,8 +49,16 @@ async def read_body(request: Request) -> bytes:
     except ClientDisconnect:  # nobody reads the answer
         raise Refusal("bad_request", "the connection ended before the body did; nothing was stored") from None
 
-    body = _unpacked(body) if encoding == "gzip" else body
+    body = _unpacked(body) if encoding.endswith("gzip") else body
     return body.removeprefix(BOM_UTF8)
+
+
+def _is_json_in_utf_8(content_type: str) -> bool:
+    kind, *parameters = (part.strip().lower() for part in content_type.split(";"))
+    named = [
+        value.strip(' "') for name, _, value in (it.partition("=") for it in parameters) if name.strip() == "charset"
+    ]
+    return kind == "application/json" and all(it in UTF_8 for it in named)
 
 
 def _unpacked(body: bytes) -> bytes:

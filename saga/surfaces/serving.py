@@ -24,6 +24,7 @@ from saga.settings import Settings
 from saga.store.port import Store
 from saga.surfaces.api import ReadyCheck, broker_check, build_api, migrations_check
 from saga.surfaces.patience import wait_for
+from saga.surfaces.proxies import BehindProxies, networks_of
 
 START_S = 20.0
 GRACE_S = 25
@@ -63,13 +64,22 @@ def serving_api(
     *,
     backlog_bound: int | None = None,
     ready_checks: Sequence[ReadyCheck] = (),
+    trusted_proxies: str | None = None,
     grace_s: int = GRACE_S,
 ) -> Iterator[str]:
-    """The order API in a thread; yields its address. Raises what `listening_at` does. A stop waits `grace_s` seconds at most."""
+    """The order API in a thread; yields its address. Raises what `listening_at` does. A stop waits `grace_s` seconds at most.
+
+    `trusted_proxies` is `Settings.trusted_proxies`: whose `X-Forwarded-Prefix` is believed.
+    """
     listening = listening_at(host, port)
     app = build_api(store, definitions, starter, publish, backlog_bound=backlog_bound, ready_checks=ready_checks)
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=grace_s
+        BehindProxies(app, networks_of(trusted_proxies)),
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        proxy_headers=False,  # uvicorn would believe whoever is on this machine, or in FORWARDED_ALLOW_IPS
+        timeout_graceful_shutdown=grace_s,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="saga-api", daemon=True)

@@ -84,6 +84,7 @@ def build_app(service: Service, database_url: str) -> FastAPI:
     app = FastAPI(
         title=service.name,
         redoc_url=None,
+        redirect_slashes=False,  # the address that it leads to would be made of what the caller says in Host
         exception_handlers={
             HTTPException: _refused_by_routing,
             RequestValidationError: _refused_query,
@@ -244,7 +245,7 @@ async def _received(request: Request, model: type[Strict], *, needs_key: bool) -
 
 
 def _key(request: Request, *, needs_key: bool) -> str:
-    key = request.headers.get(KEY_HEADER)
+    key = ", ".join(request.headers.getlist(KEY_HEADER))  # two of them are none that is visible ASCII alone
     if not key:
         if needs_key:
             raise Refused(answers.problem(400, "missing_key", "the header Idempotency-Key is required"))

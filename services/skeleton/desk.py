@@ -5,6 +5,7 @@ fault `duplicate`), and long after the connection is gone (the fault `late`).
 """
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from hashlib import sha256
@@ -173,6 +174,7 @@ def _rejection_text(no: BusinessRejection) -> str:
 
 def parsed(model: type[Strict], body: bytes) -> tuple[Strict, str]:
     """The body as a value, and the hash of its canonical form. Raises `Refused` naming each field and rule."""
+    body = body.removeprefix(BOM_UTF8)
     try:
         request = model.model_validate_json(body)
         raw = json.loads(body, parse_float=_number)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from saga.errors import UsageError
+from saga.runtime.celery.greeting import checked_broker
 from saga.settings import masked, read_settings
 from saga.store.connecting import conninfo, sqlite_path
 from saga.store.connecting import postgres_url as postgres_url_of
@@ -33,10 +34,23 @@ def test_each_home_has_a_journal_of_its_own(tmp_path: Path, monkeypatch: pytest.
     assert [sorted(it.name for it in (tmp_path / name).glob("*.db")) for name in NAMES] == [["saga.db"]] * len(NAMES)
 
 
-@pytest.mark.parametrize("url", ["postgresql://postgres:p@hunter2@127.0.0.1/d", "postgresql://u@v:p@h1,h2/d"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://postgres:p@hunter2@127.0.0.1/d",
+        "postgresql://u@v:p@h1,h2/d",
+        "postgresql://u:12/hunter2@h1,h2/d",
+        "amqp://u:p@hunter2@127.0.0.1//",
+        "amqp://u:12/hunter2@127.0.0.1//",
+        "amqp://u:p@h1;amqp://u:12/hunter2@h2//",
+        "rediss://:12/hunter2@127.0.0.1/0",
+        "sentinel://:12/hunter2@h1/0;sentinel://h2?master_name=m",
+    ],
+)
 def test_a_password_in_clear_is_refused_and_not_repeated(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """F10: nobody can tell where it ends; the rule says how it is written."""
-    set_(monkeypatch, DATABASE_URL=url)
+    """F10: nobody can tell where it ends; the rule says how it is written. Of `u:12/hunter2` the tail is a database or a virtual host,
+    which is printed."""
+    set_(monkeypatch, **{"DATABASE_URL" if url.startswith("postgres") else "BROKER_URL": url})
     with pytest.raises(UsageError, match="are written %40") as refused:
         read_settings()
     assert "hunter2" not in str(refused.value)
@@ -76,13 +90,18 @@ def test_a_port_is_a_number(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "amqps://u:p@h:5671/v",
         "rediss://h:6380/0",
         "redis+socket:///run/redis.sock",
+        "redis+socket://:p@/run/redis.sock?virtual_host=2",
         "amqp://u:p@h1;amqp://u:p@h2:5673//",
+        "amqp://u:p@h1/team@shop",
+        "sentinel://u:p@h1:26379/0;sentinel://h2:26379?master_name=m&sentinel_password=:p",
     ],
 )
 def test_a_broker_is_taken_where_kombu_takes_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several with ';', each masked for itself."""
+    """Several with ';', each masked for itself; where it is read before anything connects."""
     set_(monkeypatch, BROKER_URL=url)
     assert read_settings().broker_url == url
+    checked_broker(url, "SAGA_BROKER_URL")
+    assert "=:p" not in masked(url)
     assert ":p@" not in masked(url)
     assert masked(url).count(":***@") == url.count(":p@")
 

@@ -6,6 +6,7 @@ from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
@@ -19,6 +20,7 @@ from saga.runtime.starting import Starter
 from saga.store.memory import MemoryStore
 from saga.surfaces.api import build_api
 from saga.surfaces.contract import BODY_MAX
+from services.skeleton.server import serve_in_thread
 from tests.e2e.commands import ROOT, Place
 from tests.integration.api.serving import order_values
 
@@ -35,6 +37,34 @@ def test_an_answer_may_begin_with_a_byte_order_mark() -> None:
     assert (done.code, done.result and done.result.data, done.effects) == (OutcomeCode.SUCCEEDED, '{"ref":"r"}', ())
     said_no = classify(Answer(402, {}, BOM_UTF8 + b'{"code": "declined"}'), BANK, Charged)
     assert (said_no.code, said_no.detail) == (OutcomeCode.REJECTED, "declined")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [
+        ("utf-8-sig", "application/json; charset=iso-8859-1"),
+        ("utf-16", "application/json"),
+        ("utf-16-le", "application/json"),
+        ("utf-32-be", ""),
+        ("iso-8859-1", "application/json;charset=ISO-8859-1"),
+        ("cp1252", 'application/problem+json; v=1; charset="windows-1252"'),
+    ],
+)
+def test_an_answer_is_read_in_whatever_it_is_written(encoding: str, said: str) -> None:
+    """A success as well as a "no": a "no" was read in UTF-16, and a success was a defect after the money was taken."""
+    headers = {"content-type": said}
+    done = classify(Answer(200, headers, '{"ref": "Zoë", "effects": []}'.encode(encoding)), BANK, Charged)
+    assert (done.code, done.result and done.result.data, done.effects) == (OutcomeCode.SUCCEEDED, '{"ref":"Zoë"}', ())
+    said_no = classify(Answer(402, headers, '{"code": "declined", "detail": "é"}'.encode(encoding)), BANK, Charged)
+    assert (said_no.code, said_no.detail) == (OutcomeCode.REJECTED, "declined")
+
+
+@pytest.mark.parametrize("said", ["", "application/json", "application/json; charset=iso-8859-99", "x; charset=utf-7"])
+def test_an_answer_in_nothing_known_is_a_defect(said: str) -> None:
+    """It is not guessed, and no traceback."""
+    body = '{"ref": "Zoë"}'.encode("iso-8859-1")
+    assert classify(Answer(200, {"content-type": said}, body), BANK, Charged).code == OutcomeCode.DEFECT
+    assert classify(Answer(402, {"content-type": said}, body), BANK, Charged).code != OutcomeCode.REJECTED
 
 
 @pytest.mark.parametrize(
@@ -96,6 +126,55 @@ def test_an_order_may_come_packed_or_marked(client: TestClient) -> None:
 def test_a_packed_body_is_held_to_the_same_bounds(client: TestClient, body: bytes, told: tuple[int, str]) -> None:
     """A short body may be a long one."""
     assert post(client, body, **{"Content-Encoding": "gzip"}) == told
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "is_taken"),
+    [
+        ("Content-Type", "application/json; charset=UTF-8", True),
+        ("Content-Type", 'Application/JSON;v=1;charset="utf-8"', True),
+        ("Content-Type", "application/json; charset=utf-16", False),
+        ("Content-Type", "application/json; charset=iso-8859-1", False),
+        ("Content-Type", "application/json; charset=utf-8; charset=utf-16", False),
+        ("Content-Type", "application/jsonp", False),
+        ("Content-Type", "", False),
+        ("Content-Encoding", "x-gzip", True),
+        ("Content-Encoding", "GZIP", True),
+        ("Content-Encoding", "deflate", False),
+        ("Content-Encoding", "br", False),
+        ("Content-Encoding", "gzip, gzip", False),
+    ],
+)
+def test_a_body_is_json_in_utf_8(client: TestClient, name: str, value: str, *, is_taken: bool) -> None:
+    """What else it says of itself is refused with what to send, before it is read."""
+    body = json.dumps(order_values()).encode()
+    packed = gzip.compress(body) if name == "Content-Encoding" else body
+    assert post(client, packed, **{name: value}) == ((202, "") if is_taken else (415, "not_offered_type"))
+
+
+@pytest.mark.parametrize(
+    "twice", [("Content-Type", "text/plain"), ("Content-Encoding", "gzip"), ("Idempotency-Key", "k-2")]
+)
+def test_a_header_that_comes_twice_is_none(client: TestClient, twice: tuple[str, str]) -> None:
+    """Nobody can tell which one was meant, and proxies take either."""
+    once = [("Content-Type", "application/json"), ("Idempotency-Key", "k-1"), ("Content-Encoding", "gzip")]
+    body = gzip.compress(json.dumps(order_values()).encode())
+    answer = client.post("/v1/orders", content=body, headers=[*once, twice])
+    assert answer.json()["code"] == ("key_malformed" if twice[0] == "Idempotency-Key" else "not_offered_type")
+
+
+def test_a_service_reads_as_the_api_does(sqlite_url: str) -> None:
+    """A byte order mark is passed over, and two keys are none."""
+    service = serve_in_thread("payment", sqlite_url)
+    body = BOM_UTF8 + b'{"order_id": "SO-1", "amount": 5, "currency": "GBP", "payment_method": "pm_card"}'
+    try:
+        url = f"{service.url}/v1/authorizations"
+        one = httpx2.post(url, content=body, headers={"Idempotency-Key": "k-1"})
+        two = httpx2.post(url, content=body, headers=[("Idempotency-Key", "k-1"), ("Idempotency-Key", "k-2")])
+    finally:
+        service.stop()
+    assert one.status_code < 300, one.text
+    assert (two.status_code, two.json()["code"]) == (400, "invalid_key")
 
 
 def test_a_start_that_is_refused_stores_nothing(tmp_path: Path) -> None:

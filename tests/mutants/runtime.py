@@ -32,6 +32,10 @@ RECEIVING = "tests/unit/runtime/test_receiving.py::"
 DEMANDS = "tests/unit/runtime/test_demands.py::"
 PUBLISHING = "tests/integration/celery/test_publishing.py::"
 
+CONSUMING = "saga/runtime/celery/consuming.py"
+BROKER, REDIS_ADDRESSES = "saga/runtime/celery/broker.py", "tests/integration/celery/test_redis_addresses.py::"
+ODD_QUEUES = "tests/integration/celery/test_odd_queues.py::"
+
 RUNTIME = [
     Mutant(
         "header-is-checked-before-anything-connects",
@@ -625,15 +629,15 @@ RUNTIME = [
     *(
         Mutant(
             f"flows-to-{name}-that-were-forgotten-are-noticed",
-            "saga/runtime/celery/apps.py",
+            file,
             old,
             new,
             "a worker whose flows to its broker were forgotten hears no hint for minutes",
             (f"{SILENT_BROKER}test_a_worker_whose_flows_to_the_broker_were_forgotten_listens_over_new_ones[{name}]",),
         )
-        for name, old, new in (
-            ("amqp", "        broker_heartbeat=HEARTBEAT_S,\n", ""),
-            ("redis", '"health_check_interval": 10,', '"health_check_interval": 25,'),
+        for name, file, old, new in (
+            ("amqp", "saga/runtime/celery/apps.py", "        broker_heartbeat=HEARTBEAT_S,\n", ""),
+            ("redis", BROKER, '"health_check_interval": 10,', '"health_check_interval": 25,'),
         )
     ),
     Mutant(
@@ -1214,7 +1218,89 @@ RUNTIME = [
         "                    self._is_for_each_consumer = True\n",
         "                    self._is_for_each_consumer = False\n",
         "a worker connects for ever to a broker with quorum queues",
-        ("tests/integration/celery/test_quorum_queues.py::test_a_worker_consumes_quorum_queues",),
+        ("tests/integration/celery/test_quorum_queues.py::test_a_worker_consumes_queues_of_either_kind[quorum-None]",),
+    ),
+    Mutant(
+        "queues-are-taken-as-they-are",
+        CONSUMING,
+        "            lambda: queue.queue_declare(passive=True, channel=aside),\n",
+        "",
+        "a queue that somebody else made is not consumed, and its sagas move when they are due",
+        (f"{ODD_QUEUES}test_a_queue_is_consumed_as_it_is[process-priorities]",),
+    ),
+    Mutant(
+        "hints-need-no-exchange",
+        CONSUMING,
+        "            lambda: queue.queue_declare(channel=aside),\n",
+        "",
+        "an exchange of another type keeps the queue of its name from being made",
+        (f"{ODD_QUEUES}test_an_exchange_of_another_type_is_left_as_it_is[process]",),
+    ),
+    Mutant(
+        "consuming-is-tried-after-a-refusal",
+        CONSUMING,
+        "            self._step.tries_consuming = True\n",
+        "",
+        "a worker connects for ever to a broker of which one queue may not be consumed",
+        (f"{ODD_QUEUES}test_a_queue_that_cannot_be_consumed_ends_no_worker[process-a consumer that has it alone]",),
+    ),
+    Mutant(
+        "queues-left-out-come-back",
+        CONSUMING,
+        "                    self.add_queue(queue)\n",
+        "                    pass\n",
+        "a queue that could not be consumed once is consumed by no worker until it is started again",
+        (f"{ODD_QUEUES}test_a_queue_that_cannot_be_consumed_ends_no_worker[process-a queue of one connection]",),
+    ),
+    Mutant(
+        "refused-hints-are-said-once",
+        "saga/runtime/celery/publisher.py",
+        'self._refusal = said if isinstance(error, refusals) else ""',
+        'self._refusal = ""',
+        "a user without the right to write has two lines in the log for each order",
+        (f"{ODD_QUEUES}test_a_right_that_is_missing_ends_no_worker[write-write]",),
+    ),
+    Mutant(
+        "the-master-s-name-leaves-the-address",
+        BROKER,
+        "        options[MASTER] = asked.pop(MASTER)\n",
+        "        options[MASTER] = asked[MASTER]\n",
+        "kombu refuses the address of a Sentinel",
+        (f"{REDIS_ADDRESSES}test_every_sentinel_is_asked_for_the_same",),
+    ),
+    Mutant(
+        "every-sentinel-has-the-user-of-the-master",
+        BROKER,
+        '    hosts = [login + it.netloc.rpartition("@")[2] for it in addresses]\n',
+        "    hosts = [it.netloc for it in addresses]\n",
+        "after the first Sentinel is away, its master is asked without a password",
+        (f"{REDIS_ADDRESSES}test_every_sentinel_is_asked_for_the_same",),
+    ),
+    Mutant(
+        "passwords-of-a-broker-are-hidden",
+        "saga/runtime/celery/hiding.py",
+        "        text = text.replace(secret, HIDDEN)\n",
+        "        pass\n",
+        "the log of a worker has the password of Redis when a Sentinel is away",
+        (f"{REDIS_ADDRESSES}test_what_a_library_says_of_a_failure_has_no_password[url0]",),
+    ),
+    Mutant(
+        "an-answer-tells-its-encoding",
+        "saga/runtime/classify.py",
+        "        return body.decode(json.detect_encoding(body))\n",
+        '        return body.decode("utf-8-sig")\n',
+        "a success in UTF-16 halts the order after the money was taken",
+        ("tests/cases/test_readers.py::test_an_answer_is_read_in_whatever_it_is_written[utf-16-application/json]",),
+    ),
+    Mutant(
+        "a-slash-of-a-password-is-refused",
+        "saga/settings.py",
+        ' or ("@" not in place and "@" in path.partition("?")[0])',
+        "",
+        "the tail of a password is printed as a virtual host",
+        (
+            "tests/cases/test_addresses.py::test_a_password_in_clear_is_refused_and_not_repeated[amqp://u:12/hunter2@127.0.0.1//]",
+        ),
     ),
     Mutant(
         "homes-are-quoted",
@@ -1227,10 +1313,12 @@ RUNTIME = [
     Mutant(
         "a-password-in-clear-is-no-host",
         "saga/settings.py",
-        '    if "@" in login:\n',
-        '    if "@" == login:\n',
+        '"@" in place.rpartition("@")[0] or ',
+        "",
         "the tail of a password is printed as the name of a host",
-        ("tests/cases/test_addresses.py::test_a_password_in_clear_is_refused_and_not_repeated",),
+        (
+            "tests/cases/test_addresses.py::test_a_password_in_clear_is_refused_and_not_repeated[postgresql://postgres:p@hunter2@127.0.0.1/d]",
+        ),
     ),
     Mutant(
         "work-that-was-only-made-is-no-success",

@@ -34,7 +34,43 @@ JUDGED = "tests/conformance/test_judging.py::"
 AUDIT_LOST = "saga/surfaces/audit_lost.py"
 LOST = "tests/integration/audit/test_audit_lost.py::"
 
+PROXIES, BEHIND = "saga/surfaces/proxies.py", "tests/cases/test_proxies.py::"
+
 SURFACES = [
+    Mutant(
+        "a-stranger-is-no-proxy",
+        PROXIES,
+        '        if not self._is_trusted(scope.get("client")):\n',
+        "        if False:\n",
+        "whoever asks says where the links of an answer lead",
+        (f"{BEHIND}test_nothing_is_taken_from_a_stranger[by default]",),
+    ),
+    Mutant(
+        "a-prefix-is-a-path",
+        PROXIES,
+        'return prefix if PREFIX.fullmatch(prefix) and ".." not in prefix else ""',
+        "return prefix",
+        "a proxy that hands on what a caller said leads to another host",
+        (f"{BEHIND}test_what_is_no_path_is_left_alone[//evil.example]",),
+    ),
+    Mutant(
+        "a-body-is-json-in-utf-8",
+        "saga/surfaces/receiving.py",
+        " and all(it in UTF_8 for it in named)",
+        "",
+        "a body of which the sender says that it is none of ours is read as if it were",
+        (
+            "tests/cases/test_readers.py::test_a_body_is_json_in_utf_8[Content-Type-application/json; charset=utf-16-False]",
+        ),
+    ),
+    Mutant(
+        "a-service-leads-nobody-elsewhere",
+        "services/skeleton/app.py",
+        "        redirect_slashes=False,",
+        "        redirect_slashes=True,",
+        "a service redirects to the host that a caller names",
+        (f"{BEHIND}test_a_service_leads_nobody_elsewhere",),
+    ),
     Mutant(
         "reconcile-takes-every-undo-for-one-by-key",
         JUDGING,

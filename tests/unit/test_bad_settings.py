@@ -33,6 +33,7 @@ BAD = {
     "lease_s": ("secret", "Input should be a valid number"),
     "grace_s": ("-1", "Input should be greater than or equal to 0"),
     "durable_without_fsync": ("secret", "Input should be a valid boolean"),
+    "trusted_proxies": ("secret", "addresses or networks of proxies with commas between them, as in 10.0.0.0/8"),
     "backlog_bound": ("-1", "Input should be greater than or equal to 1"),
 }
 

@@ -13,34 +13,25 @@ from kombu import Exchange, Queue
 
 from saga.core.definition import Saga
 from saga.core.states import Direction
+from saga.runtime.celery.broker import read_broker
 from saga.runtime.work import task_name
 
-POLL_S = 0.01
-"""How often the memory transport looks for messages; its default of a second is 97 messages a second."""
 HEARTBEAT_S = 6
 """Of AMQP. py-amqp notices silence after three of them at the latest: two are missed, and it looks twice in each. Connecting anew
 may take two seconds, and twice that under load, within the 30 that are promised."""
-REDIS_OPTIONS = {
-    # A message is acknowledged when it arrives, so only what a dead process had prefetched waits for this.
-    "visibility_timeout": 300,
-    "socket_timeout": 5,
-    "socket_connect_timeout": 5,
-    "socket_keepalive": True,
-    # From kombu 5.7 on a BRPOP without its answer is noticed after two of them and a second at the latest.
-    "health_check_interval": 10,
-}
 
 
 def make_app(broker_url: str, sagas: Iterable[Saga[Any]], *, name: str = "saga", quorum: bool = False) -> Celery:
     """An app that knows the queues and task names of `sagas`; `attach` gives it the tasks themselves.
 
     It connects to nothing yet. A worker of it without a choice of queues consumes all queues of `sagas`. `quorum` asks
-    RabbitMQ for quorum queues (a cluster); a queue that exists with another type must be deleted first.
+    RabbitMQ for quorum queues (a cluster); a queue that exists with another type is used as it is.
     """
     sagas = list(sagas)
     routes = queue_of_task(sagas)
     arguments = {"x-queue-type": "quorum"} if quorum else {}
-    app = Celery(name, broker=broker_url, set_as_current=False)
+    broker = read_broker(broker_url)
+    app = Celery(name, broker=broker.url, set_as_current=False)
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",
@@ -58,23 +49,13 @@ def make_app(broker_url: str, sagas: Iterable[Saga[Any]], *, name: str = "saga",
         broker_connection_retry=True,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_transport_options=transport_options(broker_url),
+        broker_transport_options=broker.options,
         worker_enable_remote_control=False,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
     )
     return app
-
-
-def transport_options(broker_url: str) -> dict[str, Any]:
-    """What kombu is told of this kind of broker."""
-    scheme = broker_url.partition(":")[0]
-    if scheme == "memory":
-        return {"polling_interval": POLL_S}
-    if scheme.startswith("redis"):
-        return dict(REDIS_OPTIONS)
-    return {}
 
 
 def queue_of_task(sagas: Iterable[Saga[Any]]) -> dict[str, str]:

@@ -29,7 +29,9 @@ from saga.errors import SagaError, UsageError
 from saga.log import logger
 from saga.runtime.celery.apps import queue_of_task, queues_of, wall_of_task
 from saga.runtime.celery.attempts import Announcer, around_attempts
+from saga.runtime.celery.consuming import Consuming
 from saga.runtime.celery.demands import check_names, check_settings
+from saga.runtime.celery.hiding import hide_secrets_of
 from saga.runtime.celery.node_task import NodeTask, run_node
 from saga.runtime.celery.prefetching import Prefetching
 from saga.runtime.celery.publisher import Publisher
@@ -98,6 +100,7 @@ class Attachment:
         `UsageError` for a pool, a setting or a name that keeps sagas from running."""
         check_settings(self._app, self._definitions)
         check_names(self._app, self._definitions, self)
+        hide_secrets_of(self._app)
         self._refuse_pool(pool)
         self._is_worker = True
 
@@ -324,7 +327,7 @@ def attach(
     if vars(app)["finalized"]:  # else the names are looked at when a worker is made
         check_names(app, definitions, attachment)
     app.steps["worker"].add(_bootstep(attachment))
-    app.steps["consumer"].update((Readable, Prefetching))
+    app.steps["consumer"].update((Readable, Consuming, Prefetching))
     receivers: dict[Any, Callable[..., None]] = {
         signals.worker_process_init: attachment.begin_child,
         signals.worker_process_shutdown: attachment.end,

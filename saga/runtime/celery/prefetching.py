@@ -3,7 +3,8 @@
 RabbitMQ's quorum queues know a prefetch count for each consumer only, and refuse the one for a whole channel that Celery asks for: the
 connection is closed, and Celery connects again, for ever. Celery asks otherwise when its configuration says that a queue is a quorum
 queue. It cannot see that a virtual host makes them (`default_queue_type`), or that somebody else has declared one. So the first
-refusal is remembered here, and every connection from then on asks for each consumer. Classic queues are asked as ever.
+refusal is remembered here, and every connection from then on asks for each consumer. Classic queues are asked as ever. A stream
+refuses too, in words of its own (`consuming` makes a lost connection of them).
 """
 
 from collections.abc import Callable
@@ -14,8 +15,8 @@ from celery.worker.consumer.tasks import Tasks
 
 from saga.log import logger
 
-NOT_IMPLEMENTED = 540
-"""AMQP's reply code."""
+PRECONDITION_FAILED, NOT_IMPLEMENTED = 406, 540
+"""AMQP's reply codes."""
 
 
 class Prefetching(bootsteps.StartStopStep):
@@ -38,9 +39,9 @@ class Prefetching(bootsteps.StartStopStep):
             try:
                 loop(consumer, *arguments)
             except consumer.connection_errors as error:
-                if getattr(error, "code", None) == NOT_IMPLEMENTED and not self._is_for_each_consumer:
+                if _refuses_a_count(error) and not self._is_for_each_consumer:
                     self._is_for_each_consumer = True
-                    logger.info("prefetch_for_each_consumer", reason="the broker has quorum queues")
+                    logger.info("prefetch_for_each_consumer", reason="the broker has quorum queues or streams")
                 raise
 
         return run
@@ -62,3 +63,9 @@ class Prefetching(bootsteps.StartStopStep):
                 consumer.qos_global = False
 
         return begin
+
+
+def _refuses_a_count(error: BaseException) -> bool:
+    """Whether the broker wants a prefetch count for each consumer."""
+    codes = getattr(error, "code", None), getattr(error.__cause__, "code", None)
+    return codes[0] == NOT_IMPLEMENTED or codes[1] == PRECONDITION_FAILED

@@ -4,9 +4,10 @@ Rules of this file
 ------------------
 - `publish` never waits: it puts hints into a bounded queue. What does not fit, and what comes while the broker is away, is
   dropped, because the due index of the store has it.
-- One thread sends. It alone owns the connection; whatever goes wrong there costs the hints at hand and a pause
-  (0.5 s, doubling to 10 s) and then a new connection. Its sockets have time-outs, so a broker that accepts a connection
-  and reads nothing (RabbitMQ under a memory alarm) stops this thread for 2 s at a time and nobody else.
+- One thread sends. It alone owns the connection; whatever goes wrong there costs the hints at hand and a pause (0.5 s, doubling
+  to 10 s; 10 s where the broker answers and refuses, which is said once) and then a new connection. Its sockets have time-outs, so
+  a broker that accepts a connection and reads nothing (RabbitMQ under a memory alarm) stops this thread for 2 s at a time and nobody
+  else.
 - Plain messages of Celery's protocol 2 to the queue by name, without confirms, not persistent, expiring after 60 s: by
   then the rescuer has looked.
 - `flush` and `close` wait until what was put before is with the broker, up to a bound. A process that ends without either
@@ -26,6 +27,8 @@ from kombu import Connection, Producer
 
 from saga.ids import uuid7
 from saga.log import logger
+from saga.runtime.celery.broker import within
+from saga.runtime.celery.hiding import hidden, secrets_of
 from saga.runtime.work import IDS_PER_MESSAGE, Hint
 
 HINT_LIMIT = 10_000
@@ -71,6 +74,8 @@ class Publisher:
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._is_away = self._is_stuck = False
+        self._refusal = ""
+        """What the broker said when it was there and took no hint: a right that is missing."""
         self.dropped_count = 0
 
     @property
@@ -135,14 +140,15 @@ class Publisher:
                         is_open = self._send(producer)
             except Exception as error:  # the guard of an endless loop: no failure of a broker ends the sending of hints
                 self._went_away(error)
-                is_open = not self._closing.wait(pause_s)
+                is_open = not self._closing.wait(LAST_PAUSE_S if self._refusal else pause_s)
                 pause_s = min(2 * pause_s, LAST_PAUSE_S)
 
     def _connect(self) -> Connection:
-        timeouts = {"redis": ("socket_timeout", "socket_connect_timeout"), "amqp": ("read_timeout", "write_timeout")}
-        kind = self._app.connection_for_write().transport_cls
-        names = next((names for known, names in timeouts.items() if known in str(kind)), ())
-        options = {"confirm_publish": False, **dict.fromkeys(names, SOCKET_TIMEOUT_S)}
+        plain = self._app.connection_for_write()
+        options = {
+            "confirm_publish": False,
+            **within(str(plain.transport_cls), plain.transport_options or {}, SOCKET_TIMEOUT_S),
+        }
         connection = self._app.connection_for_write(
             transport_options=options, connect_timeout=SOCKET_TIMEOUT_S, heartbeat=0
         )
@@ -150,13 +156,16 @@ class Publisher:
         return connection
 
     def _came_back(self) -> None:
-        if self._is_away:
+        if self._is_away and not self._refusal:
             logger.info("broker_back", count=self.dropped_count)
         self._is_away = False
 
     def _went_away(self, error: Exception) -> None:
-        if not self._is_away:
-            logger.warning("broker_away", **self._broker, error=f"{type(error).__name__}: {error}")
+        said = hidden(f"{type(error).__name__}: {error}", secrets_of(self._app))
+        if not self._is_away and said != self._refusal:
+            logger.warning("broker_away", **self._broker, error=said)
+        refusals = self._app.connection_for_write().channel_errors
+        self._refusal = said if isinstance(error, refusals) else ""
         self._is_away = True
         while not self._queue.empty():
             match self._queue.get():

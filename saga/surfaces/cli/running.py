@@ -176,10 +176,19 @@ def api(
         starter = Starter(store, environment=settings.environment, tenant=settings.tenant)
         parts.callback(starter.stop)
         publish = parts.enter_context(publisher(settings, sagas))
-        bound = settings.backlog_bound
         checks = ready_checks_of(settings, publish.is_away)
         url = parts.enter_context(
-            serving_api(store, known, starter, publish, host, port, backlog_bound=bound, ready_checks=checks)
+            serving_api(
+                store,
+                known,
+                starter,
+                publish,
+                host,
+                port,
+                backlog_bound=settings.backlog_bound,
+                ready_checks=checks,
+                trusted_proxies=settings.trusted_proxies,
+            )
         )
         path = "orders" if any(saga.name == fulfil_order.name for saga in known) else "sagas"
         put_one(output, {"api": url}, f"api          {url}/v1/{path}   {url}/openapi.json")

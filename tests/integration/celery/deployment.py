@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import psycopg
 from celery import Celery
 
 from saga.core.definition import Saga
@@ -59,6 +60,15 @@ class Deployment:
         if hint:
             self.publisher.publish(first_hints(self.saga, saga_id))
         return saga_id
+
+    def start_unseen(self, count: int) -> list[str]:
+        """Sagas that only a message can wake: they are due tomorrow."""
+        saga_ids = [self.start(hint=False) for _ in range(count)]
+        with psycopg.connect(self.store_url) as database:
+            database.execute(
+                "UPDATE saga.saga SET due_at = now() + interval '1 day' WHERE saga_id = ANY(%s)", [saga_ids]
+            )
+        return saga_ids
 
     def wait_ended(self, saga_ids: Sequence[str], timeout_s: float = 20.0) -> list[str]:
         """The statuses of these sagas once all of them have ended."""

@@ -5,7 +5,9 @@ A worker connected 349 times in 65 seconds, since Celery asks for a prefetch cou
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import kombu
 import pytest
 
 from tests import services_available as servers
@@ -27,11 +29,11 @@ place = Saga("place", 1, Order, lambda order: order.order_id, [readonly(look)])
 
 
 @pytest.fixture
-def quorum_url(run_name: str, unique: str) -> Iterator[str]:
-    """A virtual host that makes quorum queues."""
+def vhost_url(request: pytest.FixtureRequest, run_name: str, unique: str) -> Iterator[str]:
+    """A virtual host that makes queues of one type."""
     server_url = servers.RABBITMQ.find() or servers.RABBITMQ.is_missing("nothing answers on 127.0.0.1:5672")
     name = f"{run_name}_{unique}"
-    url = servers.create_vhost(server_url, name, "--default-queue-type", "quorum")
+    url = servers.create_vhost(server_url, name, "--default-queue-type", request.param)
     if url is None:
         servers.RABBITMQ.is_missing("virtual hosts cannot be made here")
     yield url
@@ -47,14 +49,26 @@ def consumers_of(url: str) -> list[str]:
 
 
 @pytest.mark.timeout(120)
-def test_a_worker_consumes_quorum_queues(quorum_url: str, tmp_path: Path) -> None:
-    """It is refused once, asks for each consumer from then on, and says so."""
+@pytest.mark.parametrize(
+    ("vhost_url", "found"),
+    [("quorum", None), ("quorum", "classic"), ("classic", "quorum")],
+    indirect=["vhost_url"],
+)
+def test_a_worker_consumes_queues_of_either_kind(vhost_url: str, found: str | None, tmp_path: Path) -> None:
+    """Whatever the virtual host makes, and whoever made the queue. By a quorum queue it is refused once, asks for each consumer from
+    then on, and says so."""
     (tmp_path / "shop.py").write_text(SHOP)
-    place = Place(tmp_path, tmp_path / "home", {"SAGA_BROKER_URL": quorum_url})
+    if found is not None:
+        with kombu.Connection(vhost_url) as connection:
+            channel: Any = connection.channel()
+            channel.queue_declare("saga", durable=True, auto_delete=False, arguments={"x-queue-type": found})
+    kind = found or "quorum"
+    place = Place(tmp_path, tmp_path / "home", {"SAGA_BROKER_URL": vhost_url})
     with place.running(["worker", "shop:place"], " ready.", timeout_s=60):
-        wait_until(lambda: consumers_of(quorum_url) == ["quorum", "1"], 30, what="a consumer of the quorum queue")
+        wait_until(lambda: consumers_of(vhost_url) == [kind, "1"], 30, what="a consumer of the queue")
         started = place.run("start", "shop:place", '{"order_id": "SO-1"}', "--wait", "--timeout", "20")
         assert "completed" in started.out
     [log_file] = tmp_path.glob("worker-*.log")
     log = log_file.read_text()
-    assert log.count("Connection to broker lost") == log.count("prefetch_for_each_consumer") == 1
+    assert log.count("Connection to broker lost") == log.count("prefetch_for_each_consumer") == (kind == "quorum")
+    assert log.count("queue_taken_as_it_is") == (found is not None)

@@ -5,7 +5,6 @@ import json
 import signal
 from typing import Any
 
-import psycopg
 from kombu import Producer
 
 from tests.integration.celery.deployment import Deployment
@@ -58,21 +57,13 @@ def send(shop: Deployment, messages: list[tuple[dict[str, Any], object]]) -> Non
             )
 
 
-def start_unseen(shop: Deployment, count: int) -> list[str]:
-    """Sagas that only a message can wake: they are due tomorrow."""
-    saga_ids = [shop.start(hint=False) for _ in range(count)]
-    with psycopg.connect(shop.store_url) as database:
-        database.execute("UPDATE saga.saga SET due_at = now() + interval '1 day' WHERE saga_id = ANY(%s)", [saga_ids])
-    return saga_ids
-
-
 def test_no_header_ends_a_worker_and_the_ids_between_them_are_woken(on_rabbitmq: Deployment) -> None:
     """Each message names one saga that is due tomorrow, among headers and options that end a worker, put it off or kill a
     child of its pool: each saga ends now, in the worker that was there from the beginning. So does one after messages on
     which Celery's own consumer breaks."""
     shop = on_rabbitmq
     child = shop.process_worker(pool=pool_of(shop))
-    saga_ids = start_unseen(shop, len(HEADERS) + 1)
+    saga_ids = shop.start_unseen(len(HEADERS) + 1)
     task = f"{shop.saga.name}.check"
     forged = [
         ({"id": "a", **headers, "task": task}, [[[saga_id]], {}, EMBED])

@@ -92,7 +92,7 @@ def test_a_broken_rule_names_the_variable_and_not_the_value(
         (
             "SAGA_BROKER_URL",
             "kafka://secret",
-            "a broker begins with amqp://, amqps://, redis://, rediss://, redis+socket://, sqs:// or memory://; several have ';' between them",
+            "a broker begins with amqp://, amqps://, redis://, rediss://, redis+socket://, sentinel://, sqs:// or memory://; several have ';' between them",
         ),
         (
             "SAGA_TENANT",
