@@ -6,7 +6,7 @@ Rules of this file
   Excel writes and reads, says so too.
 - A quoted cell may hold the separator, doubled quotes and line breaks. The standard library's reader says where a record ends.
 - A quote that is not closed spoils one line. Its record breaks the rules in a later line, or is still open at the end of the file
-  or after `RECORD_MAX` bytes, or ends with another number of cells than the header because a quote of a later line closed it: then the
+  or beyond its bounds, or ends with another number of cells than the header because a quote of a later line closed it: then the
   line that it began in is refused, and reading goes on at the next one, so that no order loses lines in between.
 - Where a column holds what customers write (`has_notes`), a line of a note is never read as an order: a record that is too long, or has
   another number of cells, is refused with all its lines.
@@ -17,6 +17,7 @@ import csv
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,8 +26,11 @@ from saga.fulfilment.text_files import Line, Meter, lines_of, text_fault
 
 SEPARATORS = ",;\t"
 RECORD_MAX = 2**20
+RECORD_LINES_MAX = 20_000
 BEGINNING_MAX = 4096
-RECORD_TOO_LONG = f"is of a record with more than {RECORD_MAX} bytes, or 131072 characters in a cell"
+RECORD_TOO_LONG = (
+    f"is of a record with more than {RECORD_MAX} bytes, {RECORD_LINES_MAX} lines, or 131072 characters in a cell"
+)
 TOO_LONG = (RECORD_TOO_LONG, "field larger")
 UNCLOSED = "opens a quote that is not closed; a quote inside of a quoted cell is doubled"
 IN_WORDS = {
@@ -64,8 +68,9 @@ class Head:
 
 def head_of(path: Path, encoding: str | None = None) -> Head:
     """Raises `UsageError` when the file cannot be read, or the first line with content is no text."""
+    lines = lines_of(path, encoding=encoding)
     separator = ""
-    for line in lines_of(path, encoding=encoding):
+    for line in lines:
         if not line.data.strip():
             continue
         if fault := text_fault(line.data):
@@ -76,8 +81,17 @@ def head_of(path: Path, encoding: str | None = None) -> Head:
             separator = said[-1]
             continue
         separator = separator or max(SEPARATORS, key=lambda it: len(_beginning(text, it)))
-        return Head(tuple(_beginning(text, separator)), separator, line.number)
+        return _head(_Lines(chain([line], lines), separator), separator, text)
     return Head(())
+
+
+def _head(source: "_Lines", separator: str, text: str) -> Head:
+    """The names, which may have line breaks in them; of a first line that breaks the rules, as well as it goes."""
+    try:
+        names = next(csv.reader(source, delimiter=separator, strict=True))
+        return Head(tuple(names), separator, source.taken[-1].number)
+    except (csv.Error, _Endless):
+        return Head(tuple(_beginning(text, separator)), separator, source.taken[0].number)
 
 
 def records_of(
@@ -144,7 +158,7 @@ class _Lines:
         self.size += len(line.data)
         if not line.is_whole:
             raise _Endless("longer than a line may be")
-        if self.size > RECORD_MAX and len(self.taken) > 1:
+        if len(self.taken) > RECORD_LINES_MAX or (self.size > RECORD_MAX and len(self.taken) > 1):
             raise _Endless(RECORD_TOO_LONG)
         try:
             return line.data.decode()

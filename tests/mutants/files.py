@@ -61,7 +61,7 @@ FILES = [
     Mutant(
         "a-record-is-bounded",
         CSV,
-        "if self.size > RECORD_MAX and len(self.taken) > 1:",
+        "if len(self.taken) > RECORD_LINES_MAX or (self.size > RECORD_MAX and len(self.taken) > 1):",
         "if False:",
         "a record of many cells keeps the rest of the file in memory",
         (f"{UNIT}test_csv_text.py::test_a_record_that_is_too_long",),

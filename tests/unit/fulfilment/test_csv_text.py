@@ -38,6 +38,15 @@ def test_every_dialect_gives_the_same_records(tmp_path: Path, separator: str, qu
     assert [(record.first, record.last) for record in records] == [(2, 3), (4, 4), (5, 6)]
 
 
+def test_a_name_of_a_column_may_have_a_line_break(tmp_path: Path) -> None:
+    """As spreadsheets write it; a first line that breaks the rules is a header as well as it goes, and no traceback."""
+    head, records = found(written(tmp_path, 'id,"note,\nor so"\n1,2\n'))
+    assert (head.names, head.number) == (("id", "note,\nor so"), 2)
+    assert records == [Record(3, 3, ["1", "2"])]
+    head, _ = found(written(tmp_path, 'id,"note\n1,2\n'))
+    assert (head.names, head.number) == (("id", "note\n"), 1)
+
+
 def test_what_excel_says_above_the_header(tmp_path: Path) -> None:
     """`sep=;` names the separator, and is no header."""
     head, records = found(written(tmp_path, "sep=;\r\na,b;c\r\n1,2;3\r\n"))
@@ -126,7 +135,9 @@ def test_a_record_that_does_not_end_is_bounded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "cell", ["a" * 50_000 + "\n" + "b" * 50_000, "\n" + "1,a\n" * 40_000], ids=["many cells", "one cell"]
+    "cell",
+    ["\n" * 2_000, "a" * 50_000 + "\n" + "b" * 50_000, "\n" + "1,a\n" * 40_000],
+    ids=["many lines", "many cells", "one cell"],
 )
 def test_a_record_that_is_too_long(tmp_path: Path, cell: str) -> None:
     """Its first line is refused and what stands in it is read by itself; where customers write notes all of it is refused, and what
@@ -139,7 +150,7 @@ def test_a_record_that_is_too_long(tmp_path: Path, cell: str) -> None:
     assert records[0].cells == ["0"]
     _, records = found(path)
     assert (records[0].first, records[0].last, records[0].fault) == (2, 2, UNCLOSED)
-    assert records[1].first == 3
+    assert 3 <= records[1].first <= 2_002
     assert records[-1].cells == ["9", "z"]
 
 
