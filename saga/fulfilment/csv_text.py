@@ -10,7 +10,8 @@ Rules of this file
   line that it began in is refused, and reading goes on at the next one, so that no order loses lines in between.
 - Where a column holds what customers write (`has_notes`), a line of a note is never read as an order: a record that is too long, or has
   another number of cells, is refused with all its lines.
-- Each byte is read twice at most: a line that leaves a quote open ends, in a later one that does so too, what was open before.
+- What is read again is bounded too (`AGAIN_MAX`): a file can be made of lines each of which opens a quote that no later one closes.
+  Beyond that a record is one line.
 """
 
 import csv
@@ -27,6 +28,7 @@ from saga.fulfilment.text_files import Line, Meter, lines_of, text_fault
 SEPARATORS = ",;\t"
 RECORD_MAX = 2**20
 RECORD_LINES_MAX = 20_000
+AGAIN_MAX = 16 * 2**20
 BEGINNING_MAX = 4096
 RECORD_TOO_LONG = (
     f"is of a record with more than {RECORD_MAX} bytes, {RECORD_LINES_MAX} lines, or 131072 characters in a cell"
@@ -143,6 +145,8 @@ class _Lines:
     def __init__(self, lines: Iterable[Line], separator: str) -> None:
         self._lines = iter(lines)
         self._again: deque[Line] = deque()
+        self._again_count = 0
+        """The bytes that were read again so far."""
         self._separator = separator
         self.taken: list[Line] = []
         """Of the record that is being read."""
@@ -158,7 +162,7 @@ class _Lines:
         self.size += len(line.data)
         if not line.is_whole:
             raise _Endless("longer than a line may be")
-        if len(self.taken) > RECORD_LINES_MAX or (self.size > RECORD_MAX and len(self.taken) > 1):
+        if len(self.taken) > 1 and self._is_beyond():
             raise _Endless(RECORD_TOO_LONG)
         try:
             return line.data.decode()
@@ -168,10 +172,14 @@ class _Lines:
                 self.fault = f"line {line.number} in it: {self.fault}"
             return line.data.decode(errors="replace")
 
+    def _is_beyond(self) -> bool:
+        return len(self.taken) > RECORD_LINES_MAX or self.size > RECORD_MAX or self._again_count > AGAIN_MAX
+
     def first_alone(self, fault: str) -> Record:
         """The first of the lines that were taken as a refused record; the others are read again."""
         first, *others = self.taken
         self._again.extendleft(reversed(others))
+        self._again_count += self.size if others else 0
         words = UNCLOSED if others else next((it for begin, it in IN_WORDS.items() if fault.startswith(begin)), fault)
         return Record(first.number, first.number, _ended(first, self._separator), text_fault(first.data) or words)
 

@@ -61,10 +61,18 @@ FILES = [
     Mutant(
         "a-record-is-bounded",
         CSV,
-        "if len(self.taken) > RECORD_LINES_MAX or (self.size > RECORD_MAX and len(self.taken) > 1):",
+        "if len(self.taken) > 1 and self._is_beyond():",
         "if False:",
         "a record of many cells keeps the rest of the file in memory",
         (f"{UNIT}test_csv_text.py::test_a_record_that_is_too_long",),
+    ),
+    Mutant(
+        "reading-again-is-bounded",
+        CSV,
+        " or self._again_count > AGAIN_MAX",
+        "",
+        "a file of lines that each open a quote takes a day",
+        (f"{UNIT}test_csv_text.py::test_a_file_of_open_quotes_is_read_in_time",),
     ),
     Mutant(
         "two-readings-are-none",

@@ -82,6 +82,7 @@ def submit(
 ) -> None:
     """Submit a file of orders, each once; type it again to go on where it stopped.
 
+    A CSV is an order export of Shopify or WooCommerce, or Online Retail; docs/order-files.md has their columns.
     What is no clean order is refused with its reason and counted; cancellations and adjustments are skipped and counted.
     With --returns a cancellation is matched to orders by customer and stock code, the latest first: an order that comes back
     whole is cancelled while it can be rolled back; of any other the pieces are returned once it has completed.
@@ -93,6 +94,7 @@ def submit(
     Examples
       saga orders submit orders.jsonl --provision --wait
       saga orders submit online-retail.csv.gz --provision --limit 2000 --wait -o json
+      saga orders submit orders_export.csv --provision --wait
       saga orders submit northwind/ --provision --wait
       generate | saga orders submit - --api http://127.0.0.1:8000
     """

@@ -134,15 +134,27 @@ def test_a_record_that_does_not_end_is_bounded(tmp_path: Path) -> None:
     assert monotonic() - began < 20  # about one alone
 
 
+def test_a_file_of_open_quotes_is_read_in_time(tmp_path: Path) -> None:
+    """Each of its lines ends a quoted cell and begins the next, so that none of them breaks the rules: each is refused, and none is
+    read more often than a bound allows."""
+    path = written(tmp_path, "id,note\n" + 'xxxxxxxxxx","\n' * 60_000 + "1,a\n")
+    began, records = monotonic(), []
+    for record in records_of(path, head_of(path), has_notes=False):
+        records.append(record)
+        assert monotonic() - began < 20  # about two alone
+    assert [(it.first, it.last) for it in records] == [(number, number) for number in range(2, 60_003)]
+    assert [it.first for it in records if not it.fault] == [60_002]
+
+
 @pytest.mark.parametrize(
-    "cell",
-    ["\n" * 2_000, "a" * 50_000 + "\n" + "b" * 50_000, "\n" + "1,a\n" * 40_000],
+    ("cell", "count"),
+    [("\n" * 2_000, 12), ("a" * 50_000 + "\n" + "b" * 50_000, 12), ("\n" + "1,a\n" * 40_000, 1)],
     ids=["many lines", "many cells", "one cell"],
 )
-def test_a_record_that_is_too_long(tmp_path: Path, cell: str) -> None:
+def test_a_record_that_is_too_long(tmp_path: Path, cell: str, count: int) -> None:
     """Its first line is refused and what stands in it is read by itself; where customers write notes all of it is refused, and what
     comes behind it is read."""
-    cells = ",".join([f'"{cell}"'] * 12)
+    cells = ",".join([f'"{cell}"'] * count)
     path = written(tmp_path, f"id,note\n0,{cells}\n9,z\n")
     _, records = found(path, has_notes=True)
     assert [(it.first, it.fault) for it in records] == [(2, RECORD_TOO_LONG), (records[0].last + 1, "")]
