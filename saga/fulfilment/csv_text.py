@@ -44,7 +44,8 @@ IN_WORDS = {
 
 
 class Record(NamedTuple):
-    """One record: cells as many as the header has, or the `fault` that refuses it and the cells that could be read."""
+    """One record: cells as many as the header has, or the `fault` that refuses it and the first cells, as far as they are surely
+    those of the first columns."""
 
     first: int
     last: int
@@ -130,7 +131,7 @@ def _records(lines: Iterable[Line], head: Head, *, has_notes: bool, meter: Meter
         elif len(cells) == width:
             yield Record(first, last, cells, source.fault)
         elif first == last or has_notes:
-            yield Record(first, last, cells, source.fault or f"has {len(cells)} cells instead of {width}")
+            yield Record(first, last, cells[:1], source.fault or f"has {len(cells)} cells instead of {width}")
         else:
             yield source.first_alone(UNCLOSED)
 

@@ -108,8 +108,8 @@ class Sheet:
     """The columns that may say the order: the first of them that does."""
 
     def named(self, name: str) -> str:
-        """A field as the header calls it."""
-        return self.head.names[self.places[name]].strip()
+        """A field as the header calls it; one that it does not have by its own name."""
+        return self.head.names[self.places[name]].strip() if name in self.places else name
 
     def number(self, values: Values, name: str) -> Decimal:
         """The number in a cell. `ValueError` names the column and the rule, here and below."""

@@ -153,8 +153,9 @@ class _ShopOrder:
             )
         shipping, tax, total = self._sum("shipping"), self._sum("tax"), self._sum("total")
         if tax and total == self.goods + shipping:
-            names = f"{self.sheet.named('total')}: is lines and shipping alone, so the prices have the {self.sheet.named('tax')} in them"
-            raise ValueError(f"line {self.first}: {names}; an order has prices without tax")
+            why = f"is lines and shipping alone, so the prices have the {self.sheet.named('tax')} in them"
+            named = self.sheet.named("total")
+            raise ValueError(f"line {self.first}: {named}: {why}; an order has prices without tax")
         self._refuse_unless(total, self.goods + shipping + tax, "total", "lines, shipping and tax")
 
     def _refuse_unless(self, said: Decimal, sum_: Decimal, name: str, what: str) -> None:
@@ -190,9 +191,7 @@ class _ShopOrder:
         part = {name.removeprefix(side): cell for name, cell in self.said.items() if name.startswith(side)}
         for name in ("street", "city", "country"):
             if not part.get(name):
-                raise ValueError(
-                    f"line {self.first}: {side + name if side + name not in self.sheet.places else self.sheet.named(side + name)}: is empty; an order needs it"
-                )
+                raise ValueError(f"line {self.first}: {self.sheet.named(side + name)}: is empty; an order needs it")
         name = " ".join(filter(None, (part.get("name", ""), part.get("first_name", ""), part.get("last_name", ""))))
         address = {
             "name": name or part.get("company", ""),

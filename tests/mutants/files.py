@@ -91,6 +91,14 @@ FILES = [
         (f"{UNIT}test_online_retail.py::test_a_line_of_nobody_refuses_the_orders_around_it",),
     ),
     Mutant(
+        "a-shifted-row-names-no-order",
+        CSV,
+        "yield Record(first, last, cells[:1], source.fault",
+        "yield Record(first, last, cells, source.fault",
+        "a row that lost a cell is refused under the number in the next one, and its order is handed over without it",
+        (f"{UNIT}test_online_retail.py::test_a_line_of_nobody_refuses_the_orders_around_it",),
+    ),
+    Mutant(
         "lines-are-accounted-for",
         ROWS,
         "                meter.lines.refused += line_count(lines)\n",

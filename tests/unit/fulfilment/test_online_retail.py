@@ -214,6 +214,10 @@ def test_a_line_of_nobody_refuses_the_orders_around_it(tmp_path: Path) -> None:
         "line 4": "the line: opens a quote that is not closed; a quote inside of a quoted cell is doubled",
         **dict.fromkeys("012", doubt),
     }
+    rows[2] = "A,9,1,1,France,3,2"  # a cell too many, which would make the customer the number
+    path.write_text("\n".join([path.read_text().partition("\n")[0], *rows]) + "\n")
+    told = {one.reference: one.reason for one in read_online_retail(path) if isinstance(one, Refused)}
+    assert told == {"line 4": "the line: has 7 cells instead of 6", **dict.fromkeys("012", doubt)}
     path.write_text(path.read_text() + "B,1")
     assert {one.order_id for one in read_online_retail(path) if isinstance(one, Order)} == set()
 
