@@ -1,95 +1,129 @@
-"""Orders from the *Online Retail* layout (UCI Machine Learning Repository, Daqing Chen, 2015).
+"""Orders from the *Online Retail* layouts (UCI Machine Learning Repository, Daqing Chen, 2015 and 2019).
 
-One CSV row is one order line: InvoiceNo, StockCode, Description, Quantity, InvoiceDate, UnitPrice (GBP), CustomerID (may
-be empty), Country. Rules of this file:
+One row is one order line. The second layout has the same columns under other names. Rules of this file:
 
-- An invoice is an order when every line of it is clean; one line that is not refuses the whole invoice, with the first
+- An invoice is an order when every row of it is clean; one that is not refuses the whole invoice, with the first
   reason. Invoices `A...` (bad-debt adjustments) are skipped; a `C...` is a `Cancelled`: pieces that a customer gives back.
-- The lines of an invoice are *not* always contiguous (two rows of another invoice stand inside 542806). So a first pass
-  notes the last line of every invoice, and the second hands an invoice out when that line was read: memory holds one
-  number per invoice and the lines of the invoices that are open.
-- The layout has no address, currency or way of paying. The address is made up from Country and CustomerID, the currency
-  is GBP, the payment method `pm_card`. A customer without CustomerID is `guest`.
+- The layouts have no address, currency or way of paying. The address is made up from Country and CustomerID, the currency
+  is GBP unless another is said, the payment method `pm_card`. A customer without CustomerID is `guest`.
 - A space in a StockCode becomes `_` (`BANK CHARGES`): a SKU is part of a path. Prices become pence half-up; `Rounded`
   stands before an order whose prices were finer than that.
 """
 
-import csv
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from saga.errors import UsageError
-from saga.fulfilment.intake import Cancelled, Found, Line, Meter, Refused, Rounded, Skipped, lines_of
+from saga.fulfilment.csv_text import Record
+from saga.fulfilment.intake import Cancelled, Found, Refused, Rounded, Skipped
 from saga.fulfilment.models import LINES_MAX, Order, OrderLine, broken_rules
 from saga.fulfilment.money import minor_units
+from saga.fulfilment.numbers_text import whole_number_of
+from saga.fulfilment.order_rows import Column, Layout, Reading, Sheet, Values, read_rows, sheet_of
+from saga.fulfilment.text_files import Meter
 
-COLUMNS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country")
 CURRENCY = "GBP"
 PAYMENT_METHOD = "pm_card"
 GUEST = "guest"
-SHOWN = 80
-REFERENCE_MAX = 65
-"""One more than an order id may have, so that a longer one is refused and not cut to a valid one."""
 CANCELLATION = "cancellation"
-NOT_ORDERS = {"C": CANCELLATION, "A": "adjustment"}
-RETURNED = re.compile(r"-[1-9][0-9]{0,8}")
-INTEGER = re.compile(r"-?[0-9]{1,12}")
-DECIMAL = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,12})?")
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One line as far as it can be read; `fault` names field and rule when it is not a clean order line."""
-
-    number: int
-    invoice: str
-    fault: str = ""
-    line: OrderLine | None = None
-    is_rounded: bool = False
-    buyer: tuple[str, str] = ("", "")
-    """CustomerID and Country."""
+ADJUSTMENT = "adjustment"
+RETURNED_MAX = 10**9 - 1
 
 
 @dataclass(slots=True)
 class _Invoice:
-    """What has been read of an invoice whose last line has not come yet."""
+    """What has been read of an invoice."""
 
+    sheet: Sheet
     buyer: tuple[str, str] = ("", "")
+    """CustomerID and Country."""
     lines: list[OrderLine] = field(default_factory=list)
     rounded_count: int = 0
     fault: str = ""
 
-    def take(self, row: _Row) -> None:
+    def take(self, record: Record, values: Values | None) -> None:
         if self.fault:
             return
-        self.fault = row.fault and f"line {row.number}: {row.fault}"
-        if self.lines and row.buyer != self.buyer and not self.fault:
-            self.fault = f"line {row.number}: CustomerID, Country: differ from those of the invoice's first line"
-        if len(self.lines) == LINES_MAX:
-            self.fault = f"line {row.number}: InvoiceNo: more than {LINES_MAX} lines"
-        if self.fault or row.line is None:
+        try:
+            self._add(record, values)
+        except ValidationError as error:
+            self.fault = f"line {record.first}: {broken_rules(error)}"
+        except ValueError as error:
+            self.fault = f"line {record.first}: {error}"
+        if self.fault:
             self.lines.clear()
+
+    def _add(self, record: Record, values: Values | None) -> None:
+        """`ValueError` names the column and the rule."""
+        if values is None:
+            raise ValueError(f"the line: {record.fault}")
+        line, is_rounded = self._line(values)
+        buyer = (_customer(values), values["country"].strip())
+        if self.lines and buyer != self.buyer:
+            named = f"{self.sheet.named('customer_id')}, {self.sheet.named('country')}"
+            raise ValueError(f"{named}: differ from those of the invoice's first line")
+        if len(self.lines) == LINES_MAX:
+            raise ValueError(f"{self.sheet.named('order_id')}: more than {LINES_MAX} lines")
+        self.buyer = buyer
+        self.lines.append(line)
+        self.rounded_count += is_rounded
+
+    def closed(self, reference: str) -> Iterator[Found]:
+        if self.fault:
+            yield Refused(reference, self.fault)
             return
-        self.buyer = row.buyer
-        self.lines.append(row.line)
-        self.rounded_count += row.is_rounded
+        try:
+            order = Order.model_validate(self._values(reference))
+        except ValidationError as error:
+            yield Refused(reference, broken_rules(error))
+            return
+        if self.rounded_count:
+            yield Rounded(reference, self.rounded_count)
+        yield order
+
+    def _line(self, values: Values) -> tuple[OrderLine, bool]:
+        """A row, and whether its price was rounded."""
+        quantity = self.sheet.whole_above_0(values, "quantity")
+        price = self.sheet.number_above_0(values, "price")
+        pence, is_rounded = minor_units(price, self._currency)
+        return OrderLine(sku=_sku(values), quantity=quantity, unit_price=pence), is_rounded
+
+    @property
+    def _currency(self) -> str:
+        return self.sheet.reading.currency or CURRENCY
+
+    def _values(self, reference: str) -> dict[str, object]:
+        customer, country = self.buyer
+        return {
+            "order_id": reference,
+            "customer_id": customer,
+            "currency": self._currency,
+            "country": country,
+            "address": {
+                "name": f"Customer {customer}",
+                "street": f"{customer} Customer Street",
+                "city": country,
+                "postcode": POSTCODES.get(country, "0"),
+            },
+            "lines": self.lines,
+            "payment_method": PAYMENT_METHOD,
+        }
 
 
 @dataclass(slots=True)
 class _Returned:
     """What has been read of a cancellation; the lines of one SKU add up."""
 
+    sheet: Sheet
     customer_id: str = ""
     pieces: dict[str, int] = field(default_factory=dict)
     unreadable_count: int = 0
 
-    def take(self, values: dict[str, str] | None) -> None:
-        if values is None or not RETURNED.fullmatch(values["Quantity"]) or not _sku(values):
+    def take(self, _record: Record, values: Values | None) -> None:
+        quantity = self._quantity(values)
+        if values is None or not -RETURNED_MAX <= quantity < 0 or not _sku(values):
             self.unreadable_count += 1
             return
         customer = _customer(values)
@@ -97,138 +131,89 @@ class _Returned:
             self.unreadable_count += 1
             return
         self.customer_id = customer
-        self.pieces[_sku(values)] = self.pieces.get(_sku(values), 0) - int(values["Quantity"])
+        self.pieces[_sku(values)] = self.pieces.get(_sku(values), 0) - quantity
 
-    def closed(self, reference: str) -> Cancelled:
-        return Cancelled(reference, self.customer_id or GUEST, self.pieces, self.unreadable_count)
+    def _quantity(self, values: Values | None) -> int:
+        try:
+            return whole_number_of(values["quantity"], self.sheet.head.mark) if values is not None else 0
+        except ValueError:
+            return 0
+
+    def closed(self, reference: str) -> Iterator[Found]:
+        yield Cancelled(reference, self.customer_id or GUEST, self.pieces, self.unreadable_count)
+
+
+@dataclass(slots=True)
+class _Adjusted:
+    """What is no order, however its rows look."""
+
+    def take(self, record: Record, values: Values | None) -> None:
+        pass
+
+    def closed(self, reference: str) -> Iterator[Found]:
+        yield Skipped(reference, ADJUSTMENT)
+
+
+def _begun(reference: str, sheet: Sheet) -> _Invoice | _Returned | _Adjusted:
+    match reference[0].upper():
+        case "C":
+            return _Returned(sheet)
+        case "A":
+            return _Adjusted()
+        case _:
+            return _Invoice(sheet)
+
+
+def _columns(invoice: str, price: str, customer: str) -> tuple[Column, ...]:
+    return (
+        Column("order_id", (invoice,), "`order_id`; `C…` is a cancellation, `A…` an adjustment"),
+        Column("sku", ("StockCode",), "`sku`, with `_` for a blank"),
+        Column("quantity", ("Quantity",), "`quantity`"),
+        Column("price", (price,), "`unit_price`, rounded half-up to the minor unit"),
+        Column("customer_id", (customer,), "`customer_id`; `guest` where it is empty"),
+        Column("country", ("Country",), "`country`"),
+    )
+
+
+ONLINE_RETAIL = Layout(
+    "Online Retail",
+    "UCI Machine Learning Repository, *Online Retail* (Daqing Chen, 2015)",
+    _columns("InvoiceNo", "UnitPrice", "CustomerID"),
+    _begun,
+    has_notes=False,
+)
+ONLINE_RETAIL_II = Layout(
+    "Online Retail II",
+    "UCI Machine Learning Repository, *Online Retail II* (Daqing Chen, 2019)",
+    _columns("Invoice", "Price", "Customer ID"),
+    _begun,
+    has_notes=False,
+)
+LAYOUTS = (ONLINE_RETAIL, ONLINE_RETAIL_II)
 
 
 def read_online_retail(path: Path, meter: Meter | None = None) -> Iterator[Found]:
-    """The orders of a file, each where its last line stands, and what was refused or skipped, each with its reason.
-
-    The file is read twice, so it must be a file and not a pipe. Raises `UsageError` when columns are missing, when the
-    file cannot be read to its end, or when it changed between the passes.
-    """
-    lasts = {_invoice_of(line) or f"line {line.number}": line.number for line in _records(path)}
-    opened: dict[str, _Invoice] = {}
-    returned: dict[str, _Returned] = {}
-    for line in _records(path, meter):
-        reference = _invoice_of(line) or f"line {line.number}"
-        last = lasts.get(reference, 0)
-        if line.number > last:
-            raise UsageError(f"{path}: changed while it was read (line {line.number}); read it again")
-        if not _invoice_of(line):
-            yield Refused(reference, "InvoiceNo: is empty")
-            continue
-        kind = NOT_ORDERS.get(reference[0])
-        if kind is None:
-            opened.setdefault(reference, _Invoice()).take(_row(line, reference))
-        elif kind == CANCELLATION:
-            returned.setdefault(reference, _Returned()).take(_values_or_none(line))
-        if line.number < last:
-            continue
-        if kind is None:
-            yield from _closed(reference, opened.pop(reference))
-        elif kind == CANCELLATION:
-            yield returned.pop(reference).closed(reference)
-        else:
-            yield Skipped(reference, kind)
+    """The orders of a file of one of these layouts, as `read_rows` hands them out."""
+    return read_rows(sheet_of(path, LAYOUTS, Reading()), meter)
 
 
-def returned_pairs(path: Path) -> set[tuple[str, str]]:
+def returned_pairs(sheet: Sheet) -> set[tuple[str, str]]:
     """Every (customer, SKU) that a cancellation of the file names, so that nobody need keep what no return can be about."""
     pairs: set[tuple[str, str]] = set()
-    for line in _records(path):
-        if NOT_ORDERS.get(_invoice_of(line)[:1]) == CANCELLATION:
-            one = _Returned()
-            one.take(_values_or_none(line))
+    for record in sheet.records():
+        if sheet.reference(record)[:1].upper() == "C":
+            one = _Returned(sheet)
+            one.take(record, sheet.values(record))
             pairs.update((one.customer_id, sku) for sku in one.pieces)
     return pairs
 
 
-def _records(path: Path, meter: Meter | None = None) -> Iterator[Line]:
-    lines = lines_of(path, meter)
-    header = next(lines, None)
-    names = header.data.removeprefix(b"\xef\xbb\xbf") if header else b""
-    if names != ",".join(COLUMNS).encode():
-        raise UsageError(
-            f"{path}: the first line must be {','.join(COLUMNS)}, or '{{' and an order when it is JSON lines; "
-            f"it is {_shown(names)}"
-        )
-    return (line for line in lines if line.data)
+def _sku(values: Values) -> str:
+    return values["sku"].strip().replace(" ", "_")
 
 
-def _shown(names: bytes) -> str:
-    return repr(names.decode(errors="replace")[:SHOWN]) + (" …" if len(names) > SHOWN else "")
-
-
-def _cells(data: bytes) -> list[str]:
-    try:
-        return next(csv.reader([data.decode()], strict=True), [])
-    except UnicodeDecodeError as error:
-        raise ValueError(f"byte {error.start} is not UTF-8") from error
-    except csv.Error as error:
-        raise ValueError(str(error)) from error
-
-
-def _invoice_of(line: Line) -> str:
-    """The invoice that a line belongs to, also when the rest of it cannot be read: all before the first comma."""
-    return line.data.partition(b",")[0].decode(errors="replace").strip().strip('"')[:REFERENCE_MAX]
-
-
-def _values(line: Line) -> dict[str, str]:
-    """The cells by column. `ValueError` says what is wrong with the line as a whole."""
-    if not line.is_whole:
-        raise ValueError("longer than a line may be")
-    cells = _cells(line.data)
-    if len(cells) != len(COLUMNS):
-        raise ValueError(f"has {len(cells)} cells instead of {len(COLUMNS)}")
-    return dict(zip(COLUMNS, cells, strict=True))
-
-
-def _row(line: Line, reference: str) -> _Row:
-    try:
-        values = _values(line)
-    except ValueError as error:
-        return _Row(line.number, reference, f"the line: {error}")
-    price = values["UnitPrice"]
-    fault = _quantity_fault(values["Quantity"]) or _price_fault(price)
-    if fault:
-        return _Row(line.number, reference, fault)
-    pence, is_rounded = minor_units(Decimal(price), CURRENCY)
-    try:
-        bought = OrderLine(sku=_sku(values), quantity=int(values["Quantity"]), unit_price=pence)
-    except ValidationError as error:
-        return _Row(line.number, reference, broken_rules(error))
-    buyer = (_customer(values), values["Country"].strip())
-    return _Row(line.number, reference, line=bought, is_rounded=is_rounded, buyer=buyer)
-
-
-def _sku(values: dict[str, str]) -> str:
-    return values["StockCode"].strip().replace(" ", "_")
-
-
-def _customer(values: dict[str, str]) -> str:
-    return values["CustomerID"].strip().removesuffix(".0") or GUEST
-
-
-def _values_or_none(line: Line) -> dict[str, str] | None:
-    try:
-        return _values(line)
-    except ValueError:
-        return None
-
-
-def _quantity_fault(text: str) -> str:
-    if not INTEGER.fullmatch(text):
-        return f"Quantity: {text[:40]!r} is not a whole number"
-    return "" if int(text) > 0 else f"Quantity: {text} is not above 0"
-
-
-def _price_fault(text: str) -> str:
-    if not DECIMAL.fullmatch(text):
-        return f"UnitPrice: {text[:40]!r} is not a decimal number"
-    return "" if Decimal(text) > 0 else f"UnitPrice: {text} is not above 0"
+def _customer(values: Values) -> str:
+    return values["customer_id"].strip().removesuffix(".0").removesuffix(",0") or GUEST
 
 
 POSTCODES = {
@@ -268,32 +253,3 @@ POSTCODES = {
     "United Kingdom": "EC1Y 8SY",
 }
 """The layout has no postcode, and most countries have a pattern for theirs: one of each, made up as the rest of the address is."""
-
-
-def _closed(reference: str, invoice: _Invoice) -> Iterator[Found]:
-    if invoice.fault:
-        yield Refused(reference, invoice.fault)
-        return
-    customer, country = invoice.buyer
-    values = {
-        "order_id": reference,
-        "customer_id": customer,
-        "currency": CURRENCY,
-        "country": country,
-        "address": {
-            "name": f"Customer {customer}",
-            "street": f"{customer} Customer Street",
-            "city": country,
-            "postcode": POSTCODES.get(country, "0"),
-        },
-        "lines": invoice.lines,
-        "payment_method": PAYMENT_METHOD,
-    }
-    try:
-        order = Order.model_validate(values)
-    except ValidationError as error:
-        yield Refused(reference, broken_rules(error))
-        return
-    if invoice.rounded_count:
-        yield Rounded(reference, invoice.rounded_count)
-    yield order

@@ -1,70 +1,91 @@
-"""Files of orders: JSON lines of `Order`, or the *Online Retail* layout, told apart by the first character."""
+"""Files of orders: JSON lines of `Order`, a CSV of one of the layouts, or a Northwind folder, told apart by how they begin."""
 
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from saga.errors import UsageError
-from saga.fulfilment.intake import LINE_MAX, Found, Line, Meter, Refused, Repeated, lines_of, text_fault
+from saga.fulfilment import online_retail, shop_exports
+from saga.fulfilment.intake import Found, Refused, Repeated
 from saga.fulfilment.json_text import DOUBLED, doubled_names, spreads_over_lines
 from saga.fulfilment.models import Order, broken_rules
 from saga.fulfilment.northwind import read_northwind
-from saga.fulfilment.online_retail import read_online_retail, returned_pairs
+from saga.fulfilment.order_rows import PAGE, UNSAID, Reading, read_rows, sheet_of
+from saga.fulfilment.text_files import LINE_MAX, Line, Meter, lines_of, text_fault
 
-LAYOUTS = "a file of orders is JSON lines or the Online Retail CSV"
+LAYOUTS = (*online_retail.LAYOUTS, *shop_exports.LAYOUTS)
+"""Of CSV files, as docs/order-files.md has them."""
 
 
-def read_orders(path: Path, meter: Meter | None = None) -> Iterator[Found]:
-    """Everything found in a file, plain or gzip, in its order. Raises `UsageError` when it cannot be read, or is no text:
-    its first line is looked at now. `meter` is told how far the reading is."""
+def read_orders(path: Path, meter: Meter | None = None, reading: Reading = UNSAID) -> Iterator[Found]:
+    """Everything found in a file, plain or packed, in its order. Raises `UsageError` when it cannot be read, or is no text:
+    its first line is looked at now. `meter` is told how far the reading is, and where the lines went."""
     if path.is_dir():
-        return read_northwind(path, meter)
-    first = next((line for line in lines_of(path) if line.data.strip()), None)
-    begin = first.data.lstrip(b"\xef\xbb\xbf \t")[:1] if first else b""
+        return read_northwind(path, meter, reading)
+    first = _first(path, reading)
+    begin = first.data.lstrip()[:1] if first else b""
     if first is None or begin == b"{":
-        _refuse_spread(path, first)
-        return read_json_lines(path, meter)
+        if reading.currency:
+            raise UsageError(f"{path}: each order of JSON lines says its currency; leave --currency out")
+        _refuse_spread(path, first, reading)
+        return read_json_lines(path, meter, reading)
     if begin == b"[":
         raise UsageError(f"{path}: is a JSON array; write one JSON object a line, as  jq -c '.[]'  does")
     if fault := text_fault(first.data):
-        raise UsageError(f"{path}: is neither UTF-8 text nor gzip: {fault} in line {first.number}; {LAYOUTS}")
-    return read_online_retail(path, meter)
+        raise UsageError(f"{path}: is no text that can be read: {fault} (line {first.number}; {PAGE})")
+    return read_rows(sheet_of(path, LAYOUTS, reading), meter)
 
 
-def _refuse_spread(path: Path, first: Line | None) -> None:
+def _first(path: Path, reading: Reading) -> Line | None:
+    """The first line with content."""
+    return next((line for line in lines_of(path, encoding=reading.encoding) if line.data.strip()), None)
+
+
+def _refuse_spread(path: Path, first: Line | None, reading: Reading) -> None:
     """An order that a program has indented would be refused line by line, for no reason that a reader can find."""
     if first is None or not first.data.rstrip().endswith((b"{", b"[", b",")):
         return
     beginning = bytearray()
-    for line in lines_of(path):
-        beginning += line.data + b"\n"
+    for line in lines_of(path, encoding=reading.encoding):
+        beginning += line.data
         if len(beginning) > LINE_MAX:
             break
     if spreads_over_lines(bytes(beginning)):
         raise UsageError(f"{path}: looks like JSON over several lines; write one order a line, as  jq -c .  does")
 
 
-def returnable(path: Path) -> set[tuple[str, str]]:
-    """What the cancellations of a file name: (customer, SKU). JSON lines have none."""
-    if path.is_dir():
+def returnable(path: Path, reading: Reading = UNSAID) -> set[tuple[str, str]]:
+    """What the cancellations of a file name: (customer, SKU). Only the Online Retail layouts have some."""
+    first = None if path.is_dir() else _first(path, reading)
+    if first is None or first.data.lstrip()[:1] in (b"{", b"["):
         return set()
-    first = next((line for line in lines_of(path) if line.data.strip()), None)
-    is_csv = first is not None and first.data.lstrip(b"\xef\xbb\xbf \t")[:1] not in b"{["
-    return returned_pairs(path) if is_csv else set()
+    sheet = sheet_of(path, LAYOUTS, reading)
+    return online_retail.returned_pairs(sheet) if sheet.layout in online_retail.LAYOUTS else set()
 
 
-def read_json_lines(path: Path, meter: Meter | None = None) -> Iterator[Found]:
+def read_json_lines(path: Path, meter: Meter | None = None, reading: Reading = UNSAID) -> Iterator[Found]:
     """An order, a refusal or a repeat for every line; lines without a character are the space between two.
 
     An id that stood in an earlier line with another content is refused with the number of that line; one digest for
     each order is kept for that. The same content again is the same order, which is handed out once.
     """
     known: dict[str, tuple[int, bytes]] = {}
-    for line in lines_of(path, meter):
-        if line.data.strip():
-            yield _unless_repeated(_order(line), line.number, known)
+    count = (meter or Meter()).lines
+    for line in lines_of(path, meter, reading.encoding):
+        if not line.data.strip():
+            count.empty += 1
+            continue
+        found = _unless_repeated(_order(line), line.number, known)
+        if isinstance(found, Refused):
+            count.refused += 1
+            found = replace(found, lines=((line.number, line.number),))
+        else:
+            count.in_orders += 1
+        yield found
 
 
 def _unless_repeated(found: Order | Refused, number: int, known: dict[str, tuple[int, bytes]]) -> Found:
@@ -84,7 +105,7 @@ def _order(line: Line) -> Order | Refused:
         return Refused(f"line {line.number}", "the line: longer than a line may be")
     if fault := text_fault(line.data):
         return Refused(f"line {line.number}", f"the line: {fault}")
-    data = line.data.removeprefix(b"\xef\xbb\xbf")
+    data = line.data.removeprefix(BOM_UTF8).strip()  # of a file that was put together from several
     if doubled := doubled_names(data):
         return Refused(f"line {line.number}", "; ".join(f"{place}: {DOUBLED}" for place in doubled))
     try:

@@ -9,7 +9,6 @@ would show everything.
 import asyncio
 import re
 import zlib
-from codecs import BOM_UTF8
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
 from saga.fulfilment.json_text import DOUBLED, doubled_names
+from saga.fulfilment.text_files import unmarked
 from saga.surfaces.contract import BODY_MAX
 from saga.surfaces.describing import KEY_HEADER
 from saga.surfaces.problems import ERRORS_SHOWN, FieldError, Refusal, broken, field_errors, shown_name
@@ -50,7 +50,7 @@ async def read_body(request: Request) -> bytes:
         raise Refusal("bad_request", "the connection ended before the body did; nothing was stored") from None
 
     body = _unpacked(body) if encoding.endswith("gzip") else body
-    return body.removeprefix(BOM_UTF8)
+    return unmarked(body)
 
 
 def _is_json_in_utf_8(content_type: str) -> bool:

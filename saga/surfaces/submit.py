@@ -17,7 +17,7 @@ Rules of this file
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import requests
@@ -29,6 +29,7 @@ from saga.core.states import ENDED, SagaStatus
 from saga.errors import CodecError, DataRefused, DuplicateOrder, KeyReused, SagaError, StoreUnavailable, UsageError
 from saga.fulfilment.intake import Cancelled, Found, Refused, Repeated, Rounded, Skipped
 from saga.fulfilment.models import Order
+from saga.fulfilment.text_files import LineCount
 from saga.runtime.engine import fold
 from saga.runtime.starting import Starter, first_hints
 from saga.runtime.work import Hint
@@ -216,6 +217,8 @@ class Tally:
     seconds: float = 0.0
     returns: ReturnTally | None = None
     """What became of the cancellations; None where they were skipped."""
+    lines: LineCount | None = None
+    """Where the lines of the file went; None when it was not read to its end."""
 
     def as_json(self, *, with_ends: bool) -> dict[str, Any]:
         ends = {status.value: self.ended[status.value] for status in SagaStatus} if with_ends else {}
@@ -234,9 +237,14 @@ class Tally:
             **({"not_handed_over": self.not_handed_over} if self.not_handed_over else {}),
             **({"unreadable": self.unreadable} if self.unreadable else {}),
             **({"reasons": reasons} if with_ends else {}),
+            **({"lines": asdict(self.lines)} if self.lines is not None else {}),
             "seconds": round(self.seconds, 3),
-            "refusals": [{"reference": one.reference, "reason": one.reason} for one in self.refused],
+            "refusals": [_told(one) for one in self.refused],
         }
+
+
+def _told(one: Refused) -> dict[str, str]:
+    return {"reference": one.reference, "reason": one.reason, **({"lines": one.lines_shown} if one.lines else {})}
 
 
 def hand_over(

@@ -56,7 +56,7 @@ def test_an_answer_is_read_in_whatever_it_is_written(encoding: str, said: str) -
     done = classify(Answer(200, headers, '{"ref": "Zoë", "effects": []}'.encode(encoding)), BANK, Charged)
     assert (done.code, done.result and done.result.data, done.effects) == (OutcomeCode.SUCCEEDED, '{"ref":"Zoë"}', ())
     said_no = classify(Answer(402, headers, '{"code": "declined", "detail": "é"}'.encode(encoding)), BANK, Charged)
-    assert (said_no.code, said_no.detail) == (OutcomeCode.REJECTED, "declined")
+    assert (said_no.code, said_no.detail) == (OutcomeCode.REJECTED, "declined: é")
 
 
 @pytest.mark.parametrize("said", ["", "application/json", "application/json; charset=iso-8859-99", "x; charset=utf-7"])

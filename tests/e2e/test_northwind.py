@@ -55,7 +55,7 @@ def test_a_folder_is_run_with_its_own_stock(dev: Place) -> None:
         {"status": "compensated", "reason": "validate_address: undeliverable", "count": 1},
     ]
     reason = "shipPostalCode: is NULL; an order needs the postcode of its ship address"
-    assert value["refusals"] == [{"reference": "4", "reason": reason}]
+    assert value["refusals"] == [{"reference": "4", "reason": reason, "lines": "5"}]
     again = dev.run(*command)
     assert "submitted 0   already there 5" in again.out, again.err
     assert "compensated     2  reserve_inventory: out_of_stock" in again.out

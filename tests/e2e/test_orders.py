@@ -53,7 +53,9 @@ def test_a_file_is_submitted_once(dev: Place) -> None:
     assert first.code == 0, first.err
     assert (value["orders"], value["submitted"], value["completed"], value["rounded"]) == (3, 3, 3, 1)
     assert (value["refused"], value["skipped"]) == (1, {"cancellation": 1, "adjustment": 1})
-    assert value["refusals"] == [{"reference": "536367", "reason": "line 5: UnitPrice: 0.0 is not above 0"}]
+    assert value["refusals"] == [
+        {"reference": "536367", "reason": "line 5: UnitPrice: 0.0 is not above 0", "lines": "5"}
+    ]
     second = json.loads(again.out)
     assert (again.code, second["submitted"], second["already"], second["completed"]) == (0, 0, 3, 3), again.err
     assert json.loads(dev.run("show", "536365", "-o", "json").out)["status"] == "completed"

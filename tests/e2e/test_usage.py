@@ -27,7 +27,7 @@ NO_DATABASE = "postgresql://nobody@127.0.0.1:9/none"
         (["list", "--status", "happy"], 2, "'happy' is not one of"),
         (["list", "--limit", "0"], 2, "Input should be greater than or equal to 1"),
         (["orders", "submit", "nowhere.csv"], 2, "nowhere.csv: no such file"),
-        (["orders", "submit", "shop.py"], 2, "the first line must be InvoiceNo"),
+        (["orders", "submit", "shop.py"], 2, "the first line must be the columns of a layout"),
         (["orders", "submit", "-", "--api", "ftp://x"], 2, "begins with http"),
         (["services", "weather"], 2, "no service is called 'weather'"),
         (["worker", "--queues", "nobody"], 2, "--queues 'nobody'"),

@@ -9,6 +9,7 @@ import pytest
 from tests.mutants import __main__ as tool
 from tests.mutants.core import CORE
 from tests.mutants.customers import CUSTOMERS
+from tests.mutants.files import FILES
 from tests.mutants.mutant import ROOT, Mutant, applied, fault_of
 from tests.mutants.participants import PARTICIPANTS
 from tests.mutants.runtime import RUNTIME
@@ -44,6 +45,7 @@ TABLES = {
     "runtime": RUNTIME,
     "environments": TENANCY,
     "customers": CUSTOMERS,
+    "files": FILES,
     "surfaces": SURFACES,
 }
 """How the row of each table begins in docs/verification.md."""

@@ -6,6 +6,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from saga.core.definition import Saga
 from saga.core.states import SagaStatus
 from saga.errors import CodecError, KeyReused, UsageError
 from saga.fulfilment.models import broken_rules
+from saga.fulfilment.text_files import text_of
 from saga.runtime.readback import written
 from saga.runtime.starting import Starter, start_and_hint
 from saga.settings import Settings
@@ -128,13 +130,13 @@ def _text(data: str) -> str:
         raise UsageError("@: no file is named; write @FILE, as in @order.json")
     name = "stdin" if data == "-" else data[1:]
     try:
-        given = sys.stdin.buffer.read(BODY_MAX + 1) if data == "-" else _beginning(regular_file(Path(name)))
+        given = _given(name, None if data == "-" else regular_file(Path(name)))
     except OSError as error:
         raise UsageError(f"{name}: {why_unread(error)}") from error
     if len(given) > BODY_MAX:
         raise UsageError(f"{name}: is longer than an input may be, {BODY_MAX:,} bytes")
     try:
-        return given.decode("utf-8-sig")
+        return given.decode()
     except UnicodeDecodeError as error:
         raise UsageError(f"{name}: byte {error.start} is not UTF-8") from error
 
@@ -144,10 +146,13 @@ def why_unread(error: OSError) -> str:
     return "is closed" if error.errno == errno.EBADF else (error.strerror or str(error)).lower()
 
 
-def _beginning(path: Path) -> bytes:
-    """So much of a file as shows whether it is too long."""
-    with path.open("rb") as file:
-        return file.read(BODY_MAX + 1)
+def _given(name: str, path: Path | None) -> bytes:
+    """So much of a file, or of stdin, as shows whether it is too long; unpacked."""
+    if path is not None:
+        with path.open("rb") as file:
+            return text_of(file, name, BODY_MAX + 1)
+    given = sys.stdin.buffer.read(BODY_MAX + 1)
+    return given if len(given) > BODY_MAX else text_of(BytesIO(given), name, BODY_MAX + 1)
 
 
 def _input(saga: Saga[Any], text: str) -> Model:

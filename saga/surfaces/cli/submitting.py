@@ -17,10 +17,12 @@ from saga.core.states import SagaStatus
 from saga.errors import SagaError, UsageError
 from saga.fulfilment.cancellations import Sold
 from saga.fulfilment.fulfil_order import fulfil_order
-from saga.fulfilment.intake import Found, Meter
+from saga.fulfilment.intake import Found
 from saga.fulfilment.northwind import is_northwind, northwind_stock
 from saga.fulfilment.order_files import read_orders, returnable
+from saga.fulfilment.order_rows import Reading
 from saga.fulfilment.return_order import return_order
+from saga.fulfilment.text_files import Meter, known_encoding
 from saga.settings import Settings
 from saga.surfaces.awaiting import await_ends, explain_ends
 from saga.surfaces.cli.options import (
@@ -58,7 +60,7 @@ def add_to(_app: typer.Typer) -> None:
 
 def submit(
     file: Annotated[
-        str, typer.Argument(metavar="FILE|-", help="JSON lines or the Online Retail CSV, gz too; a Northwind folder.")
+        str, typer.Argument(metavar="FILE|-", help="JSON lines, a shop's CSV, gz or zip of one; a Northwind folder.")
     ],
     provision: Annotated[
         bool, typer.Option("--provision", help="Put on stock what the orders take; of a folder what it has.")
@@ -70,10 +72,17 @@ def submit(
     wait: WaitOption = False,
     timeout_s: TimeoutOption = None,
     api: Annotated[str | None, typer.Option(metavar="URL", help="Over this order API; else into the database.")] = None,
+    encoding: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of a file that is not UTF-8 and has no mark, as in latin-1.")
+    ] = None,
+    currency: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Of a CSV that has no column for it, as in EUR.")
+    ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Submit a file of orders, each once; type it again to go on where it stopped.
 
+    A CSV is an order export of Shopify or WooCommerce, or Online Retail; docs/order-files.md has their columns.
     What is no clean order is refused with its reason and counted; cancellations and adjustments are skipped and counted.
     With --returns a cancellation is matched to orders by customer and stock code, the latest first: an order that comes back
     whole is cancelled while it can be rolled back; of any other the pieces are returned once it has completed.
@@ -85,21 +94,24 @@ def submit(
     Examples
       saga orders submit orders.jsonl --provision --wait
       saga orders submit online-retail.csv.gz --provision --limit 2000 --wait -o json
+      saga orders submit orders_export.csv --provision --wait
       saga orders submit northwind/ --provision --wait
       generate | saga orders submit - --api http://127.0.0.1:8000
     """
     if timeout_s is not None and not (wait or returns):
         raise UsageError("--timeout: says how long --wait or --returns waits; add one of them")
     settings, tally, meter = settings_and_log(), Tally(), Meter()
-    is_over = True
+    reading, is_over = Reading(known_encoding(encoding), currency), True
     with _file_of(file) as path, ExitStack() as parts:
-        found = read_orders(path, meter)  # looks at the file, before anything is opened or made for it
+        found = read_orders(path, meter, reading)  # looks at the file, before anything is opened or made for it
         provisioner = Provisioner(_inventory(settings)) if provision else None
         if provisioner is not None and path.is_dir():
-            provisioner.stock(northwind_stock(path))  # what is on the shelf there, and not what the orders would take
+            provisioner.stock(
+                northwind_stock(path, reading)
+            )  # what is on the shelf there, and not what the orders would take
             provisioner = None
         intake = parts.enter_context(_intake(settings, api))
-        returning = _returning(parts, settings, intake, path) if returns else None
+        returning = _returning(parts, settings, intake, returnable(path, reading)) if returns else None
         try:
             _hand_over(found, intake, provisioner, limit, returning, tally, meter)
             if returning is not None:
@@ -145,6 +157,7 @@ def _hand_over(
                 tally=tally,
             )
             meter.place = meter.size
+            tally.lines = meter.lines if limit is None else None
         finally:
             if _is_told(tally):
                 tell(tally, is_last=True)
@@ -171,9 +184,11 @@ def _await(intake: DirectIntake | HttpIntake, tally: Tally, bound_s: float | Non
     return is_over
 
 
-def _returning(parts: ExitStack, settings: Settings, intake: DirectIntake | HttpIntake, path: Path) -> Returning:
+def _returning(
+    parts: ExitStack, settings: Settings, intake: DirectIntake | HttpIntake, wanted: set[tuple[str, str]]
+) -> Returning:
     """Whoever takes the cancellations of the file, on the store of the intake or over its API."""
-    sold = Sold(returnable(path))
+    sold = Sold(wanted)
     if isinstance(intake, HttpIntake):
         return Returning(HttpDesk(intake), sold)
     registered(intake.store, [fulfil_order, return_order])
@@ -240,6 +255,9 @@ def _text_of(tally: Tally, *, with_ends: bool) -> Page:
         f"orders {tally.orders}   submitted {tally.submitted}   already there {tally.already}   {tally.seconds:.1f} s",
         f"refused {len(tally.refused)}   skipped {skipped}   with rounded prices {tally.rounded}",
     ]
+    if (count := tally.lines) and count.refused + count.skipped:
+        parts = f"in orders {count.in_orders}   refused {count.refused}   skipped {count.skipped}   empty or header {count.empty}"
+        lines.append(f"lines {count.read}   {parts}")
     if tally.not_handed_over:
         lines.append(f"not handed over {tally.not_handed_over}, nor what comes after them in the file")
     if tally.returns is not None:
@@ -264,8 +282,8 @@ def _refusals(tally: Tally, width: int) -> Iterator[str]:
     """Each reason in full, however long, with the first of the orders that it refused, and where the others are."""
     reasons: dict[str, list[str]] = defaultdict(list)
     for one in (*tally.refused, *(tally.returns.refused if tally.returns is not None else ())):
-        rule = one.reason.partition(": ")[2] if one.reason.startswith("line ") else one.reason
-        reasons[rule].append(one.reference)
+        where, _, rule = one.reason.partition(": ") if one.reason.startswith("line ") else ("", "", one.reason)
+        reasons[rule].append(f"{one.reference} ({where})" if where else one.reference)
     is_whole = len(reasons) <= REASONS_SHOWN
     for rule, references in sorted(reasons.items(), key=lambda it: -len(it[1]))[:REASONS_SHOWN]:
         rest = len(references) - REFERENCES_SHOWN

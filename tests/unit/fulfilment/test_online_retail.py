@@ -8,10 +8,11 @@ import pytest
 
 from saga.errors import UsageError
 from saga.fulfilment.cancellations import Sold
-from saga.fulfilment.intake import LINE_MAX, Cancelled, Found, Refused, Rounded, Skipped
+from saga.fulfilment.intake import Cancelled, Found, Refused, Rounded, Skipped
 from saga.fulfilment.models import Order
-from saga.fulfilment.online_retail import read_online_retail, returned_pairs
-from saga.fulfilment.order_files import stock_needed
+from saga.fulfilment.online_retail import read_online_retail
+from saga.fulfilment.order_files import returnable, stock_needed
+from saga.fulfilment.text_files import LINE_MAX
 
 HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"
 REAL_FILE = Path(__file__).parents[4] / "shared" / "data" / "online-retail.csv.gz"
@@ -96,7 +97,11 @@ def test_a_cancellation_adds_up_what_comes_back(tmp_path: Path) -> None:
         (row("1", country="France"), "line 3: CustomerID, Country: differ from those of the invoice's first line"),
         ("1,A", "line 3: the line: has 2 cells instead of 8"),
         (row("1") + ",x", "line 3: the line: has 9 cells instead of 8"),
-        ('1,A,"open quote,1,2010,1.0,1,UK', "line 3: the line: unexpected end of data"),
+        ('1,A,"open quote,1,2010,1.0,1,UK', "line 3: the line: opens a quote that is not closed"),
+        (
+            '1,A,"a "quote" in it",1,2010,1.0,1,UK',
+            "line 3: the line: has a quote inside of a quoted cell that is not doubled",
+        ),
         (b"1,A,\xff,1,2010,1.0,1,UK", "line 3: the line: byte 4 is not UTF-8"),
         ("1,A," + "x" * LINE_MAX, "line 3: the line: longer than a line may be"),
     ],
@@ -117,7 +122,7 @@ def test_what_the_order_refuses_is_refused_with_the_rule(tmp_path: Path) -> None
         ("-56", "order_id: must not begin with '-', which"),
         ("7", "country: character 2 is U+0000; control "),
         ("line 4", "InvoiceNo: is empty"),
-        ("9" * 65, "order_id: must be 1 to 64 characters lon"),
+        ("9" * 70, "order_id: must be 1 to 64 characters lon"),
     ]
 
 
@@ -147,10 +152,13 @@ def test_gzip_is_told_by_its_bytes_and_a_torn_one_is_an_error(tmp_path: Path) ->
 
 
 def test_another_layout_is_refused_as_a_whole(tmp_path: Path) -> None:
-    """Missing columns are not guessed."""
+    """Missing columns are not guessed, but named."""
     path = tmp_path / "orders.csv"
     path.write_text("Invoice,Price\n1,2\n")
-    with pytest.raises(UsageError, match="the first line must be InvoiceNo,StockCode"):
+    with pytest.raises(UsageError, match="the first line must be the columns of a layout"):
+        list(read_online_retail(path))
+    path.write_text("Invoice,Price,StockCode,Customer ID,Land\n1,2\n")
+    with pytest.raises(UsageError, match="looks like Online Retail II, and has no column Quantity, Country"):
         list(read_online_retail(path))
     path.write_text("\ufeff" + HEADER + "\r\n" + row("1") + "\r\n\r\n", encoding="utf-8")
     assert len(list(read_online_retail(path))) == 1
@@ -162,7 +170,7 @@ def test_the_real_file_is_read_to_its_end() -> None:
     if not REAL_FILE.exists():
         pytest.skip("NOT CHECKED: the Online Retail file is not beside the checkout")
     counts: Counter[str] = Counter()
-    sold, matches, whole_count, unmatched = Sold(returned_pairs(REAL_FILE)), 0, 0, 0
+    sold, matches, whole_count, unmatched = Sold(returnable(REAL_FILE)), 0, 0, 0
     goods, lines, stock_count = 0, 0, 0
     for one in read_online_retail(REAL_FILE):
         counts[one.kind if isinstance(one, Skipped) else type(one).__name__] += 1
@@ -189,3 +197,38 @@ def test_a_file_that_grows_while_it_is_read_is_an_error(tmp_path: Path) -> None:
         file.write(row("2") + "\n")
     with pytest.raises(UsageError, match=r"changed while it was read \(line 4\)"):
         list(reading)
+
+
+def test_a_line_of_nobody_refuses_the_orders_around_it(tmp_path: Path) -> None:
+    """Where the number is not the first column, a broken line may be of the order before it, of that behind it, or of one that
+    has rows on both sides; no other is refused."""
+    path = tmp_path / "orders.csv"
+    rows = ["A,1,1,France,,0", "A,1,1,France,,1", 'A,"1', "A,1,1,France,,2", "A,1,1,France,,0", "A,1,1,France,,3"]
+    path.write_text("\n".join(["StockCode,Quantity,UnitPrice,Country,CustomerID,InvoiceNo", *rows]) + "\n")
+    told = {one.reference: one.reason for one in read_online_retail(path) if isinstance(one, Refused)}
+    doubt = "line 4: the line: is broken where it would say whose it is, and may be of this order"
+    assert told == {
+        "line 4": "the line: opens a quote that is not closed; a quote inside of a quoted cell is doubled",
+        **dict.fromkeys("012", doubt),
+    }
+    rows[2] = "A,9,1,1,France,3,2"  # a cell too many, which would make the customer the number
+    path.write_text("\n".join([path.read_text().partition("\n")[0], *rows]) + "\n")
+    told = {one.reference: one.reason for one in read_online_retail(path) if isinstance(one, Refused)}
+    assert told == {"line 4": "the line: has 7 cells instead of 6", **dict.fromkeys("012", doubt)}
+    path.write_text(path.read_text() + "B,1")
+    assert {one.order_id for one in read_online_retail(path) if isinstance(one, Order)} == set()
+
+
+def test_the_second_layout_has_other_names(tmp_path: Path) -> None:
+    """And the same rules: a cancellation is told by its C in either case."""
+    path = tmp_path / "orders.csv"
+    header = "Invoice,StockCode,Description,Quantity,InvoiceDate,Price,Customer ID,Country"
+    path.write_text(
+        f"{header}\n489434,85048,a,12,2009-12-01,6.95,13085.0,France\nc489449,22087,b,-12.0,2009-12-01,2.95,16321,Australia\n"
+    )
+    order, cancelled = read_online_retail(path)
+    assert isinstance(order, Order)
+    assert (order.order_id, order.customer_id, order.goods) == ("489434", "13085", 8340)
+    assert cancelled == Cancelled("c489449", "16321", {"22087": 12})
+    path.write_text(f"{header}\n1,A,a,1,,0,,France\n")
+    assert list(read_online_retail(path)) == [Refused("1", "line 2: Price: 0 is not above 0")]

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from saga.errors import UsageError
-from saga.fulfilment.intake import LINE_MAX, Refused, Repeated
+from saga.fulfilment.intake import Refused, Repeated
 from saga.fulfilment.models import Order
 from saga.fulfilment.order_files import read_orders, stock_needed
+from saga.fulfilment.text_files import LINE_MAX
 
 
 def order_text(order_id: str, **changes: Any) -> str:
@@ -56,10 +57,10 @@ def test_an_id_that_stands_in_two_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (b"\x7fELF\x02\xff\xff", "is neither UTF-8 text nor gzip: byte 5 is not UTF-8 in line 1"),
-        ("order_id".encode("utf-16"), "is neither UTF-8 text nor gzip: byte 0 is not UTF-8 in line 1"),
-        (b"PK\x03\x04\x00\x00", "is neither UTF-8 text nor gzip: byte 4 is NUL in line 1"),
-        (gzip.compress(b"\xff\xfe", mtime=0), "is neither UTF-8 text nor gzip: byte 0 is not UTF-8 in line 1"),
+        (b"\x7fELF\x02\xff\xff", "is no text that can be read: byte 5 is not UTF-8; a file in another encoding"),
+        ("order_id".encode("utf-16-le"), "is no text that can be read: byte 1 is NUL"),
+        (b"PK\x03\x04\x00\x00", "is no zip that can be read"),
+        (gzip.compress(b"\xff\xff", mtime=0), "is no text that can be read: byte 0 is not UTF-8"),
         (b"\x1f\x8b\x08\x00 no more", "cannot be read"),
         (b"a" * 500, "it is 'a{80}' …$"),
         (b'\xef\xbb\xbf [{"order_id": "SO-1"}]', "is a JSON array; write one JSON object a line"),
@@ -80,7 +81,8 @@ def test_a_line_that_is_no_text_is_refused_alone(tmp_path: Path) -> None:
     path = tmp_path / "orders"
     path.write_bytes(b'{"order_id": "caf\xe9"}\n' + order_text("SO-1").encode())
     first, second = read_orders(path)
-    assert first == Refused("line 1", "the line: byte 17 is not UTF-8")
+    why = "the line: byte 17 is not UTF-8; a file in another encoding is read with --encoding, as in --encoding latin-1"
+    assert first == Refused("line 1", why)
     assert isinstance(second, Order)
 
 
