@@ -25,6 +25,7 @@ from saga.fulfilment.orders_table import ORDERS
 from saga.runtime.engine import Definitions
 from saga.runtime.starting import Starter
 from saga.runtime.work import Hint
+from saga.segments import WholeSegments
 from saga.store import schema
 from saga.store.port import RowFilter, Store
 from saga.surfaces import describing, reading, reading_orders
@@ -36,7 +37,6 @@ from saga.surfaces.orders_api import AcceptedOrder, CancelledOrder, Orders
 from saga.surfaces.problems import install
 from saga.surfaces.returns_api import AcceptedReturn, Returns
 from saga.surfaces.sagas_api import CancelledSaga, Sagas, StartRequest
-from saga.surfaces.segments import WholeSegments
 
 READY_S = 3.0
 READY_THREADS = 6

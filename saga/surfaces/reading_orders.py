@@ -15,11 +15,11 @@ from saga.core.fold import SagaState
 from saga.core.states import Direction, NodePhase, SagaStatus
 from saga.fulfilment.orders_table import PRICED
 from saga.fulfilment.view import OrderView, order_view
+from saga.segments import order_path
 from saga.surfaces.partly import UnreadableReading
 from saga.surfaces.proxies import Link
 from saga.surfaces.reading import CauseReading, read_cause
 from saga.surfaces.reading_returns import ReturnReading
-from saga.surfaces.segments import order_path
 
 LABELLED = "book_shipment"
 """The step of `fulfil_order` that buys the label."""

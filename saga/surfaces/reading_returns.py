@@ -12,8 +12,8 @@ from pydantic import BaseModel, Field
 from saga.core.fold import SagaState
 from saga.core.states import SagaStatus
 from saga.fulfilment.returns import ReturnOrder
+from saga.segments import order_path
 from saga.surfaces.proxies import Link
-from saga.surfaces.segments import order_path
 
 
 class ReturnLinks(BaseModel):

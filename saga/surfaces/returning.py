@@ -36,10 +36,10 @@ from saga.fulfilment.returns import MoreThanLeft, WorthNothing
 from saga.runtime.engine import Definitions, fold, tell
 from saga.runtime.starting import Starter
 from saga.runtime.work import Hint
+from saga.segments import order_path
 from saga.store.port import Store
 from saga.surfaces.draining import is_over
 from saga.surfaces.request_keys import return_key
-from saga.surfaces.segments import order_path
 from saga.surfaces.taking_back import ReturnRequest, WantedLine, take_back
 
 THREADS = 8

@@ -31,13 +31,13 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import compile_path
 
+from saga.segments import WholeSegments, with_ids
 from services.skeleton import answers
 from services.skeleton.answers import Answer, ClosedConnection, Refused
 from services.skeleton.database import THREADS, Database, Unavailable
 from services.skeleton.describing import describe
 from services.skeleton.desk import UNDO_SUFFIX, Desk, UndoRequest, parsed
 from services.skeleton.faults import Fault, Faults, Script, refused_rules
-from services.skeleton.segments import WholeSegments, with_ids
 from services.skeleton.service import Operation, Route, Service, Strict
 from services.skeleton.tables import BARRIER_COLUMNS, PAGE_ROWS_MAX, page_reader
 

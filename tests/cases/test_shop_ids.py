@@ -18,12 +18,12 @@ from saga.fulfilment.mailbox import SENDER, confirmation, put
 from saga.fulfilment.models import Order, OrderLine, OrderPrice, Shipment
 from saga.fulfilment.return_mail import refund_notice
 from saga.fulfilment.returns import ReturnLabel, ReturnOrder, ReturnPrice
+from saga.segments import order_path
 from saga.store.memory import MemoryStore
 from saga.surfaces.audit_mails import read_mails
 from saga.surfaces.mails import mails_about
 from saga.surfaces.paging import next_link, position
 from saga.surfaces.request_keys import request_key, return_key
-from saga.surfaces.segments import order_path
 from saga.surfaces.taking_back import return_id_of
 from services.skeleton.fields import Id as IdOfServices
 from tests.ids import IDS, ODD, is_id

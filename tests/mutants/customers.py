@@ -211,7 +211,7 @@ CUSTOMERS = [
     ),
     Mutant(
         "an-id-is-one-segment",
-        "saga/surfaces/segments.py",
+        "saga/segments.py",
         'return unquote(sent).replace("%", "%25").replace("/", "%2F")',
         "return unquote(sent)",
         "an order called A/B is accepted and cannot be shown, cancelled or returned",

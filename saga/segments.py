@@ -1,7 +1,8 @@
-"""Ids in the paths of a service: one segment each, whatever signs they hold.
+"""Ids in the paths of the order API and of a service: one segment each, whatever signs they hold.
 
-A server hands on the path decoded, so `/v1/stock/X%2F1` arrives as that of another resource. `WholeSegments` reads the path as it
-was sent and leaves `/` and `%` of a segment encoded; the convertor of `{sku:id}` decodes them when the route is found.
+A server hands on the path decoded, so `/v1/orders/A%2FB` arrives as that of another resource. `WholeSegments` reads the path as it
+was sent and leaves `/` and `%` of a segment encoded; the convertor of `{order_id:id}` decodes them when the route is found. So
+every path is decoded once, in one place, and `order_path` is its other half.
 """
 
 import re
@@ -40,10 +41,15 @@ class WholeSegments:
         await self._app(scope, receive, send)
 
 
-def _segment(sent: str) -> str:
-    return unquote(sent).replace("%", "%25").replace("/", "%2F")
+def order_path(order_id: str) -> str:
+    """The path of an order, as it stands in links and headers: ASCII."""
+    return f"/v1/orders/{quote(order_id, safe='')}"
 
 
 def with_ids(path: str) -> str:
     """The path of a route, each of its parameters one segment of any signs."""
     return re.sub(r"\{(\w+)\}", r"{\1:id}", path)
+
+
+def _segment(sent: str) -> str:
+    return unquote(sent).replace("%", "%25").replace("/", "%2F")
