@@ -7,7 +7,7 @@ definition: whatever a transition implies was written into it by `saga.core.mach
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from saga.core import transitions as t
@@ -25,6 +25,8 @@ from saga.core.states import (
 )
 from saga.errors import IllegalTransition
 
+CLOCKS_DIFFER_S = 2.0
+"""By less than this two processes may read the time of one database."""
 FREE_CODES = frozenset({OutcomeCode.NOT_SENT, OutcomeCode.THROTTLED})
 """Outcomes that cost no attempt, because the participant did no work."""
 
@@ -60,10 +62,11 @@ class NodeState:
     effects: tuple[EffectChange, ...] = ()
 
     def again_at(self, at: datetime) -> datetime | None:
-        """When it is tried again, as of `at`. Before the end of its last attempt the clock was set back, and how much of the wait has
-        passed is not known: it is tried at once, since nothing waits for longer than was asked for."""
-        is_set_back = self.next_at is not None and self.ended_at is not None and at < self.ended_at
-        return at if is_set_back else self.next_at
+        """When it is tried again, as of `at`. Well before the end of its last attempt the clock was set back, and how much of the wait
+        has passed is not known: it is tried at once, since nothing waits for longer than was asked for."""
+        if self.next_at is None or self.ended_at is None or self.ended_at - at <= timedelta(seconds=CLOCKS_DIFFER_S):
+            return self.next_at
+        return at
 
     @property
     def has_no_answer(self) -> bool:

@@ -1363,8 +1363,8 @@ RUNTIME = [
     Mutant(
         "set-back-in-the-fold",
         "saga/core/fold.py",
-        "return at if is_set_back else self.next_at",
-        "return self.next_at",
+        "            return self.next_at\n        return at\n",
+        "            return self.next_at\n        return self.next_at\n",
         "whoever looks puts the saga back for an hour",
         (
             "tests/unit/core/test_forward.py::test_before_the_end_of_its_last_attempt_a_node_waits_no_more",

@@ -293,7 +293,8 @@ def test_before_the_end_of_its_last_attempt_a_node_waits_no_more() -> None:
     ended_at = story.now
     story.now = ended_at - timedelta(hours=1)
     assert (story.due, story.may_start) == (story.now, ["a"])
-    story.now = ended_at + timedelta(seconds=1)
-    assert (story.due, story.may_start) == (ended_at + timedelta(seconds=20), [])
+    for by_s in (-1, 1):  # another process may read the time a moment behind
+        story.now = ended_at + timedelta(seconds=by_s)
+        assert (story.due, story.may_start) == (ended_at + timedelta(seconds=20), [])
     story.passes(19)
     assert (story.due, story.may_start) == (story.now, ["a"])
