@@ -90,7 +90,10 @@ def _waits(shown: Shown) -> list[str]:
     going = (NodePhase.OPEN, NodePhase.BACKOFF, NodePhase.PENDING)
     lines += [f"   {_waiting(shown, node)}" for node in saga.nodes if node.phase in going]
     if saga.cause and saga.cause.reason:
-        lines += wrap(one_line(saga.cause.reason), WIDTH, initial_indent="   ", subsequent_indent="   ")
+        who = participant_of(shown.definition, saga.cause.step or "", Direction.ACTION) or "the step"
+        lines += wrap(
+            one_line(f"{who} says: {saga.cause.reason}"), WIDTH, initial_indent="   ", subsequent_indent="   "
+        )
     if saga.cancel:
         what = "was refused, past the point of no return" if saga.cancel.is_refused else "was asked for"
         lines.append(f"   a cancel {what}: {one_line(saga.cancel.actor)}, {one_line(saga.cancel.reason)}")

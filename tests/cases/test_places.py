@@ -258,4 +258,6 @@ def test_what_shipping_says_of_an_address_is_kept_and_shown(stack: Stack) -> Non
     assert cause is not None
     assert row is not None
     assert (cause.detail, cause.reason) == ("undeliverable", reason)
-    assert f"   {reason}\n" in saga_page(look_at(stack.store, row, [fulfil_order], stack.settings.mail_folder))
+    assert f"   shipping says: {reason}\n" in saga_page(
+        look_at(stack.store, row, [fulfil_order], stack.settings.mail_folder)
+    )

@@ -84,7 +84,7 @@ def test_files_that_are_no_files_of_orders(tmp_path: Path) -> None:
         ("/dev/null", "is a pipe or a device and no file"),
         ("folder", "is a directory"),
         ("nowhere", "no such file"),
-        ("binary", "is neither UTF-8 text nor gzip"),
+        ("binary", "is no text that can be read: byte 0 is NUL"),
     ):
         done = place.run("orders", "submit", name)
         assert (done.code, done.out) == (2, "")

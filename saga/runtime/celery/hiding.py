@@ -62,7 +62,8 @@ class Hiding(logging.Filter):
         if (safe := hidden(said, self._secrets)) != said:
             record.msg, record.args = safe, ()
         if record.exc_info and not record.exc_text:
-            record.exc_text = hidden(_FORMATTER.formatException(record.exc_info), self._secrets)
+            record.exc_text = _FORMATTER.formatException(record.exc_info)
+        record.exc_text = record.exc_text and hidden(record.exc_text, self._secrets)
         return True
 
 

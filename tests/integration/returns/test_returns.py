@@ -21,6 +21,7 @@ from saga.settings import Settings
 from saga.surfaces.audit import audit
 from saga.surfaces.audit_report import AuditReport
 from saga.surfaces.embedded import Stack, embedded
+from saga.surfaces.reading import cause_of
 from saga.surfaces.returning import DirectDesk, Returning
 from saga.surfaces.submit import DirectIntake, hand_over
 from tests.waiting import wait_until
@@ -134,7 +135,7 @@ def test_more_than_was_captured_is_rolled_back_without_a_trace(shop: Shop) -> No
     assert first.status is SagaStatus.COMPLETED
     assert again.status is SagaStatus.COMPENSATED
     assert again.cause is not None
-    assert (again.cause.step, again.cause.detail) == ("refund_payment", "refund_exceeds_capture")
+    assert (again.cause.step, cause_of(again.cause)) == ("refund_payment", "refund_exceeds_capture")
     assert shop.shelf("mug") == (100, 0)
     assert shop.lines_of(shop.audited()) == []
 

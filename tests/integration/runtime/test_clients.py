@@ -508,7 +508,9 @@ def test_a_service_s_no_is_a_rejection(running: Running) -> None:
     freight = m.ShippingQuote(amount=495, currency="GBP", carrier="eurolane")
     refused.append(running.ask(steps.book_shipment(order, freight)))
     assert [(it.code, it.detail) for it in refused] == [
-        (OutcomeCode.REJECTED, code) for code in ("out_of_stock", "declined", "undeliverable")
+        (OutcomeCode.REJECTED, "out_of_stock: not enough of A"),
+        (OutcomeCode.REJECTED, "declined: the card is declined"),
+        (OutcomeCode.REJECTED, "undeliverable: the fault script says so"),
     ]
     running.prefix += "2"
     assert running.undo(connectors.release).code is OutcomeCode.SUCCEEDED

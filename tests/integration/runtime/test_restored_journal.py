@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 from typer.testing import CliRunner, Result
 
 from saga.core.fold import SagaState
-from saga.core.outcomes import OutcomeCode
+from saga.core.outcomes import OutcomeCode, business_code
 from saga.core.states import HaltReason, SagaStatus
 from saga.errors import UsageError
 from saga.fulfilment.fulfil_order import fulfil_order
@@ -327,7 +327,9 @@ def assert_each_turned_round(states: list[SagaState], place: Place, *, is_told: 
     if is_told:
         assert {(it.cause, it.step) for it in causes if it} == {("undone", "reserve_inventory")}
         return
-    assert {(it.cause, it.step, it.detail) for it in causes if it} == {("rejected", place.turns_at, place.says)}
+    assert {(it.cause, it.step, business_code(it.detail)) for it in causes if it} == {
+        ("rejected", place.turns_at, place.says)
+    }
     if place.says == "tombstoned":
         assert {it.detail for cause in causes if (it := read_cause(cause))} == {
             "this was undone before, nothing is done again (tombstoned)"
