@@ -18,15 +18,15 @@ def refuse_lossy(model: type[Any], what: str, *, is_sent: bool = False) -> None:
     model must take them."""
     for owner in _models_in(model, set()):
         for name, field in owner.model_fields.items():
-            if fault := _fault_of(owner, name, field):
+            if fault := _fault_of(owner, name, field, is_sent=is_sent):
                 raise DefinitionError(f"{what}: {owner.__name__}.{name} {fault}")
         computed = [*owner.model_computed_fields] if is_sent else []
-        if computed and owner.model_config.get("extra") == "forbid":
-            fault = f"is computed and sent, and {owner.__name__} forbids what it does not know; drop extra='forbid', or make it a field"
+        if computed and (extra := owner.model_config.get("extra")) in ("forbid", "allow"):
+            fault = f"is computed and sent, and {owner.__name__} would not read it back; drop extra={extra!r}, or make it a field"
             raise DefinitionError(f"{what}: {owner.__name__}.{computed[0]} {fault}")
 
 
-def _fault_of(owner: Any, name: str, field: Any) -> str:
+def _fault_of(owner: Any, name: str, field: Any, *, is_sent: bool) -> str:
     if field.exclude is True:
         return "has exclude=True, so a journal does not have it and every step would get its default; drop exclude, or the field"
     if secret := _secret_in(field.annotation, set()):
@@ -34,6 +34,14 @@ def _fault_of(owner: Any, name: str, field: Any) -> str:
             f"is a {secret.__name__}, whose JSON is '**********'. A journal is no place for a secret: pass a reference, such as "
             "the token of a card or the name of a key, as a str, and look the secret up where it is used"
         )
+    kinds = {*_kinds_in(field.annotation, set()), *map(_kind_of, field.metadata)}
+    if found := sorted(kinds & OF_THE_MOMENT):
+        return (
+            f"is a {found[0]}, which asks for the time or the disk whenever it is read, and a later step or a rollback reads it: write "
+            "datetime, date or a path, and look where it matters"
+        )
+    if is_sent and "Json" in kinds:
+        return "is a Json, which is sent as what it holds and read from a text of it; write the type of what it holds"
     written = field.serialization_alias or name
     if written not in _read_as(owner.model_config, name, field):
         return (
@@ -41,6 +49,25 @@ def _fault_of(owner: Any, name: str, field: Any) -> str:
             "or validate_by_name=True in model_config"
         )
     return ""
+
+
+OF_THE_MOMENT = frozenset({"FutureDate", "FutureDatetime", "PastDate", "PastDatetime", "PathType"})
+"""Pydantic's kinds of fields that hold at one moment and not at another."""
+
+
+def _kinds_in(hint: Any, seen: set[int]) -> Iterator[str]:
+    """The names of pydantic's kinds that an annotation names."""
+    if id(hint) in seen:
+        return
+    seen.add(id(hint))
+    yield _kind_of(hint)
+    for part in (*get_args(hint), *getattr(hint, "__metadata__", ())):
+        yield from _kinds_in(part, seen)
+
+
+def _kind_of(hint: Any) -> str:
+    kind = hint if isinstance(hint, type) else type(hint)
+    return kind.__name__ if kind.__module__.startswith("pydantic") else ""
 
 
 def _read_as(config: Any, name: str, field: Any) -> set[str]:

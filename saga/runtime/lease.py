@@ -7,7 +7,8 @@ A process that does not know that its row is open, because the database did not 
 nothing: others may have closed it. It says so once, and goes on when it was heard.
 
 It also sees when the clock of the store is set, against the monotonic one of this machine, and when it stands before what is
-written down already. Both are said, and after a step back everything that waits is looked at again (`saga.store.setback`).
+written down already. Both are said, and after a step back everything that waits is looked at again (`saga.store.setback`), in a thread
+of its own: there may be a million sagas, and the lease goes on meanwhile.
 """
 
 import os
@@ -42,8 +43,8 @@ class Lease:
         self._ttl_s = read_settings().lease_s
         self._known_until = 0.0
         self._is_said = False
-        self._ahead_s: float | None = None
-        self._must_look = False
+        self._ahead_s = 0.0
+        self._looking: threading.Thread | None = None
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="saga-lease", daemon=True)
         self.worker_id = uuid7()
@@ -56,10 +57,11 @@ class Lease:
     def open(self) -> None:
         """Register before anything is claimed: nothing is held by a process that nobody could find dead."""
         self._register(self.worker_id)
+        self._ahead_s = self._store.clock().timestamp() - monotonic()
+        self._thread.start()
         if behind_s := self._store.behind_s():
             logger.warning("clock_set_back", by_s=round(behind_s, 3), reason="it stands before what is written down")
-            self._store.look_again()
-        self._thread.start()
+            self._look_again()
 
     def close(self) -> None:
         """Give it back: what this process still holds is due at once. Closing twice is closing once. Takes `CLOSE_S` at most,
@@ -100,18 +102,31 @@ class Lease:
             self._tell()
 
     def _mind_the_clock(self) -> None:
-        """A step back is answered until the store has taken the answer."""
         before_s, self._ahead_s = self._ahead_s, self._store.clock().timestamp() - monotonic()
-        by_s = 0.0 if before_s is None else self._ahead_s - before_s
+        by_s = self._ahead_s - before_s
         if by_s < -CLOCK_SET_S:
             logger.warning("clock_set_back", by_s=round(-by_s, 3), reason="everything that waits is looked at again")
-            self._must_look = True
+            self._look_again()
         elif by_s > CLOCK_SET_S:
             why = "it was set, or this machine slept: what waits is due earlier, and a deadline may have passed"
             logger.warning("clock_set_forward", by_s=round(by_s, 3), reason=why)
-        if self._must_look:
-            self._store.look_again()
-            self._must_look = False
+
+    def _look_again(self) -> None:
+        looking = threading.Thread(target=self._until_looked, args=(self._looking,), name="saga-set-back", daemon=True)
+        looking.start()
+        self._looking = looking
+
+    def _until_looked(self, before: threading.Thread | None) -> None:
+        """Until the store has taken it, or this process ends; one look after the other."""
+        if before is not None:
+            before.join()
+        while not self._ending.is_set():
+            try:
+                self._store.look_again()
+                return
+            except SagaError as error:
+                logger.warning("set_back_not_answered", error=str(error))
+                self._ending.wait(RENEW_MAX_S)
 
     def _tell(self) -> None:
         if not self.is_known and not self._is_said:

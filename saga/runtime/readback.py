@@ -10,29 +10,38 @@ Rules of this file
 - A value is written by the aliases that it is read by, and without its computed fields, which are computed anew (`round_trip`). A
   request says its computed fields too, since its participant does not compute them.
 - Two values are equal when each part has the same class and the same content: `1` is neither `True` nor `1.0`, and a subclass
-  that comes back as its parent has lost what it was. A class without an `__eq__` is compared by its attributes.
-- What differs is named by its field, as in `items.0.kg`.
+  that comes back as its parent has lost what it was. What has attributes is compared by them too, whatever its `__eq__` says.
+- A default that nobody said is not validated by pydantic (`fee: float = 0`): it is kept as what its field makes of it, where that
+  comes back as itself.
+- JSON has no `Infinity` and no `NaN`, so no number is one.
+- What differs is named by its field, as in `items.0.kg`, and its numbers are shown. Texts are not: they may be a card.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, TypeVar
+from functools import cached_property
+from typing import Any, NoReturn, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
 
 from saga.core.connector import Model
 from saga.errors import NotReadBack
-from saga.words import name_of, one_line, shown, words_of
+from saga.words import name_of, one_line, words_of
 
 _Difference = tuple[tuple[str, ...], str]
 """Where two values differ, from the outside to the inside, and what it was and is."""
 _MISSING = object()
 _PLAIN = frozenset({str, int, bool, float, type(None), bytes, Decimal, UUID, date, datetime, timedelta})
 """Classes whose `==` is all that there is to say."""
+_NUMBERS = (int, float, Decimal, type(None))
+"""Bool is among them."""
+_CONTAINED = ("maxlen", "default_factory")
+"""What a container of the standard library does beside holding its parts."""
 
 
 KEPT = {"kept": True}
@@ -62,7 +71,12 @@ def written(value: Model, what: str, model: type[Model] | None = None, *, is_sen
     model = model or type(value)
     try:
         text = _text_of(value, is_sent)
-        difference = _difference(value, model.model_validate_json(text))
+        back = model.model_validate_json(text)
+        difference = _difference(value, back)
+        if difference is not None:
+            text = _text_of(back, is_sent)
+            if _difference(back, model.model_validate_json(text)) is None:
+                difference = _difference(value, back, may_default=True)
     except Exception as error:  # the user's model: its serializers, validators and `__eq__`
         raise NotReadBack(what, *_cause_of(error)) from error
     if difference is not None:
@@ -77,8 +91,14 @@ def _text_of(value: Model, is_sent: bool) -> str:
     else:
         text = value.model_dump_json()
     if type(text) is not str:
-        raise TypeError(f"its JSON is {shown(text)}, and no text")
+        raise TypeError(f"its JSON is {name_of(text)}, and no text")
+    if "Infinity" in text or "NaN" in text:
+        json.loads(text, parse_constant=_refuse_number)
     return text
+
+
+def _refuse_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _cause_of(error: Exception) -> tuple[str, str]:
@@ -90,61 +110,80 @@ def _cause_of(error: Exception) -> tuple[str, str]:
     return where, f"it does not come back from JSON: {said}"
 
 
-def _difference(one: Any, other: Any) -> _Difference | None:
-    """The first place where `other`, which was read back, is not `one`."""
+def _difference(one: Any, other: Any, *, may_default: bool = False) -> _Difference | None:
+    """The first place where `other`, which was read back, is not `one`; with `may_default`, beyond defaults that nobody said."""
     cls = type(one)
     if cls is not type(other):
         return (), f"it is {_named(one)}, and reads back as {_named(other)}"
     if issubclass(cls, BaseModel):
-        return _of_parts(_parts(one), _parts(other))
+        unsaid = cls.model_fields.keys() - one.model_fields_set if may_default else frozenset()
+        return _of_parts(_parts(one, unsaid), _parts(other, unsaid), may_default=may_default)
     if issubclass(cls, Mapping):
-        return _of_mapping(one, other)
+        return _of_mapping(one, other, may_default=may_default) or _of_attributes(one, other, _CONTAINED)
     if issubclass(cls, Sequence) and not issubclass(cls, str | bytes):
         if len(one) != len(other):
             return (), f"it has {len(one)} parts, and reads back with {len(other)}"
-        return _of_parts(dict(enumerate(one)), dict(enumerate(other)))
+        found = _of_parts(dict(enumerate(one)), dict(enumerate(other)), may_default=may_default)
+        return found or _of_attributes(one, other, _CONTAINED)
     if issubclass(cls, AbstractSet):
         is_same = {(type(it), it) for it in one} == {(type(it), it) for it in other}
-        return None if is_same else ((), f"it is {shown(one)}, and reads back as {shown(other)}")
+        return None if is_same else ((), "its members read back as others")
     if is_dataclass(cls):
-        names = [it.name for it in fields(cls)]
-        return _of_parts(*({name: getattr(side, name, None) for name in names} for side in (one, other)))
+        return _of_attributes(one, other, [it.name for it in fields(cls)])
     return _of_scalar(one, other)
 
 
-def _parts(model: BaseModel) -> dict[str, Any]:
+def _parts(model: BaseModel, unsaid: AbstractSet[str] = frozenset()) -> dict[str, Any]:
     """What a model holds: its fields, what else it was given, and its private attributes."""
-    own = {name: model.__dict__.get(name) for name in type(model).model_fields}
+    own = {name: model.__dict__.get(name) for name in type(model).model_fields if name not in unsaid}
     return own | (model.__pydantic_extra__ or {}) | (model.__pydantic_private__ or {})
 
 
-def _of_parts(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> _Difference | None:
+def _of_parts(one: Mapping[Any, Any], other: Mapping[Any, Any], *, may_default: bool = False) -> _Difference | None:
     for key, part in one.items():
         back = other.get(key, _MISSING)
         if part is back or (type(part) in _PLAIN and type(part) is type(back) and part == back):
             continue
         if back is _MISSING:
             return (str(key),), f"it is {_named(part)}, and does not read back"
-        if found := _difference(part, back):
+        if found := _difference(part, back, may_default=may_default):
             return (str(key), *found[0]), found[1]
     more = next((str(key) for key in other if key not in one), None)
     return None if more is None else ((more,), "it comes to be when it is read back")
 
 
-def _of_mapping(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> _Difference | None:
-    found = _of_parts(one, other)
+def _of_mapping(one: Mapping[Any, Any], other: Mapping[Any, Any], *, may_default: bool) -> _Difference | None:
+    found = _of_parts(one, other, may_default=may_default)
     if found is None and {(type(key), key) for key in one} != {(type(key), key) for key in other}:
         return (), "its keys read back as others"
     return found
 
 
+def _of_attributes(one: Any, other: Any, names: Sequence[str]) -> _Difference | None:
+    """Of what carries more than its `__eq__` may look at. What a class only remembers (`cached_property`) is no part of it."""
+    return _of_parts(_held(one, names), _held(other, names))
+
+
+def _held(value: Any, names: Sequence[str]) -> dict[str, Any]:
+    held = {name: getattr(value, name) for name in names if hasattr(value, name)}
+    attributes = getattr(value, "__dict__", None)
+    if isinstance(attributes, dict):
+        held |= {name: it for name, it in attributes.items() if not _is_remembered(type(value), name)}
+    return held
+
+
+def _is_remembered(cls: type, name: str) -> bool:
+    return any(isinstance(vars(it).get(name), cached_property) for it in cls.__mro__)
+
+
 def _of_scalar(one: Any, other: Any) -> _Difference | None:
-    if one == other:
+    if one is other:
         return None
-    own, back = (getattr(side, "__dict__", None) for side in (one, other))
-    if isinstance(own, dict) and isinstance(back, dict) and not _has_equality(type(one)):
-        return _of_parts(own, back)
-    return (), f"it is {shown(one)}, and reads back as {shown(other)}"
+    if one == other or (getattr(one, "__dict__", None) and not _has_equality(type(one))):
+        return _of_attributes(one, other, ())
+    if isinstance(one, _NUMBERS):
+        return (), f"it is {str(one)[:40]}, and reads back as {str(other)[:40]}"
+    return (), f"it reads back as another {name_of(one)}"
 
 
 def _has_equality(cls: type) -> bool:
@@ -153,4 +192,6 @@ def _has_equality(cls: type) -> bool:
 
 
 def _named(value: object) -> str:
-    return f"{shown(value, 60)} ({name_of(value)})"
+    if isinstance(value, _NUMBERS):
+        return f"{str(value)[:40]} ({name_of(value)})"
+    return f"a value of {name_of(value)}"

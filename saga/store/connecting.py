@@ -29,9 +29,8 @@ from saga.store.journal import entry_hash
 from saga.store.walls import Walled
 
 CONNECT_TIMEOUT_S = 3
-STATEMENT_TIMEOUT = """SELECT set_config('statement_timeout', %(wall)s, false)
-WHERE current_setting('statement_timeout')::interval NOT BETWEEN '1 microsecond' AND %(wall)s::interval"""
-"""For a session of our own; one that its operator bounds more tightly stays as it is."""
+STATEMENT_TIMEOUT = "SELECT set_config('statement_timeout', %(wall)s, false)"
+"""For a session of our own, whatever its database says: a bound of another program may be too tight for ours."""
 REPORTED = ", ".join(
     f"set_config('{name}', '{value}', false)"
     for name, value in {
@@ -43,7 +42,9 @@ REPORTED = ", ".join(
 )
 """What a database or a role may set and the driver and the statements rely on. A pooler keeps these for each of its clients."""
 OWN = """set_config('array_nulls', 'on', false), set_config('bytea_output', 'hex', false),
-    set_config('search_path', 'pg_catalog', false), set_config('default_transaction_isolation', 'read committed', false)"""
+    set_config('search_path', 'pg_catalog', false), set_config('default_transaction_isolation', 'read committed', false),
+    set_config('statement_timeout', '0', false), set_config('lock_timeout', '0', false),
+    set_config('idle_in_transaction_session_timeout', '0', false), set_config('idle_session_timeout', '0', false)"""
 """The same for a session of our own: behind a pooler they would stay in a session that others get."""
 SERVER_SHARE = 0.9
 """The server ends a statement before its client would: a slow statement costs no connection."""

@@ -47,7 +47,8 @@ WHERE worker_id = %s AND closed_at IS NULL RETURNING clock_timestamp()"""
 DEAD = f"""SELECT clock_timestamp(), array(
     SELECT w.worker_id FROM saga.worker w
     WHERE w.closed_at IS NULL
-        AND clock_timestamp() - pg_postmaster_start_time() >= make_interval(secs => w.lease_ttl_s)
+        AND (clock_timestamp() - pg_postmaster_start_time() >= make_interval(secs => w.lease_ttl_s)
+            OR clock_timestamp() < pg_postmaster_start_time())
         AND (w.lease_until < clock_timestamp() OR (
             w.lock_key IS NOT NULL
             AND w.lease_until - make_interval(secs => w.lease_ttl_s)

@@ -14,11 +14,13 @@ from saga.core.states import NodePhase, SagaStatus
 from saga.errors import Throttled
 from saga.runtime.engine import Definitions, fold
 from saga.runtime.executor import Executor
+from saga.runtime.lease import Lease
 from saga.runtime.starting import Starter
 from saga.runtime.work import Limits
 from saga.runtime.worker import Worker
 from saga.store import schema
 from saga.store.codec import decode
+from saga.store.memory import MemoryStore
 from saga.store.sqlite import SqliteStore
 from saga.surfaces.attempts import read_attempts
 from saga.surfaces.reading import read_row
@@ -99,6 +101,52 @@ def test_a_retry_waits_no_longer_than_it_asked_for(shop: Shop, caplog: pytest.Lo
     transitions = [it for entry in shop.store.load([shop.saga_id])[shop.saga_id] for it in decode(entry.body)]
     assert all(it.took_s is None or it.took_s >= 0 for it in read_attempts(transitions))
     assert "  0 ms  " in saga_list([read_row(row)])
+
+
+def test_a_step_in_the_first_second_of_a_worker_is_seen(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    """A time service sets the clock just when services start: the first renewal compares with the start."""
+    worker = shop.work()
+    try:
+        with caplog.at_level(logging.WARNING, "saga"):
+            shop.set_back()
+            wait_until(lambda: any("clock_set_back" in it.getMessage() for it in caplog.records), PATIENCE_S)
+            wait_until(shop.has_ended, PATIENCE_S)
+    finally:
+        worker.stop(5)
+
+
+class SlowToLook(MemoryStore):
+    """Has a million sagas to look at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks, self.gate = threading.Event(), threading.Event()
+        self.renewals = 0
+
+    def renew_lease(self, worker_id: str) -> bool:
+        self.renewals += self.looks.is_set()
+        return super().renew_lease(worker_id)
+
+    def look_again(self) -> None:
+        self.looks.set()
+        assert self.gate.wait(PATIENCE_S)
+        super().look_again()
+
+
+def test_the_lease_is_renewed_while_everything_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It took six seconds for 100,000 sagas, and another process declared the one that looked dead."""
+    monkeypatch.setenv("SAGA_LEASE_S", "1")
+    store = SlowToLook()
+    lease = Lease(store, frozenset())
+    lease.open()
+    try:
+        store._clock = Behind(SystemClock())
+        assert store.looks.wait(PATIENCE_S)
+        wait_until(lambda: store.renewals >= 10, PATIENCE_S)
+        assert lease.is_known
+    finally:
+        store.gate.set()
+        lease.close()
 
 
 def test_a_worker_that_starts_afterwards_sees_it_too(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:

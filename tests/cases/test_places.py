@@ -129,6 +129,13 @@ def test_a_region_goes_by_its_code_and_by_its_name(country: str, texts: list[str
         assert "region" not in refusal_of(address)
 
 
+def test_the_district_is_taxed_by_its_own_rate() -> None:
+    """F15: `US-DC` was taxed at nothing, as an order without a region is."""
+    place = jurisdiction_of("US", "US-DC", TODAY)
+    assert place is not None
+    assert (place.code, place.rate_of(TaxClass.STANDARD)) == ("US-DC", 6_000)
+
+
 def refusal_of(address: Address) -> str:
     try:
         addresses.delivered(address)

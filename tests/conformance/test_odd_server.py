@@ -33,7 +33,9 @@ ODD = {
     "array_nulls": "off",
     "search_path": "nowhere",
     "lock_timeout": "'1ms'",
-    "idle_session_timeout": "'60s'",
+    "statement_timeout": "'1ms'",
+    "idle_in_transaction_session_timeout": "'1ms'",
+    "idle_session_timeout": "'1s'",
     "client_min_messages": "debug1",
     "check_function_bodies": "off",
 }
@@ -48,7 +50,7 @@ NAME = "SO-\\'\N{EURO SIGN}\N{CJK UNIFIED IDEOGRAPH-6F22}"
 """What an encoding or a style of strings would spoil."""
 
 
-@pytest.fixture(params=["datestyle", "array_nulls", "all at once"])
+@pytest.fixture(params=["datestyle", "array_nulls", "statement_timeout", "all at once"])
 def odd_url(empty_postgres_url: str, request: pytest.FixtureRequest) -> str:
     """A database with one of these settings, or all of them; another session than this one has them."""
     with psycopg.connect(empty_postgres_url, autocommit=True) as connection:
@@ -92,9 +94,11 @@ def test_an_order_goes_through_a_server_with_settings_of_its_own(odd_url: str) -
 
 
 def test_a_saga_is_accepted_in_the_transaction_of_such_a_server(odd_url: str) -> None:
-    """The caller's own session keeps its settings."""
+    """The caller's own session keeps its settings; how long it may take is for him to say."""
+    patient = {"options": "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0"}
     with opened(odd_url) as store:
-        engine = create_engine(odd_url.replace("postgresql:", "postgresql+psycopg:"), use_native_hstore=False)
+        url = odd_url.replace("postgresql:", "postgresql+psycopg:")
+        engine = create_engine(url, use_native_hstore=False, connect_args=patient)
         try:
             with engine.begin() as connection:
                 before = connection.execute(text("SHOW datestyle")).scalar()

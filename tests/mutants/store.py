@@ -197,8 +197,8 @@ STORE = [
     Mutant(
         "a-young-server-has-no-dead",
         "saga/store/postgres_workers.py",
-        "        AND clock_timestamp() - pg_postmaster_start_time() >= make_interval(secs => w.lease_ttl_s)\n",
-        "",
+        "        AND (clock_timestamp() - pg_postmaster_start_time() >= make_interval(secs => w.lease_ttl_s)\n",
+        "        AND (true\n",
         "a quick restart of the database ends the attempts of a worker that lives",
         ("tests/integration/network/test_restarted_database.py::test_a_young_server_has_no_dead_workers",),
     ),

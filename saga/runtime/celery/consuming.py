@@ -76,6 +76,12 @@ class AsFound(Consumer):
                     self.cancel_by_queue(queue)
                     self._left_out.append(queue)
 
+    def add_queue(self, queue: Any) -> Any:
+        """Whoever adds a queue that is none of ours, as `celery control add_consumer` does, has it declared as ever."""
+        if not self._step.is_ours(queue):
+            queue(self.channel).declare()
+        return super().add_queue(queue)
+
     def consume(self, no_ack: bool | None = None) -> None:
         """Consume all queues. Raises `ConnectionError`, after which Celery connects anew, when one of ours is refused."""
         try:

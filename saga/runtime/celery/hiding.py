@@ -58,7 +58,11 @@ class Hiding(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """True; what the record says is changed where it has to be."""
-        said = record.getMessage()
+        try:
+            said = record.getMessage()
+        except (TypeError, ValueError, KeyError):  # its arguments do not fit: logging says so by itself, without them
+            said = record.msg = hidden(str(record.msg), self._secrets)
+            record.args = ()
         if (safe := hidden(said, self._secrets)) != said:
             record.msg, record.args = safe, ()
         if record.exc_info and not record.exc_text:

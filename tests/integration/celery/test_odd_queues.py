@@ -133,6 +133,28 @@ def test_a_queue_that_is_deleted_is_made_again(on_rabbitmq: Deployment, caplog: 
     assert caplog.text.count(LOST) == 1
 
 
+def test_a_queue_that_is_added_is_declared_by_celery(on_rabbitmq: Deployment, caplog: pytest.LogCaptureFixture) -> None:
+    """`celery control add_consumer`: consumed without being there, it took the whole connection with it, for good."""
+    shop = on_rabbitmq
+    worker = shop.thread_worker()
+    assert shop.wait_ended([shop.start()]) == ["completed"]
+    consumer: Any = vars(worker)["_controller"].consumer
+    name = f"{shop.queue(SALES)}.added"
+    consumer.call_soon(consumer.add_task_queue, name)
+
+    def consumed() -> int:
+        with kombu.Connection(shop.broker_url) as connection:
+            channel: Any = connection.channel()
+            try:
+                return int(channel.queue_declare(name, passive=True).consumer_count)
+            except connection.channel_errors:
+                return 0
+
+    wait_until(lambda: consumed() == 1, 20, what="a consumer of the queue that was added")
+    assert consumers_of(shop) == 1
+    assert LOST not in caplog.text
+
+
 @pytest.mark.parametrize("kind", ["a queue of one connection", "a consumer that has it alone"])
 def test_a_queue_that_cannot_be_consumed_ends_no_worker(
     kind: str, on_rabbitmq: Deployment, caplog: pytest.LogCaptureFixture

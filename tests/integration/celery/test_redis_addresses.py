@@ -173,3 +173,6 @@ def test_what_a_library_says_of_a_failure_has_no_password(url: str, caplog: pyte
     assert caplog.text.count("password=***,host=h1") == 2 * len(talkers)
     assert "pw-" not in caplog.text
     assert hidden(told, secrets_of(make_app(url, [shop("x")]))).count("***") == 2
+    logging.getLogger(talkers[0]).warning("%d retries of %s", OWN, "h1")
+    assert f"%d retries of {OWN}" not in caplog.text
+    assert "pw-" not in caplog.text

@@ -17,13 +17,13 @@ from services.tax.service import SERVICE
 from tests.integration.services.asking import DATABASES, Asked, asked
 
 QUOTE = "/v1/tax-quotes"
-TODAY = date(2026, 11, 21)
+TODAY = date(2026, 11, 29)
 HEAD = "country,region,standard,reduced,valid_from,source,taken_down_on,note"
 NORTHWIND = ("Argentina", "Ireland", "Mexico", "UK", "Venezuela")
 EUROPEAN_UNION = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK"
 PROVINCES = "AB BC MB NB NL NS NT NU ON PE QC SK YT"
 STATES = """
-AL AK AZ AR CA CO CT DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR PA RI SC
+AL AK AZ AR CA CO CT DC DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR PA RI SC
 SD TN TX UT VT VA WA WV WI WY
 """
 

@@ -69,6 +69,8 @@ def test_each_answer_has_its_outcome(answer: Answer, code: OutcomeCode) -> None:
 
 def test_the_status_alone_means_no_only_where_the_connector_says_so() -> None:
     """A gateway's page is none of the participant's; one that sends no problem document is named by its connector."""
+    long = json.dumps({"code": "declined", "detail": "x" * 1_000}).encode()
+    assert classify(Answer(402, {}, long), CONNECTOR, None).detail == "declined: " + "x" * 300
     plain = Connector("plain", keys="serialise", rejected={402: "declined", 409: "gone"}, status_alone=(402,))
     outcome = classify(Answer(402, {}, b"<html>"), plain, Receipt)
     assert (outcome.code, outcome.detail) == (OutcomeCode.REJECTED, "declined")
