@@ -4,7 +4,7 @@ from functools import cache, partial
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, Secret, computed_field
+from pydantic import BaseModel, ConfigDict, Field, FilePath, Json, PastDate, Secret, computed_field
 
 from saga.core.models import refuse_lossy
 from saga.core.options import why_unrun
@@ -17,6 +17,29 @@ class Part(BaseModel):
 
 class Whole(BaseModel):
     parts: dict[str, list[Part]] = {}
+
+
+class OfTheMoment(BaseModel):
+    born: list[PastDate] = []
+
+
+class OnDisk(BaseModel):
+    path: FilePath
+
+
+class AsText(BaseModel):
+    meta: Json[int]
+
+
+@pytest.mark.parametrize(
+    ("model", "says"), [(OfTheMoment, "born is a PastDate"), (OnDisk, "path is a PathType"), (AsText, "meta is a Json")]
+)
+def test_what_cannot_be_read_later_is_refused(model: type[BaseModel], says: str) -> None:
+    """A later step or a rollback reads it. A Json comes back from a journal, and not from what is sent."""
+    with pytest.raises(DefinitionError, match=says):
+        refuse_lossy(model, "its request", is_sent=True)
+    if model is AsText:
+        refuse_lossy(model, "its input")
 
 
 class Forbids(BaseModel):
