@@ -10,7 +10,8 @@ from pydantic import TypeAdapter, ValidationError
 from saga.fulfilment.fields import Currency, SaidCurrency
 from saga.fulfilment.models import Order, OrderPrice, ShippingQuote, TaxQuote
 from saga.fulfilment.money import EXPONENTS, NO_MONEY, exponent, is_known_currency, minor_units, shown
-from saga.runtime.readback import read_kept
+from saga.fulfilment.returns import ReturnOrder
+from saga.runtime.readback import read_kept, written
 from tests.e2e.orders import order
 
 
@@ -49,12 +50,15 @@ def test_an_order_is_in_a_currency_that_is_in_use(code: str) -> None:
 
 
 def test_an_order_in_a_withdrawn_currency_that_was_taken_goes_on() -> None:
-    """Its journal is read, its price is made and its participants are asked and answer; a code that never was one stays refused."""
+    """Its journal is read, its price is made and its participants are asked and answer, and its goods come back; a code that never was one stays refused."""
     taken = read_kept(Order, json.dumps(order(order_id="SO-1", currency="DEM")))
     tax = TaxQuote(tax_amount=1, currency=taken.currency)
     freight = ShippingQuote(amount=1, currency=taken.currency, carrier="c", committed=True)
     price = OrderPrice.of(taken, tax, freight)
     assert price.currency == read_kept(OrderPrice, price.model_dump_json()).currency == "DEM"
+    ids = {"return_id": "R1", "order_id": "SO-1", "customer_id": "C7", "capture_id": "c", "shipment_id": "s"}
+    back = ReturnOrder(**ids, currency="DEM", country="GB", lines=taken.lines, tax=0, reason="broken")
+    assert ReturnOrder.model_validate_json(written(back, "input")) == back
     with pytest.raises(ValidationError, match="is not a currency"):
         read_kept(Order, json.dumps(order(order_id="SO-1", currency="QQQ")))
 
