@@ -11,11 +11,12 @@ Rules of this file
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationInfo
 
 from saga.fulfilment.email_address import ADDRESS_MAX, EMAIL, checked_address
-from saga.fulfilment.money import is_known_currency
+from saga.fulfilment.money import is_known_currency, was_known_currency
 from saga.fulfilment.texts import ID_MAX, OneAddress, PlainId, Printable, Seen, Straight, text
+from saga.runtime.readback import is_kept
 
 AMOUNT_MAX = 10**13
 FLOAT_EXACT = 2**53
@@ -28,8 +29,14 @@ def _whole(value: object) -> object:
     return value
 
 
-def _currency(code: str) -> str:
-    if not is_known_currency(code):
+def _currency(code: str, info: ValidationInfo) -> str:
+    if not is_known_currency(code) and not (is_kept(info.context) and was_known_currency(code)):
+        raise ValueError(f"{code} is not a currency of ISO 4217 that is in use; it is three capitals such as GBP")
+    return code
+
+
+def _said_currency(code: str) -> str:
+    if not was_known_currency(code):
         raise ValueError(f"{code} is not a currency of ISO 4217; it is three capitals such as GBP")
     return code
 
@@ -78,6 +85,8 @@ SaidPostcode = Annotated[str, text(20), Printable]
 Postcode = Annotated[str, text(20), Printable, Straight]
 Phone = Annotated[str, StringConstraints(min_length=1, max_length=32, pattern=PHONE)]
 Currency = Annotated[str, StringConstraints(pattern=CURRENCY), AfterValidator(_currency)]
+SaidCurrency = Annotated[str, StringConstraints(pattern=CURRENCY), AfterValidator(_said_currency)]
+"""The currency of an order that was taken, which may have been withdrawn since."""
 Email = Annotated[
     str,
     Field(json_schema_extra={"maxLength": ADDRESS_MAX, "pattern": EMAIL}),

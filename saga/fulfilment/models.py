@@ -27,6 +27,7 @@ from saga.fulfilment.fields import (
     Reference,
     Said,
     SaidCountry,
+    SaidCurrency,
     SaidPostcode,
     TaxClass,
     Text,
@@ -169,7 +170,7 @@ class OrderPrice(Given):
     tax: Amount
     freight: Amount
     total: Amount
-    currency: Currency
+    currency: SaidCurrency
 
     @classmethod
     def of(cls, order: Order, tax: "TaxQuote", freight: "ShippingQuote") -> Self:
@@ -193,7 +194,7 @@ class TaxRequest(Given):
     order_id: Id
     country: SaidCountry
     region: Said | None = None
-    currency: Currency
+    currency: SaidCurrency
     lines: tuple[TaxedLine, ...]
 
 
@@ -204,7 +205,7 @@ class LineTax(Answer):
 
 class TaxQuote(Answer):
     tax_amount: Amount
-    currency: Currency
+    currency: SaidCurrency
     lines: tuple[LineTax, ...] = ()
     """In the order of the request's lines; none from a service that says only the sum."""
 
@@ -215,13 +216,13 @@ class TaxQuote(Answer):
 class FreightRequest(Given):
     country: SaidCountry
     postcode: SaidPostcode | None = unsaid()
-    currency: Currency
+    currency: SaidCurrency
     item_count: Whole
 
 
 class ShippingQuote(Answer):
     amount: Amount
-    currency: Currency
+    currency: SaidCurrency
     carrier: Reference
 
 
@@ -311,7 +312,7 @@ class CommittedReservation(Answer):
 class FraudRequest(Given):
     order_id: Id
     amount: Amount
-    currency: Currency
+    currency: SaidCurrency
     country: SaidCountry
     payment_country: SaidCountry | None = unsaid()
     customer_id: Id
@@ -328,7 +329,7 @@ class FraudScreen(Answer):
 class AuthorizeRequest(Given):
     order_id: Id
     amount: Amount
-    currency: Currency
+    currency: SaidCurrency
     payment_method: Id
     customer_id: Id
 
@@ -336,19 +337,19 @@ class AuthorizeRequest(Given):
 class Authorization(Answer):
     authorization_id: Reference
     amount: Amount
-    currency: Currency
+    currency: SaidCurrency
 
 
 class CaptureRequest(Given):
     authorization_id: Reference
     amount: Amount
-    currency: Currency
+    currency: SaidCurrency
 
 
 class Capture(Answer):
     capture_id: Reference
     amount: Amount
-    currency: Currency
+    currency: SaidCurrency
 
 
 # Confirmation.

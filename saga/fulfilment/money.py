@@ -1,7 +1,8 @@
 """Money as integer minor units beside an ISO 4217 code; the exponent of a currency is that of ISO 4217, table A.1.
 
 Babel knows names, signs and the places that people in a country use (CLDR). Those are others than the minor unit that a bank means:
-a Serbian bill has no para, and RSD 1,234.56 is 123456 minor units all the same.
+a Serbian bill has no para, and RSD 1,234.56 is 123456 minor units all the same. Which currencies are in use says `pycountry`: Babel has
+those that were withdrawn among them.
 
 Rules of this file: no floats. A decimal text becomes minor units in one place, half-up, and says whether it was rounded.
 """
@@ -44,14 +45,30 @@ EXPONENTS = {
 """The minor units that are not 2."""
 
 
+NO_MONEY = frozenset(["XAG", "XAU", "XBA", "XBB", "XBC", "XBD", "XDR", "XPD", "XPT", "XSU", "XTS", "XUA", "XXX"])
+"""Codes of the list that have no minor unit: metals, units of account, for tests, and "no currency". Nobody is charged in one."""
+
+
 @cache
-def _currencies() -> frozenset[str]:
-    return frozenset(list_currencies())
+def _in_use() -> frozenset[str]:
+    import pycountry
+
+    return frozenset(it.alpha_3 for it in pycountry.currencies) - NO_MONEY
+
+
+@cache
+def _ever() -> frozenset[str]:
+    return _in_use() | list_currencies()
 
 
 def is_known_currency(code: str) -> bool:
-    """Whether `code` is a currency code, in capitals, that Babel knows."""
-    return code in _currencies()
+    """Whether `code`, in capitals, is a currency of ISO 4217 that is in use and has a minor unit: what an order may be in."""
+    return code in _in_use()
+
+
+def was_known_currency(code: str) -> bool:
+    """Whether `code` is one or was one (`DEM`), or is a code that Babel knows: what an order of an earlier release may be in."""
+    return code in _ever()
 
 
 def exponent(currency: str) -> int:

@@ -16,7 +16,7 @@ from saga.core.outcomes import Payload
 from saga.core.states import SagaStatus
 from saga.errors import CodecError, SagaError, SagaNotFound, UsageError
 from saga.fulfilment import models as m
-from saga.fulfilment.fields import Amount, Country, Currency, Email, Id, Reference, Said, Text, Whole
+from saga.fulfilment.fields import Amount, Country, Email, Id, Reference, Said, SaidCurrency, Text, Whole
 from saga.fulfilment.models import LINES_MAX, QUANTITY_MAX, Answer, Given, OrderLine
 from saga.fulfilment.tax_back import pieces_of, tax_due
 from saga.runtime.readback import read_kept
@@ -36,7 +36,7 @@ class ReturnOrder(Given):
     return_id: Id
     order_id: Id
     customer_id: Id
-    currency: Currency
+    currency: SaidCurrency
     country: Country
     capture_id: Reference
     shipment_id: Reference
@@ -73,7 +73,7 @@ class ReturnPrice(Given):
     goods: Amount
     tax: Amount
     total: Amount
-    currency: Currency
+    currency: SaidCurrency
 
     @classmethod
     def of(cls, wanted: ReturnOrder) -> Self:
@@ -95,14 +95,14 @@ class RefundRequest(Given):
     order_id: Id
     capture_id: Reference
     amount: Amount
-    currency: Currency
+    currency: SaidCurrency
     reason: Said
 
 
 class Refund(Answer):
     refund_id: Reference
     amount: Amount
-    currency: Currency
+    currency: SaidCurrency
 
 
 class ReturnedLine(Given):

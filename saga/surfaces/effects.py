@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from saga.core.fold import SagaState
 from saga.core.states import SagaStatus
-from saga.fulfilment.money import is_known_currency, shown
+from saga.fulfilment.money import shown, was_known_currency
 from saga.store.port import EffectRow
 from saga.surfaces.belongings import result_of
 from saga.surfaces.render import DASH, columns
@@ -62,6 +62,6 @@ def effects_table(effects: Sequence[EffectReading], status: SagaStatus) -> Page:
 
 
 def _amount(one: EffectReading, quantity: int) -> str:
-    if one.kind == MONEY and is_known_currency(one.unit):
+    if one.kind == MONEY and was_known_currency(one.unit):
         return shown(quantity, one.unit)
     return f"{quantity:+,}" if quantity else "0"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from saga.core.options import ROLLBACK
 from saga.core.states import Direction, SagaStatus
-from saga.fulfilment.money import is_known_currency, shown
+from saga.fulfilment.money import shown, was_known_currency
 from saga.surfaces.attempts import in_words
 from saga.surfaces.reading import WorkerReading
 from saga.surfaces.render import DASH, clock_time, duration, typed
@@ -171,6 +171,6 @@ def _halted(group: HaltedGroup, now: Standing) -> list[str]:
 
 def _money(sums: Mapping[str, int]) -> str:
     return ", ".join(
-        shown(amount, currency) if is_known_currency(currency) else f"{amount:,} {currency}"
+        shown(amount, currency) if was_known_currency(currency) else f"{amount:,} {currency}"
         for currency, amount in sorted(sums.items())
     )

@@ -9,9 +9,9 @@ Rules of this file
 - Normalised: white space is folded, fields that the country writes in capitals are in capitals, and a region is the key that the
   country's list has for it, found by that key, a name or its code in ISO 3166-2, with the country before it or not.
 - `postcode_of` is the one reading of a postcode: the price, the validation and the label go by it.
-- A region may be missing although the country's addresses have one: the orders of many shops have none. Where the country has a
-  list, one that is given must be in it or in ISO 3166-2, which has other parts of some (Catalonia beside Barcelona); it may not be
-  the code of another country's; and the postcode must be of that region.
+- A region may be missing although the country's addresses have one: the orders of many shops have none. One that is given may not be
+  the whole code of another country's. In `REGION_DECIDES` it must be in the country's list or in ISO 3166-2; elsewhere one that is in
+  neither stands on the label as it was typed (`Rome`, which the list has as Roma). The postcode must be of a region that is known.
 - The postcode `UNDELIVERABLE` is served by nobody, so that a test can ask for one.
 - A refusal names every field that breaks a rule, with the rule and never with the value.
 """
@@ -30,10 +30,24 @@ from services.skeleton.service import ExplainedRejection
 
 UNDELIVERABLE = "UNDELIVERABLE"
 NONE = re.compile(r"[\W0_]*|N/?A|NIL|NONE|NULL", re.IGNORECASE)
-"""What people type where a form wants a postcode and they have none. No country has one of nothing but zeros."""
+"""What people type where a form wants a postcode or a region and they have none. No country has a postcode of nothing but zeros."""
+REGION_DECIDES = frozenset({"US", "CA"})
+"""Where the tax depends on the region (`services/tax/rates.csv`): one that nobody knows would be taxed as if none were given."""
 POST_MARK = "〒"
-DASHES = str.maketrans({"\u30fc": "-", "\u2212": "-"})
+DASHES = "\u30fc\u2212"
 """Typed as a dash and none by their category: the long vowel of a Japanese keyboard, and the minus."""
+BRACKETS = re.compile(r"[()\[\]]")
+IN_WORDS = re.compile(
+    r"(?:C\.? ?P\.?|C\.?E\.?P\.?|T\.? ?K\.?|P\.?L\.?Z\.?|C\.?A\.?P\.?|P\.?I\.?N\.?|Z\.?I\.?P\.?|POST(?:AL)?)(?: ?CODE)?[ .:-]*(?=\w)"
+)
+"""What people write before a postcode to say that it is one."""
+BEFORE_A_STATE = re.compile(r"([A-Z]{2,3}) (?=\w)")
+WITH_STATES = frozenset({"AU", "CA", "US"})
+"""Whose addresses have the state and the postcode in one line."""
+CEDEX = re.compile(r" CEDEX(?: \d{1,2})?$")
+WITH_CEDEX = frozenset({"FR", "MC", "GP", "MQ", "GF", "RE", "YT", "PM", "BL", "MF", "NC", "PF", "WF"})
+ALSO_LEADS = {"AX": "|FI", "FI": "|SF"}
+"""Letters before a postcode that are neither a code of the country nor in its data: Suomi-Finland, and Finland for the Åland Islands."""
 FIELDS = {"street": "street_address", "city": "city", "postcode": "postal_code", "region": "country_area"}
 """Our names, and those of the address data."""
 BESIDE = ("street2", "company", "phone")
@@ -51,6 +65,8 @@ class Rules:
     upper: frozenset[str]
     postcodes: tuple[re.Pattern[str], ...]
     postcode_examples: tuple[str, ...]
+    prefix: str
+    """What comes before a postcode in a letter from abroad, where that is not the country's code: `FL-`."""
     regions: Mapping[str, str]
     """Name, key or code of ISO 3166-2, folded → key."""
 
@@ -61,6 +77,7 @@ ANYWHERE = Rules(
     upper=frozenset(),
     postcodes=(),
     postcode_examples=(),
+    prefix="",
     regions={},
 )
 
@@ -81,6 +98,7 @@ def rules_of(code: str, region: str = "") -> Rules:
         upper=ours(found.upper_fields),
         postcodes=tuple(found.postal_code_matchers),
         postcode_examples=tuple(found.postal_code_examples),
+        prefix=found.postal_code_prefix.strip(" -"),
         regions=_regions(code, found.country_area_choices),
     )
 
@@ -106,9 +124,11 @@ def delivered(address: Address) -> NormalisedAddress:
     fields = {name: text if name == "name" or name in rules.used else "" for name, text in fields.items()}
     fields["postcode"] = postcode_of(fields["postcode"], code)
     region = _key_of_region(fields["region"], code, rules)
+    if NONE.fullmatch(fields["region"]) and not region and region_code(code, fields["region"]) is None:
+        fields["region"] = ""
     broken = [
         *_missing(fields, rules),
-        *(elsewhere or _refused_region(fields, region, code, rules)),
+        *(elsewhere or _refused_region(fields["region"], region, code)),
         *_refused_postcode(fields, region, code),
     ]
     if broken:
@@ -121,32 +141,63 @@ def delivered(address: Address) -> NormalisedAddress:
 
 def postcode_of(text: str, code: str) -> str:
     """The postcode of a country as a label has it, empty for none: however its blanks and dashes, its letters and digits are typed
-    (full width, digits of another script, `〒`), without the country before it that letters across a border used to carry
-    (`E-35001`, `CH 3012`). What is no postcode of the country is in capitals and else as it came."""
-    typed = _folded(unicodedata.normalize("NFKC", text).removeprefix(POST_MARK)).upper().translate(DASHES)
+    (full width, digits of another script, `〒`), without what people write around it (`_readings`), and with the country's letters
+    where its postcodes have them (`LV-1010`). What is no postcode of the country is in capitals and else as it came."""
+    typed = _folded(unicodedata.normalize("NFKC", text).removeprefix(POST_MARK)).upper()
+    typed = "".join("-" if it in DASHES or unicodedata.category(it) == "Pd" else it for it in typed)
     if NONE.fullmatch(typed):
         return ""
-    before = re.match(rf"(?:{alpha_3(code)}|{code}|{code[0]})[ -]?(?=[A-Z0-9])", typed)
-    for one in (typed, typed[before.end() :] if before else typed):
-        for written in _ways_to_write(one, rules_of(code)):
-            if _is_whole(written, rules_of(code)):
+    rules = rules_of(code)
+    for one in _readings(typed, code, rules):
+        for written in _ways_to_write(one, code, rules):
+            if _is_whole(written, rules):
                 return written
     return typed
 
 
-def _ways_to_write(typed: str, rules: Rules) -> Iterator[str]:
-    """The same letters and digits with the blank or dash where the country's examples have one, then without any."""
+def _readings(typed: str, code: str, rules: Rules) -> list[str]:
+    """A postcode as it was typed, then without brackets, words, the country that letters across a border used to carry (`E-35001`,
+    `CH 3012`), the state and `CEDEX`, in any number of these."""
+    leads = "|".join(filter(None, (alpha_3(code), code, rules.prefix, code[0]))) + ALSO_LEADS.get(code, "")
+    found = [_folded(BRACKETS.sub(" ", typed))]
+    if code in WITH_CEDEX:
+        found += [CEDEX.sub("", it) for it in found]
+    found += [_without(IN_WORDS, it) for it in found]
+    found += [_without(re.compile(rf"(?:{leads})[ -]?(?=[A-Z0-9])"), it) for it in found]
+    if code in WITH_STATES:
+        found += [_without_state(it, code) for it in found]
+    return list(dict.fromkeys(found))
+
+
+def _without(before: re.Pattern[str], text: str) -> str:
+    found = before.match(text)
+    return text[found.end() :] if found else text
+
+
+def _without_state(text: str, code: str) -> str:
+    """The state is cut off only where the postcode is one of it."""
+    found = BEFORE_A_STATE.match(text)
+    key = _key_of_region(found[1], code, rules_of(code)) if found else ""
+    rest = _without(BEFORE_A_STATE, text)
+    return rest if key and all(it.match(rest) for it in rules_of(code, key).postcodes[1:]) else text
+
+
+def _ways_to_write(typed: str, code: str, rules: Rules) -> Iterator[str]:
+    """The same letters and digits with the blank or dash where the country's examples have one, then without any; the same again
+    with the country's letters before them where its examples begin with those."""
     letters = ""
     for it in typed:
         if it.isdecimal():
             letters += str(unicodedata.decimal(it))
-        elif not (it.isspace() or unicodedata.category(it) == "Pd"):
+        elif not (it.isspace() or it == "-"):
             letters += it
-    for example in rules.postcode_examples:
-        if separator := re.search(r"[ -](?=\w+$)", example):
-            behind = len(example) - separator.end()
-            yield letters[:-behind] + separator[0] + letters[-behind:]
-    yield letters
+    lead = code if any(it.startswith(code) for it in rules.postcode_examples) else ""
+    for one in dict.fromkeys((letters, lead + letters)):
+        for example in rules.postcode_examples:
+            if separator := re.search(r"[ -](?=\w+$)", example):
+                behind = len(example) - separator.end()
+                yield one[:-behind] + separator[0] + one[-behind:]
+        yield one
     yield typed
 
 
@@ -175,9 +226,8 @@ def _key_of_region(text: str, code: str, rules: Rules) -> str:
     return rules.regions.get(folded(text)) or rules.regions.get(folded(region_code(code, text) or ""), "")
 
 
-def _refused_region(fields: Mapping[str, str], region: str, code: str, rules: Rules) -> Iterator[Broken]:
-    given = fields["region"]
-    if given and rules.regions and not region and region_code(code, given) is None:
+def _refused_region(text: str, region: str, code: str) -> Iterator[Broken]:
+    if text and code in REGION_DECIDES and not region and region_code(code, text) is None:
         yield "region", "is no region of this country"
 
 

@@ -59,6 +59,49 @@ TYPED = {
     "ZA": ["South Africa", "RSA"],
     "ZZ": ["Unspecified"],
 }
+WRITTEN = {
+    "AE": ["United Arab Emirates (UAE)"],
+    "BQ": ["Bonaire, Saint Eustatius and Saba", "Bonaire, St. Eustatius & Saba"],
+    "CD": ["Congo (DRC)", "Congo (Democratic Republic of the)", "Congo, Democratic Republic of the"],
+    "CF": ["Central African Rep."],
+    "CG": ["Congo, Republic of the", "Congo (Republic of)"],
+    "CN": ["中國", "China (Mainland)", "China, People's Republic of"],
+    "CZ": ["Česká republika", "Czech Rep."],
+    "FR": ["France, Metropolitan", "FRANCE (FR)"],
+    "GB": ["United Kingdom (UK)", "U K", "United Kingdom [GB]", "England, UK"],
+    "GR": ["Hellas"],
+    "GS": ["South Georgia/Sandwich Islands"],
+    "HK": ["Hongkong", "香港"],
+    "IE": [
+        "Ireland, Republic of",
+        "Ireland (Republic of)",
+        "Ireland, Republic Of (Eire)",
+        "Éire / Ireland",
+        "Ireland，Republic of",
+    ],
+    "KN": ["St.Kitts and Nevis"],
+    "KP": ["N Korea", "N. Korea", "Korea, North"],
+    "KR": ["S Korea", "S. Korea", "Korea, South", "Korea (South)"],
+    "LC": ["St.Lucia"],
+    "MK": ["Macedonia (FYROM)", "Macedonia, the Former Yugoslav Republic of"],
+    "MO": ["澳門"],
+    "PS": ["Palestinian Territory", "Palestinian Territory, Occupied"],
+    "RE": ["Reunion Island"],
+    "RU": ["Российская Федерация", "Russian Fed."],
+    "SA": ["السعودية"],
+    "SJ": ["Svalbard"],
+    "SX": ["Saint Martin (Dutch part)"],
+    "SZ": ["Swaziland (Eswatini)", "Eswatini (Swaziland)"],
+    "TC": ["Turks and Caicos"],
+    "TW": ["臺灣", "台灣"],
+    "UM": ["United States (US) Minor Outlying Islands"],
+    "US": ["U. S.", "U. S. A.", "United States (US)", "USA - United States", "US of America"],
+    "VA": ["Vatican City State", "Vatican City State (Holy See)"],
+    "VG": ["Virgin Islands (British)", "Virgin Islands (UK)"],
+    "VI": ["United States Virgin Islands", "U.S. Virgin Is.", "Virgin Islands, U. S."],
+    "ZA": ["S. Africa"],
+}
+"""What needs another reading of a text than the first, or a name that neither list has."""
 NOWHERE = [
     "",
     " ",
@@ -68,6 +111,13 @@ NOWHERE = [
     "United Kingdom, USA",
     "Korea",
     "Virgin Islands",
+    "Korea (Virgin Islands)",
+    "Isle of Man (GB, US)",
+    "Georgia, USA",
+    "United States (UK)",
+    "N/A",
+    "N. A.",
+    "Ｎ／Ａ",
     "0",
     "🇫🇷",
     "\N{ZERO WIDTH SPACE}",
@@ -78,7 +128,9 @@ def typed_names() -> list[tuple[str, str]]:
     """Every code and every name of ISO's list and of `COMMON`, and those above."""
     iso = [(code, text) for code, name in countries().items() for text in (code, code.lower(), name, name.upper())]
     common = [(code, name.strip()) for code, names in COMMON.items() for name in names.split(";")]
-    return iso + common + [(code, name) for code, names in TYPED.items() for name in names]
+    return (
+        iso + common + [(code, name) for table in (TYPED, WRITTEN) for code, names in table.items() for name in names]
+    )
 
 
 def test_a_country_has_one_code_by_whatever_name() -> None:
@@ -86,6 +138,21 @@ def test_a_country_has_one_code_by_whatever_name() -> None:
     assert {text: country_code(text) for code, text in typed_names()} == {text: code for code, text in typed_names()}
     assert [country_code(text) for text in NOWHERE] == [None] * len(NOWHERE)
     assert len(countries()) == 249
+
+
+def test_no_way_to_write_a_name_leads_to_another_country() -> None:
+    """With dots for blanks, in initials, turned round, in brackets beside its code: it is that country's or nobody's; beside the name
+    of another country it is nobody's."""
+    for code, text in typed_names():
+        dotted, apart = text.replace(" ", "."), " ".join(text)
+        before, _, behind = text.rpartition(" ")
+        ways = [dotted, apart, f"{behind}, {before}", f"{behind} ({before})", f"{text} ({code})", f"{code} - {text}"]
+        assert {country_code(way) for way in ways} <= {code, None}, text
+    for code, text in countries().items():
+        assert [country_code(way) for way in (f"{text} ({code})", f"{code} - {text}")] == [code] * 2, text
+    names = list(countries().items())
+    for (_, one), (_, other) in zip(names, names[1:] + names[:1], strict=True):
+        assert [country_code(text.format(one, other)) for text in ("{} ({})", "{}, {}", "{} / {}")] == [None] * 3, one
 
 
 def test_tax_shipping_and_the_screen_agree_about_every_name() -> None:
@@ -115,6 +182,14 @@ def test_tax_shipping_and_the_screen_agree_about_every_name() -> None:
         ("AU", ["AU-NSW", "NSW", "New South Wales"], "NSW", "NSW"),
         ("IN", ["IN-TN", "Tamil Nadu"], "TN", "Tamil Nadu"),
         ("ES", ["ES-CT"], "CT", "ES-CT"),
+        ("JP", ["JP13"], "13", "東京都"),
+        ("EG", ["EGC"], "C", "القاهرة"),
+        ("US", ["Washington, D.C.", "D. C.", "Washington DC"], "DC", "DC"),
+        ("US", ["Calif.", "USCA", "California (CA)", "CA - California"], "CA", "CA"),
+        ("US", ["N. Carolina"], "NC", "NC"),
+        ("CA", ["Newfoundland", "NF"], "NL", "NL"),
+        ("CA", ["PQ", "P.Q."], "QC", "QC"),
+        ("CA", ["Yukon Territory"], "YT", "YT"),
     ],
     ids=lambda it: it if isinstance(it, str) and it.isascii() else "typed",
 )
@@ -154,6 +229,41 @@ def test_the_region_of_another_country_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("country", "region", "postcode"),
+    [
+        ("IT", "Rome", "00118"),
+        ("CN", "Beijing", "100000"),
+        ("RU", "Moscow", "101000"),
+        ("MX", "DF", "06000"),
+        ("MY", "SGR", "40000"),
+        ("EG", "Cairo", "11511"),
+        ("TR", "TR34", "34000"),
+        ("UA", "UA30", "01001"),
+        ("CH", "Chur", "7000"),
+    ],
+)
+def test_a_region_that_nobody_knows_stands_on_the_label(country: str, region: str, postcode: str) -> None:
+    """Nothing depends on it but in the United States and Canada: orders to Rome and Beijing were lost. No region's postcodes are asked."""
+    label = addresses.delivered(
+        Address(name="A", street="S 1", city="X", postcode=postcode, country=country, region=region)
+    )
+    known = addresses._key_of_region(region, country, addresses.rules_of(country))
+    is_used = "region" in addresses.rules_of(country).used
+    assert label.region.upper() == ((known or region).upper() if is_used else "")
+    assert bool(known) == (region in ("TR34", "UA30"))
+
+
+@pytest.mark.parametrize(("country", "postcode"), [("US", "94117"), ("CA", "H1J 1C3")])
+def test_where_the_tax_depends_on_it_a_region_is_known_or_not_given(country: str, postcode: str) -> None:
+    """One that nobody knows would be taxed as if none were given. `-` and `N/A` are none."""
+    address = Address(name="A", street="S 1", city="X", postcode=postcode, country=country, region="Rome")
+    assert refusal_of(address) == "undeliverable: region: is no region of this country"
+    assert {row.country for row in JURISDICTIONS if row.region} == addresses.REGION_DECIDES
+    for none in ("-", "N/A", "none"):
+        assert addresses.delivered(address.model_copy(update={"region": none})).region == ""
+
+
+@pytest.mark.parametrize(
     ("country", "typed", "label"),
     [
         ("JP", "１５４−００２３", "154-0023"),
@@ -176,19 +286,43 @@ def test_the_region_of_another_country_is_refused() -> None:
         ("EG", "١١٥١١", "11511"),
         ("KR", "０３０５１", "03051"),
         ("IE", "d6wxnp2", "D6W XNP2"),
+        ("DE", "D–10115", "10115"),
+        ("DE", "D—10115", "10115"),
+        ("DE", "PLZ 10115", "10115"),
+        ("LV", "1010", "LV-1010"),
+        ("AD", "500", "AD500"),
+        ("KR", "(03051)", "03051"),
+        ("SG", "S(018956)", "018956"),
+        ("MX", "C.P. 01000", "01000"),
+        ("BR", "CEP: 01310100", "01310-100"),
+        ("IN", "PIN 110001", "110001"),
+        ("GR", "T.K. 104 31", "104 31"),
+        ("US", "ZIP code 90210", "90210"),
+        ("LI", "FL-9490", "9490"),
+        ("FI", "SF-00100", "00100"),
+        ("FI", "FIN-00100", "00100"),
+        ("FR", "75001 CEDEX", "75001"),
+        ("FR", "F-75001 Cedex 08", "75001"),
+        ("US", "CA 90210", "90210"),
+        ("US", "USA CA 90210", "90210"),
+        ("AU", "NSW 2000", "2000"),
+        ("AU", "ACT 2600", "2600"),
+        ("CA", "ON K1A 0B1", "K1A 0B1"),
+        ("DE", "75001 CEDEX", "75001 CEDEX"),
+        ("US", "CA 10001", "CA 10001"),
         ("DE", "F-10115", "F-10115"),
         ("DE", "1011", "1011"),
         ("DE", "10115 Berlin", "10115 BERLIN"),
     ],
 )
 def test_a_postcode_as_people_type_it(country: str, typed: str, label: str) -> None:
-    """F16: full width, the mark of the post, digits of another script, a dash that is missing or another; the last three are none of
-    the country and are refused as such."""
+    """F16: full width, the mark of the post, digits of another script, a dash that is missing or another, what people write
+    around it; the last five are none of the country (or of the state before it) and are refused as such."""
     assert addresses.postcode_of(typed, country) == label
     address = Address(name="A", street="S 1", city="X", postcode=typed, country=country)
     is_one = addresses._is_whole(label, addresses.rules_of(country))
     assert ("postcode: is no postcode of this country" in refusal_of(address)) == (not is_one)
-    assert is_one == (label not in ("F-10115", "1011", "10115 BERLIN"))
+    assert is_one == (label not in ("75001 CEDEX", "CA 10001", "F-10115", "1011", "10115 BERLIN"))
 
 
 def test_every_example_of_every_country_is_read_with_and_without_its_separators() -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from saga.errors import UsageError
-from saga.fulfilment.money import is_known_currency, shown
+from saga.fulfilment.money import shown, was_known_currency
 from saga.settings import Settings
 from saga.surfaces.cli.options import Output, OutputOption, put_many, put_one, settings_and_log
 from saga.surfaces.embedded import addresses
@@ -110,7 +110,7 @@ def _address(settings: Settings, service: str) -> str:
 
 
 def _row(it: Movement) -> tuple[str, ...]:
-    is_money = it.service in {PAYMENT, TAX} and is_known_currency(it.unit)
+    is_money = it.service in {PAYMENT, TAX} and was_known_currency(it.unit)
     moved = (shown(it.quantity, it.unit), it.unit) if is_money else (str(it.quantity), it.unit)
     way = f"{it.source} → {it.target}" if it.source else it.target
     return clock_time(it.at), it.order_id or DASH, way, *moved, it.operation
