@@ -158,12 +158,14 @@ def postcode_of(text: str, code: str) -> str:
 def _readings(typed: str, code: str, rules: Rules) -> list[str]:
     """A postcode as it was typed, then without brackets, words, the country that letters across a border used to carry (`E-35001`,
     `CH 3012`), the state and `CEDEX`, in any number of these."""
-    leads = "|".join(filter(None, (alpha_3(code), code, rules.prefix, code[0]))) + ALSO_LEADS.get(code, "")
+    leads = "|".join(filter(None, (alpha_3(code), code, rules.prefix))) + ALSO_LEADS.get(code, "")
+    # One letter alone is a lead where a digit or a dash follows: `GM1 1AA` is a slip of a Glaswegian, and no address in Manchester.
+    led = re.compile(rf"(?:(?:{leads})(?:[ -](?=[A-Z])|[ -]?(?=[0-9]))|{code[0]}(?:-(?=[A-Z])|[ -]?(?=[0-9])))")
     found = [_folded(BRACKETS.sub(" ", typed))]
     if code in WITH_CEDEX:
         found += [CEDEX.sub("", it) for it in found]
     found += [_without(IN_WORDS, it) for it in found]
-    found += [_without(re.compile(rf"(?:{leads})[ -]?(?=[A-Z0-9])"), it) for it in found]
+    found += [_without(led, it) for it in found]
     if code in WITH_STATES:
         found += [_without_state(it, code) for it in found]
     return list(dict.fromkeys(found))

@@ -277,6 +277,8 @@ def test_where_the_tax_depends_on_it_a_region_is_known_or_not_given(country: str
         ("NL", "1234ab", "1234 AB"),
         ("GB", "ec1y8sy", "EC1Y 8SY"),
         ("GB", "G1 1AA", "G1 1AA"),
+        ("GB", "GB-BT1 1AA", "BT1 1AA"),
+        ("GB", "GM1 1AA", "GM1 1AA"),
         ("US", "941171234", "94117-1234"),
         ("US", "94117–1234", "94117-1234"),
         ("CZ", "10000", "100 00"),
@@ -322,7 +324,7 @@ def test_a_postcode_as_people_type_it(country: str, typed: str, label: str) -> N
     address = Address(name="A", street="S 1", city="X", postcode=typed, country=country)
     is_one = addresses._is_whole(label, addresses.rules_of(country))
     assert ("postcode: is no postcode of this country" in refusal_of(address)) == (not is_one)
-    assert is_one == (label not in ("75001 CEDEX", "CA 10001", "F-10115", "1011", "10115 BERLIN"))
+    assert is_one == (label not in ("75001 CEDEX", "GM1 1AA", "CA 10001", "F-10115", "1011", "10115 BERLIN"))
 
 
 def test_every_example_of_every_country_is_read_with_and_without_its_separators() -> None:
