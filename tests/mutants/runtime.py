@@ -1285,6 +1285,22 @@ RUNTIME = [
         (f"{REDIS_ADDRESSES}test_what_a_library_says_of_a_failure_has_no_password[url0]",),
     ),
     Mutant(
+        "the-end-of-time-is-never",
+        CLASSIFY,
+        "return None if expires.year >= YEARS.stop else expires",
+        "return expires",
+        "a participant that writes 9999 for what never expires halts every order after its work was done",
+        ("tests/cases/test_edges_of_values.py::test_what_expires_at_the_end_of_time_never_does",),
+    ),
+    Mutant(
+        "asctime-is-in-utc",
+        CLASSIFY,
+        "return at if at.tzinfo else at.replace(tzinfo=UTC)",
+        "return at",
+        "a date in the form of asctime, which RFC 9110 obliges to read, is passed over",
+        ("tests/cases/test_readers.py::test_when_to_try_again_may_be_a_date",),
+    ),
+    Mutant(
         "an-answer-tells-its-encoding",
         "saga/runtime/classify.py",
         "        return body.decode(json.detect_encoding(body))\n",

@@ -353,6 +353,22 @@ STORE = [
         ),
     ),
     Mutant(
+        "instants-are-of-this-age",
+        "saga/store/codec.py",
+        "    if value.year not in YEARS:\n",
+        "    if not value.year:\n",
+        "an answer that expires at the end of time is journalled, and from then on no saga can be shown",
+        ("tests/cases/test_edges_of_values.py::test_nothing_is_written_that_is_not_read",),
+    ),
+    Mutant(
+        "texts-of-an-outcome-are-texts",
+        "saga/store/codec.py",
+        "                _held_to_texts(part)\n",
+        "",
+        "a NUL that a participant answers is no defect of its saga, but a body that cannot be appended",
+        ("tests/cases/test_edges_of_values.py::test_a_movement_that_no_database_holds_is_a_defect",),
+    ),
+    Mutant(
         "payloads-have-a-bound",
         "saga/store/codec.py",
         "if len(text) > PAYLOAD_MAX:",
