@@ -369,6 +369,14 @@ STORE = [
         ("tests/cases/test_edges_of_values.py::test_a_movement_that_no_database_holds_is_a_defect",),
     ),
     Mutant(
+        "autocommit-joins-nothing",
+        "saga/store/joining.py",
+        'getattr(driver, "autocommit", False) is True',
+        "driver is None",
+        "the definition is committed on its own, and the caller learns it from an error of the driver",
+        ("tests/conformance/test_joining.py::test_what_is_no_transaction_is_refused_with_what_to_pass[postgres]",),
+    ),
+    Mutant(
         "payloads-have-a-bound",
         "saga/store/codec.py",
         "if len(text) > PAYLOAD_MAX:",
