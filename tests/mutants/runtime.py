@@ -1310,13 +1310,29 @@ RUNTIME = [
     ),
     Mutant(
         "a-slash-of-a-password-is-refused",
-        "saga/settings.py",
+        "saga/addresses.py",
         ' or ("@" not in place and "@" in path.partition("?")[0])',
         "",
         "the tail of a password is printed as a virtual host",
         (
             "tests/cases/test_addresses.py::test_a_password_in_clear_is_refused_and_not_repeated[amqp://u:12/hunter2@127.0.0.1//]",
         ),
+    ),
+    Mutant(
+        "a-semicolon-of-a-password-ends-no-url",
+        "saga/surfaces/database_named.py",
+        "{shown_url(settings.database_url)}",
+        "{';'.join(map(shown_url, settings.database_url.split(';')))}",
+        "the head of a password is printed as a port",
+        ("tests/cases/test_addresses.py::test_no_part_of_a_login_is_printed",),
+    ),
+    Mutant(
+        "a-sign-in-clear-is-no-port",
+        "saga/addresses.py",
+        "IN_CLEAR if _is_cut(url) else PORT",
+        "PORT",
+        "whoever has a bracket in a password is sent to look at the port",
+        ("tests/cases/test_addresses.py::test_a_password_in_clear_is_refused_and_not_repeated",),
     ),
     Mutant(
         "homes-are-quoted",
@@ -1328,7 +1344,7 @@ RUNTIME = [
     ),
     Mutant(
         "a-password-in-clear-is-no-host",
-        "saga/settings.py",
+        "saga/addresses.py",
         '"@" in place.rpartition("@")[0] or ',
         "",
         "the tail of a password is printed as the name of a host",
