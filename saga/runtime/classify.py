@@ -86,13 +86,18 @@ def text_of(body: bytes, headers: Mapping[str, str]) -> str:
         said = CHARSET.search(headers.get("content-type", ""))
         if said is None:
             raise
-        try:
-            name = codecs.lookup(said[1]).name
-        except LookupError:  # there are not as many
-            name = ""
+        name = _name_of_charset(said[1])
         if not ONE_BYTE.fullmatch(name):
             raise ValueError(f"a body in {said[1]!r:.40}, which is no character set that is read here") from None
         return body.decode(name)
+
+
+def _name_of_charset(said: str) -> str:
+    """What Python calls it; empty for what it does not know. Of the names of IANA some are known without their dash alone (Latin-9)."""
+    for spelling in (said, said.replace("-", "")):
+        with suppress(LookupError):
+            return codecs.lookup(spelling).name
+    return ""
 
 
 def _is_rejected(status: int, code: str, connector: Connector) -> bool:

@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from codecs import BOM_UTF8
+from codecs import BOM_UTF8, BOM_UTF16_BE
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,8 +130,17 @@ def test_an_order_may_come_packed_or_marked(client: TestClient) -> None:
         (BOM_UTF8 + body, {}),
         (gzip.compress(body), packed),
         (gzip.compress(BOM_UTF8 + body), packed),
+        (body.decode().encode("utf-16"), {}),
+        (BOM_UTF16_BE + body.decode().encode("utf-16-be"), {"Content-Type": "application/json; charset=UTF-16"}),
+        (gzip.compress(body.decode().encode("utf-16")), packed),
     ):
         assert post(client, sent, **headers) == (202, "")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32", "utf-32-be", "cp500"])
+def test_an_order_in_another_encoding_is_none(client: TestClient, encoding: str) -> None:
+    """What docs/http-api.md says: UTF-8, or UTF-16 with a mark."""
+    assert post(client, json.dumps(order_values()).encode(encoding)) == (400, "not_json")
 
 
 @pytest.mark.parametrize(
