@@ -15,18 +15,18 @@ from functools import lru_cache
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from saga.addresses import BROKER, checked_address, checked_brokers, checked_hosts, checked_mail_server
 from saga.errors import UsageError
 from saga.scope import Scope
 
 PREFIX = "SAGA_"
 
 ADDRESS = "_URL"
-ADDRESS_MAX = 2048
 SERVICES = ("INVENTORY", "TAX", "SHIPPING", "PAYMENT")
 OF_TESTS = frozenset(
     f"{PREFIX}{name}"
@@ -44,12 +44,9 @@ READ_ELSEWHERE = {f"{PREFIX}FAILPOINTS", *OF_TESTS, *(f"{PREFIX}{name}_DATABASE{
 """`saga.runtime.failpoints` and the services read these."""
 NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}"
 ALL_TENANTS = "*"
-BROKER = r"(amqps?|pyamqp|rediss?|redis\+socket|sentinel|sqs|memory)://"
 SECRETS = ("database_url", "broker_url", "smtp_url")
 FILE = "_FILE"
 """Behind the name of a setting with a password: the file that holds it, as containers are given secrets."""
-IN_CLEAR = "'@', '/', '?', '#', ':' and '%' of a user or a password are written %40, %2F, %3F, %23, %3A, %25"
-MAIL_SCHEMES = ("smtp", "smtps", "smtp+starttls")
 _MAIL_ADDRESS = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*"
 SENDER = re.compile(rf'{_MAIL_ADDRESS}|[^<>()\[\]@",;:\\]{{1,100}} <{_MAIL_ADDRESS}>')
 LEASE_S = 5.0
@@ -68,75 +65,6 @@ def _fits(form: str, rule: str) -> AfterValidator:
         return text
 
     return AfterValidator(checked)
-
-
-def _checked_url(url: str) -> str:
-    """A URL whose parts can be read."""
-    try:
-        _ = urlsplit(url).port
-    except ValueError:
-        raise ValueError("its port is not a number from 0 to 65535") from None
-    return url
-
-
-def _checked_login(url: str) -> None:
-    """Refuses what would print a piece of a password as a host, a database or a virtual host: an '@' or a '/' of it in clear."""
-    place, _, path = url.partition("://")[2].partition("/")
-    if "@" in place.rpartition("@")[0] or ("@" not in place and "@" in path.partition("?")[0]):
-        raise ValueError(IN_CLEAR)
-
-
-def _checked_hosts(url: str) -> str:
-    """A URL with one host or several, which libpq tries in turn: each is read for itself."""
-    if not url.startswith("sqlite"):
-        _checked_login(url)
-    login, at, place = url.partition("://")[2].partition("/")[0].rpartition("@")
-    for host in place.split(","):
-        _checked_url(f"postgresql://{login}{at}{host}")
-    return url
-
-
-def _checked_brokers(urls: str) -> str:
-    """One broker, or several with ';' between them, which are tried in turn."""
-    for url in urls.split(";"):
-        if "+socket:" not in url:  # its path is that of a file
-            _checked_login(url)
-        _checked_url(url)
-    return urls
-
-
-def _checked_address(url: str) -> str:
-    """Where a participant answers: paths are put behind it, so it ends before a query."""
-    try:
-        parts = urlsplit(url)
-        names_host = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:  # half of an IPv6 address
-        names_host = False
-    if not names_host:
-        raise ValueError("an address begins with http:// or https:// and names a host")
-    if len(url) > ADDRESS_MAX or re.search(r"[\s?#]", url):
-        raise ValueError(f"an address has at most {ADDRESS_MAX} characters, and no white space, '?' or '#'")
-    return _checked_url(url)
-
-
-def _checked_mail_server(url: str) -> str:
-    """Where mails are handed over. Of what is wrong with it the rule is said, never a part: it holds a password."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:  # half of an IPv6 address
-        parts = urlsplit("")
-    if parts.scheme not in MAIL_SCHEMES or not parts.hostname:
-        raise ValueError("a mail server begins with smtp://, smtps:// or smtp+starttls:// and names a host")
-    if len(url) > ADDRESS_MAX or re.search(r"[\s?#]", url) or parts.path not in {"", "/"}:
-        raise ValueError(
-            "a mail server ends with its port; '/', '?', '#', '@' and '%' of a password are written %2F, ..."
-        )
-    if bool(parts.username) != bool(parts.password):
-        raise ValueError("a mail server has a user and a password, or neither")
-    both = unquote(parts.username or "") + unquote(parts.password or "")
-    if not both.isascii() or not both.isprintable():
-        raise ValueError("user and password of a mail server are printable ASCII")
-    return _checked_url(url)
 
 
 def _checked_sender(sender: str) -> str:
@@ -173,14 +101,14 @@ Tenants = Annotated[
         "names of tenants with commas between them and no spaces, or * for every tenant of the environment",
     ),
 ]
-HttpUrl = Annotated[str, AfterValidator(_checked_address)]
+HttpUrl = Annotated[str, AfterValidator(checked_address)]
 DatabaseUrl = Annotated[
     str,
     _fits(
         r"(?s:(postgres|postgresql|postgresql\+psycopg|memory)://.*|sqlite(\+pysqlite)?:///(?!:memory:$).+)",
         "a database is postgresql://user@host/database, sqlite:///path/to/file or memory://",
     ),
-    AfterValidator(_checked_hosts),
+    AfterValidator(checked_hosts),
 ]
 BrokerUrl = Annotated[
     str,
@@ -188,9 +116,9 @@ BrokerUrl = Annotated[
         rf"(?s:{BROKER}[^;]*(;{BROKER}[^;]*)*)",
         "a broker begins with amqp://, amqps://, redis://, rediss://, redis+socket://, sentinel://, sqs:// or memory://; several have ';' between them",
     ),
-    AfterValidator(_checked_brokers),
+    AfterValidator(checked_brokers),
 ]
-SmtpUrl = Annotated[str, AfterValidator(_checked_mail_server)]
+SmtpUrl = Annotated[str, AfterValidator(checked_mail_server)]
 Sender = Annotated[str, AfterValidator(_checked_sender)]
 TrustedProxies = Annotated[str, AfterValidator(_checked_networks)]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -286,22 +214,10 @@ class Settings(BaseSettings):
         return {name: url.rstrip("/") for name, url in urls.items() if url}
 
 
-def masked(url: str) -> str:
-    """The URL of a database or broker for people: without its password, and without what stands behind `?`.
-
-    A password with a '/', '?' or '#' in clear is cut in the middle by every reader of URLs; then only the scheme is shown.
-    """
-    if ";" in url:
-        return ";".join(masked(one) for one in url.split(";"))
-    parts = urlsplit(url)
-    if "@" in url and "@" not in parts.netloc:
-        return f"{parts.scheme}://..."
-    login, at, place = parts.netloc.rpartition("@")
-    user, colon, _ = login.partition(":")
-    return f"{parts.scheme}://{user}{':***' if colon else ''}{at}{place}{parts.path}"
-
-
 OWN = frozenset(f"{PREFIX}{name.upper()}" for name in Settings.model_fields if name != "connector_urls")
+
+
+FOLDERS = frozenset({f"{PREFIX}HOME", f"{PREFIX}MAILBOX"})
 
 
 def read_settings() -> Settings:
@@ -313,11 +229,15 @@ def read_settings() -> Settings:
 
 
 @lru_cache(maxsize=1)
-def _read(_ours: frozenset[tuple[str, str]]) -> Settings:
+def _read(ours: frozenset[tuple[str, str]]) -> Settings:
     if os.environ.get(f"{PREFIX}CONNECTOR_URLS"):
         raise UsageError(
             f"{PREFIX}CONNECTOR_URLS: is no setting; the address of a connector is {PREFIX}<NAME>{ADDRESS}"
         )
+    for name, value in ours:
+        if (name.upper() in OWN or name.endswith(ADDRESS)) and not _is_text(value):
+            what = "the name of the folder" if name.upper() in FOLDERS else "its value"
+            raise UsageError(f"{name}: {what} must be UTF-8")
     try:
         settings = Settings(connector_urls=_connector_urls(os.environ), **_secrets(os.environ))
     except ValidationError as error:
@@ -328,6 +248,15 @@ def _read(_ours: frozenset[tuple[str, str]]) -> Settings:
             f"{PREFIX}MAIL_FROM: is needed beside {PREFIX}SMTP{ADDRESS}: no server takes a mail from nobody"
         )
     return settings
+
+
+def _is_text(value: str) -> bool:
+    """Python keeps a byte that is no UTF-8 as half of a surrogate pair, which no URL, database or message can hold."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _secrets(environment: Mapping[str, str]) -> dict[str, Any]:

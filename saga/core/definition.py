@@ -17,7 +17,19 @@ from typing import Generic, TypeVar
 from saga.core.checks import checked
 from saga.core.connector import Model
 from saga.core.fingerprint import fingerprint
-from saga.core.options import A_DURATION, A_FLAG, A_NAME, Rule, a, hold, is_count, is_identifier, perhaps
+from saga.core.options import (
+    A_DURATION,
+    A_FLAG,
+    A_NAME,
+    AT_ONCE,
+    Rule,
+    a,
+    answers_at_once,
+    hold,
+    is_count,
+    is_identifier,
+    perhaps,
+)
 from saga.core.projection import Projection
 from saga.core.states import Direction
 from saga.core.steps import (
@@ -63,7 +75,7 @@ def _is_print(row: tuple[object, object]) -> bool:
 _RULES: dict[str, Rule] = {
     "name": (is_identifier, f"{A_NAME[1]}, as in 'place_order'"),
     "version": (is_count, "it is a whole number, 1 or more"),
-    "entity": (callable, "it is a function of the input, such as lambda order: order.order_id"),
+    "entity": (answers_at_once, f"it is a function of the input, such as lambda order: order.order_id; {AT_ONCE}"),
     "steps": (lambda steps: isinstance(steps, list | tuple) and len(steps) > 0, "it is a list of one step or more"),
     "deadline_s": perhaps(A_DURATION),
     "parallel_compensation": A_FLAG,

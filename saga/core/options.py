@@ -7,7 +7,9 @@ value may stand there, and the sentence that says what may. What two options are
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import partial, partialmethod, singledispatchmethod
+from types import MappingProxyType, MethodType
+from typing import Any
 
 from saga.errors import DefinitionError
 from saga.words import shown
@@ -77,17 +79,48 @@ def are_statuses(value: object) -> bool:
 
 def why_unrun(function: object) -> str:
     """Why a call of it does not run its body, or not each time; empty for a plain function."""
-    while isinstance(function, partial):
-        function = function.func
+    function = _unwrapped(function)
     if isinstance(function, type):
         return "a class makes an object when it is called, and nothing is done"
-    if hasattr(function, "cache_info"):
+    if _keeps_answers(function):
         return "a function that keeps its answers (functools.cache) does not run a second time"
+    return "" if answers_at_once(function) else "nothing of an async function or a generator runs when it is called"
+
+
+def answers_at_once(function: object) -> bool:
+    """Whether it can be called, and the call gives what its body returns: it is neither async nor a generator, in no disguise."""
+    if not callable(function):
+        return False
+    function = _unwrapped(function)
+    if _keeps_answers(function):
+        function = _unwrapped(getattr(function, "__wrapped__", function))
+    called = _unwrapped(inspect.getattr_static(type(function), "__call__", None))  # of an object that is called
     kinds = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
-    called = inspect.getattr_static(type(function), "__call__", None)  # of an object that is called
-    if any(is_kind(it) for is_kind in kinds for it in (function, called)):
-        return "nothing of an async function or a generator runs when it is called"
-    return ""
+    return not any(is_kind(it) for is_kind in kinds for it in (function, called, *_dispatched(function)))
+
+
+def _unwrapped(function: Any) -> Any:
+    """What Python calls in the end."""
+    while True:
+        if isinstance(function, partial | partialmethod):
+            function = function.func
+        elif isinstance(function, staticmethod | classmethod | MethodType):
+            function = function.__func__
+        else:
+            return function
+
+
+def _keeps_answers(function: object) -> bool:
+    """An object that has any attribute one asks for, as those of `unittest.mock`, has this one by no class and no dictionary."""
+    return inspect.getattr_static(function, "cache_info", None) is not None
+
+
+def _dispatched(function: object) -> list[object]:
+    """The functions among which `functools.singledispatch` chooses by the class of what it is called with."""
+    method = getattr(inspect.getattr_static(function, "register", None), "__self__", None)
+    dispatcher = method.dispatcher if isinstance(method, singledispatchmethod) else function
+    registry = inspect.getattr_static(dispatcher, "registry", None)
+    return [_unwrapped(it) for it in registry.values()] if isinstance(registry, MappingProxyType) else []
 
 
 def one_of(*values: str) -> Rule:
@@ -108,5 +141,6 @@ A_WAIT: Rule = (is_wait, "it is a number of seconds, 0 or more, and below ten ye
 A_FLAG: Rule = (is_flag, "it is True or False")
 A_QUEUE: Rule = (is_queue, f"letters, digits, '_', '-' and '.', not ending with {ROLLBACK!r}")
 A_NAME: Rule = (is_identifier, "letters, digits and '_', and no digit at the beginning")
+AT_ONCE = "it is neither async nor a generator"
 A_FUNCTION: Rule = (callable, "it is a function or an operation")
 EXCEPTIONS: Rule = (are_exceptions, "it is a tuple of classes of exceptions: write rejects=(OutOfStock,)")

@@ -20,10 +20,17 @@ from datetime import datetime
 from typing import Literal, get_args
 
 from saga.core.fold import SagaState
+from saga.core.options import AT_ONCE, Rule, answers_at_once, hold
 from saga.errors import DefinitionError
+from saga.words import shown
 
 Kind = Literal["text", "bigint", "boolean", "timestamptz"]
 Value = str | int | bool | datetime | None
+
+_RULES: dict[str, Rule] = {
+    "face": (answers_at_once, f"it is a function of the saga's state that gives what the row depends on; {AT_ONCE}"),
+    "row_of": (answers_at_once, f"it is a function of the saga's state that gives a value for each column; {AT_ONCE}"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +54,7 @@ class Projection:
     """The columns in the order in which their values travel."""
 
     def __post_init__(self) -> None:
+        hold(f"projection {shown(self.table)}", self, _RULES)
         written = [self.table, *self.columns, *([self.schema] if self.schema else [])]
         for name in written:
             if not (name.isascii() and name.isidentifier() and name == name.lower()):

@@ -19,10 +19,12 @@ from saga.core.options import (
     A_FUNCTION,
     A_NAME,
     A_QUEUE,
+    AT_ONCE,
     EXCEPTIONS,
     ROLLBACK,
     Rule,
     a,
+    answers_at_once,
     hold,
     is_identifier,
     one_of,
@@ -77,7 +79,9 @@ _RULES: dict[str, Rule] = {
     "operation": perhaps(a(Operation, "it is the operation that the function calls, such as bank.post(...)")),
     "keys": one_of(*get_args(Keys)),
     "rejects": EXCEPTIONS,
-    "classify": perhaps((callable, "it is a function that gives an Outcome for an exception, or None")),
+    "classify": perhaps(
+        (answers_at_once, f"it is a function that gives an Outcome for an exception, or None; {AT_ONCE}")
+    ),
 }
 
 

@@ -16,11 +16,13 @@ it; the machine stops asking when it stays the same. A 409 without a code, with 
 not definite: the participant still works on the key.
 """
 
+import codecs
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -28,13 +30,15 @@ from saga.core.connector import Connector, Model
 from saga.core.outcomes import TOMBSTONED, EffectChange, Outcome, OutcomeCode, Payload, refused_for
 from saga.errors import NotReadBack
 from saga.runtime.readback import written
+from saga.store.codec import YEARS, fault_of_change
 from saga.words import one_line
 
 REASON_MAX = 300
 """Characters of a participant's reason that are kept."""
 IN_PROGRESS = "in_progress"
-ONE_BYTE = re.compile(r""";\s*charset\s*=\s*"?((?:iso-?8859-?\d\d?|windows-125\d|latin-?1)\b)""", re.IGNORECASE)
-"""What an answer may say of JSON that is none of Unicode's encodings."""
+CHARSET = re.compile(r""";\s*charset\s*=\s*"?([\w.:+-]+)""", re.IGNORECASE)
+ONE_BYTE = re.compile(r"iso8859-\d\d?|cp125\d|koi8-[ru]|ascii")
+"""What an answer may say of JSON that is none of Unicode's encodings, as Python calls it: each has a dozen spellings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +83,21 @@ def text_of(body: bytes, headers: Mapping[str, str]) -> str:
     try:
         return body.decode(json.detect_encoding(body))
     except UnicodeDecodeError:
-        said = ONE_BYTE.search(headers.get("content-type", ""))
+        said = CHARSET.search(headers.get("content-type", ""))
         if said is None:
             raise
-        try:
-            return body.decode(said[1])
-        except LookupError:  # there are not as many
-            raise ValueError(f"a body in {said[1]}, which nobody knows") from None
+        name = _name_of_charset(said[1])
+        if not ONE_BYTE.fullmatch(name):
+            raise ValueError(f"a body in {said[1]!r:.40}, which is no character set that is read here") from None
+        return body.decode(name)
+
+
+def _name_of_charset(said: str) -> str:
+    """What Python calls it; empty for what it does not know. Of the names of IANA some are known without their dash alone (Latin-9)."""
+    for spelling in (said, said.replace("-", "")):
+        with suppress(LookupError):
+            return codecs.lookup(spelling).name
+    return ""
 
 
 def _is_rejected(status: int, code: str, connector: Connector) -> bool:
@@ -106,15 +118,19 @@ def _said(answer: Answer, member: str) -> str:
 
 def _retry_after_s(answer: Answer) -> float | None:
     """Seconds, or a date after that of the answer itself: the participant's clock is compared with no other. Anything else is left to
-    the backoff."""
+    the backoff. A date is in one of the three forms of RFC 9110, 5.6.7; that of asctime names no zone, and is in UTC."""
     text = answer.headers.get("retry-after", "")
     if text.isascii() and text.isdigit():
         return float(text)
     try:
-        until, said_at = (parsedate_to_datetime(it) for it in (text, answer.headers.get("date", "")))
+        until, said_at = (_in_utc(parsedate_to_datetime(it)) for it in (text, answer.headers.get("date", "")))
         return max(0.0, (until - said_at).total_seconds())
-    except (ValueError, TypeError, OverflowError):  # no date, or one of both without a zone
+    except (ValueError, TypeError, OverflowError):  # no date
         return None
+
+
+def _in_utc(at: datetime) -> datetime:
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _succeeded(answer: Answer, result: type[Model] | None) -> Outcome:
@@ -137,7 +153,7 @@ def _effects(body: str) -> tuple[EffectChange, ...] | None:
         return None
     answer = json.loads(body, parse_float=_number)
     rows = answer.get("effects") if isinstance(answer, dict) else None
-    return None if rows is None else tuple(_effect(row) for row in rows)
+    return None if rows is None else tuple(_effect(row, f"effects[{place}]") for place, row in enumerate(rows))
 
 
 def _number(text: str) -> float:
@@ -146,13 +162,31 @@ def _number(text: str) -> float:
     return int(number) if number.is_integer() and abs(number) < 2**53 else number
 
 
-def _effect(row: dict[str, Any]) -> EffectChange:
+def _effect(row: dict[str, Any], where: str) -> EffectChange:
+    """One movement, which a journal and a database can hold. Raises `ValueError` that names the field and its rule."""
     kind, unit, quantity, sign = row["kind"], row["unit"], row["quantity"], row["sign"]
     if not (isinstance(kind, str) and isinstance(unit, str) and type(quantity) is int and sign in (1, -1)):
-        msg = f"effects: {row!r:.100} is not kind, unit, whole quantity and sign of 1 or -1"
+        msg = f"{where}: {row!r:.100} is not kind, unit, whole quantity and sign of 1 or -1"
         raise ValueError(msg)
-    expires = row.get("expires_at")
-    return EffectChange(kind, unit, quantity, sign, datetime.fromisoformat(expires) if expires else None)
+    change = EffectChange(kind, unit, quantity, int(sign), _expiry(row.get("expires_at"), where))
+    if fault := fault_of_change(change):
+        raise ValueError(f"{where}.{fault}")
+    return change
+
+
+def _expiry(text: Any, where: str) -> datetime | None:
+    """When it ends by itself. People write a date at the end of time for what never does, and no database can hold one."""
+    if not text:
+        return None
+    try:
+        expires = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        raise ValueError(f"{where}.expires_at: it is no instant, as in 2026-11-29T20:00:00Z") from None
+    if expires.tzinfo is None:
+        return expires  # refused as every instant without a zone is
+    with suppress(OverflowError):  # before the first instant or behind the last: its own year tells which
+        expires = expires.astimezone(UTC)
+    return None if expires.year >= YEARS.stop else expires
 
 
 def _shown(body: bytes) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 from saga.core.binding import is_model
 from saga.core.definition import Step
+from saga.core.options import LONGEST_S
 from saga.core.outcomes import Outcome, OutcomeCode, Payload
 from saga.core.states import Direction
 from saga.errors import NotReadBack, NotSent, Rejected, StepError, Throttled, Unknown
@@ -53,6 +54,10 @@ def checked(outcome: object, by: str = "the step") -> Outcome:
     wait_s, detail = outcome.retry_after_s, outcome.detail
     if wait_s is not None and not 0 <= wait_s < math.inf:
         wait_s, detail = None, NO_WAIT.format(shown(wait_s))
+    elif wait_s is not None:
+        wait_s = min(
+            wait_s, LONGEST_S
+        )  # an int may have more digits than JSON takes; the policy bounds the wait further
     detail = one_line(detail)
     is_as_it_was = detail == outcome.detail and wait_s == outcome.retry_after_s
     return outcome if is_as_it_was else replace(outcome, detail=detail, retry_after_s=wait_s)

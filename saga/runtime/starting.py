@@ -199,7 +199,7 @@ def start_on(
     The caller commits and rolls back. Nobody is hinted at: the due index finds the saga within two seconds of the commit.
     On PostgreSQL his transaction is given `synchronous_commit = on` until it ends, if its database sets less: what it commits
     is kept. On SQLite the `PRAGMA synchronous` of his connection decides, which has to be FULL (2) for that.
-    Raises what `answer` raises, or `FingerprintChanged`; then nothing was stored, and the transaction goes on.
+    Raises what `answer` raises, `FingerprintChanged`, or `UsageError` for another connection; then nothing was stored, and the transaction goes on.
     """
     new = new_saga(saga, order, store, environment=environment, tenant=tenant, request_key=key)
     return answer(new, accept_on(connection, new))

@@ -23,7 +23,7 @@ from enum import StrEnum
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from saga.core.outcomes import EffectChange, Outcome, Payload, Request
+from saga.core.outcomes import EffectChange, Outcome, OutcomeCode, Payload, Request
 from saga.core.transitions import KINDS, PlannedEntry, Transition
 from saga.errors import CodecError
 from saga.words import one_line, shown
@@ -99,15 +99,22 @@ def _kind_of(row: dict[str, Any]) -> type[Transition]:
 
 
 def fault_of(outcome: Outcome) -> str:
-    """Which field of an outcome is not of its type, and what it must be; empty when a journal can hold it."""
+    """Which field of an outcome a journal or a database cannot hold, and the rule; empty when they can."""
     try:
         _held_to_types(outcome)
         for part in (outcome.result, *(outcome.effects or ())):
             if part is not None:
                 _held_to_types(part)
+                _held_to_texts(part)
+        _pack(outcome, {})
     except CodecError as error:
         return str(error)
     return ""
+
+
+def fault_of_change(change: EffectChange) -> str:
+    """The same of one movement; it begins with the name of the field."""
+    return fault_of(Outcome(OutcomeCode.SUCCEEDED, effects=(change,))).removeprefix(f"{EffectChange.__name__}.")
 
 
 def _has_half(rows: Any) -> bool:
@@ -125,7 +132,10 @@ def _pack(it: Any, row: dict[str, Any], before: datetime | None = None) -> dict[
             _check(it, name, value, types)
         if value == default or (name == "at" and value == before):
             continue
-        row[name] = convert(value) if convert and value is not None else value
+        try:
+            row[name] = convert(value) if convert and value is not None else value
+        except ValueError as error:
+            raise CodecError(f"{type(it).__name__}.{name}: {error}") from error
     return row
 
 
@@ -140,6 +150,18 @@ def _held_to_types(it: Any) -> None:
     for name, _, _, _, types in _specs_of(type(it)):
         if type(value := getattr(it, name)) not in types:
             _check(it, name, value, types)
+
+
+def _held_to_texts(it: Any) -> None:
+    for name, *_ in _specs_of(type(it)):
+        if isinstance(value := getattr(it, name), str) and (fault := _fault_of_text(value)):
+            raise CodecError(f"{type(it).__name__}.{name}: {fault}")
+
+
+def _fault_of_text(text: str) -> str:
+    if "\0" in text:
+        return "a text holds a NUL character, which PostgreSQL cannot store"
+    return "" if text.isascii() or not _has_half(text) else "a text holds half of a surrogate pair"
 
 
 def _check(it: Any, name: str, value: object, types: tuple[type, ...]) -> None:
@@ -189,7 +211,9 @@ def _read_texts(values: list[Any]) -> tuple[str, ...]:
 
 def _instant(value: datetime) -> str:
     if value.tzinfo is None:
-        raise CodecError(f"{value} has no time zone")
+        raise ValueError("an instant has no time zone")
+    if value.year not in YEARS:
+        raise ValueError(f"an instant is of a year from {YEARS[0]} to {YEARS[-1]}")
     return value.isoformat()
 
 
@@ -200,15 +224,25 @@ def _read_instant(text: str) -> datetime:
     return value
 
 
+def _number(value: Any) -> Any:
+    if not _fits(value):
+        raise ValueError("a number is too large: it has at most 63 bits")
+    return value
+
+
 def _read_number(value: Any) -> Any:
-    if type(value) is int and not -LARGEST <= value < LARGEST:
+    if not _fits(value):
         raise CodecError("a number is too large")
     return value
 
 
+def _fits(value: Any) -> bool:
+    return type(value) is not int or -LARGEST <= value < LARGEST
+
+
 def _payload_data(text: str) -> str:
     if len(text) > PAYLOAD_MAX:
-        raise CodecError(f"a payload has {len(text):,} characters; a journal takes {PAYLOAD_MAX:,}")
+        raise ValueError(f"a payload has {len(text):,} characters; a journal takes {PAYLOAD_MAX:,}")
     return text
 
 
@@ -243,7 +277,7 @@ def _converters(name: str, hint: Any) -> tuple[Convert, Convert]:
     if hint is datetime:
         return _instant, _read_instant
     if hint is int:
-        return None, _read_number
+        return _number, _read_number
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return None, hint
     if hint in _VALUES:

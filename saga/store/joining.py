@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from saga.core.projection import ProjectedRow
 from saga.core.states import SagaStatus
-from saga.errors import ConcurrencyError, FingerprintChanged
+from saga.errors import ConcurrencyError, FingerprintChanged, UsageError
 from saga.log import logger
 from saga.store.accepting import (
     EntityKey,
@@ -33,11 +33,16 @@ from saga.store.projecting import upsert_of
 from saga.store.queries import register_definition
 from saga.store.refusing import saga_refusal
 from saga.store.tables import SQLITE, Tables, tables_of
-from saga.words import shown
+from saga.words import name_of, shown
 
 __all__ = ["Connection", "accept_on"]
 
 ROUNDS = 3
+SQLITE_NAME = "sqlite"
+COMMITS = (
+    "the connection commits each statement (AUTOCOMMIT), so a saga could not be rolled back with your rows; pass one with a transaction: "
+    "session.connection() of an ORM session, or what  with engine.begin() as connection  gives"
+)
 
 
 def accept_on(connection: Connection, new: NewSaga) -> AcceptResult:
@@ -45,11 +50,15 @@ def accept_on(connection: Connection, new: NewSaga) -> AcceptResult:
 
     Answers as `Store.accept` does. Works on PostgreSQL and SQLite. Raises FingerprintChanged when the definition's version
     is stored with another fingerprint, which nobody would run, and ConcurrencyError when the caller's snapshot
-    hides a saga that was accepted at the same moment: roll back and make the transaction again.
+    hides a saga that was accepted at the same moment: roll back and make the transaction again. Raises UsageError, before anything is
+    written, for what is no connection, or one that commits each statement.
     """
+    _refuse_other(connection)
     tables = tables_of(connection.dialect.name)
     if tables is SQLITE:
         connection.execute(update(tables.saga).where(text("0")).values(due_pushes=0))
+        if not getattr(connection.connection.dbapi_connection, "in_transaction", True):
+            raise UsageError(COMMITS)
         _check_definition(connection, tables, new)
         return _accept(connection, tables, new)
     connection.exec_driver_sql(f"SELECT {DURABLE}")
@@ -62,6 +71,19 @@ def accept_on(connection: Connection, new: NewSaga) -> AcceptResult:
         why = f"the session writes {error.encoding}, which has no {shown(error.object[error.start])}: connect with client_encoding=utf8"
         return AcceptResult(AcceptStatus.REFUSED, new.saga_id, reason=why)
     raise ConcurrencyError(new.saga_id, 1)
+
+
+def _refuse_other(connection: object) -> None:
+    """Nothing of a saga is stored where it could not be rolled back with the rows beside it."""
+    if not isinstance(connection, Connection):
+        raise UsageError(
+            f"the connection is a {name_of(connection)}; pass a SQLAlchemy Connection with the transaction: of an ORM session "
+            "session.connection(), of an engine what  with engine.begin() as connection  gives"
+        )
+    # SQLite's answers by what a write leaves behind: who begins his transactions himself has the driver in this mode, too.
+    driver = connection.connection.dbapi_connection
+    if connection.dialect.name != SQLITE_NAME and getattr(driver, "autocommit", False) is True:
+        raise UsageError(COMMITS)
 
 
 def _check_definition(connection: Connection, tables: Tables, new: NewSaga) -> None:

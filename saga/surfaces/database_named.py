@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from saga.addresses import shown_url
 from saga.errors import StoreUnavailable
-from saga.settings import Settings, masked
+from saga.settings import Settings
 
 
 @contextmanager
@@ -16,4 +17,4 @@ def database_named(settings: Settings) -> Iterator[None]:
     except StoreUnavailable as error:
         if settings.database_url is None:
             raise
-        raise StoreUnavailable(f"SAGA_DATABASE_URL: {masked(settings.database_url)}: {error}") from error
+        raise StoreUnavailable(f"SAGA_DATABASE_URL: {shown_url(settings.database_url)}: {error}") from error

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from saga.addresses import shown_brokers
 from saga.core.definition import Saga
 from saga.runtime.work import Hint
-from saga.settings import Settings, masked
+from saga.settings import Settings
 from saga.surfaces.home_hints import hint_home
 
 SETTING = "SAGA_BROKER_URL"
@@ -51,7 +52,7 @@ def publisher(settings: Settings, sagas: Iterable[Saga[Any]]) -> Iterator[Hintin
     from saga.runtime.celery.publisher import Publisher
 
     checked_broker(settings.broker_url, SETTING)
-    broker = f"{SETTING} {masked(settings.broker_url)}"  # the log names what to mend
+    broker = f"{SETTING} {shown_brokers(settings.broker_url)}"  # the log names what to mend
     sending = Publisher(make_app(settings.broker_url, sagas), broker=broker)
     try:
         yield Hinting(sending.publish, sending.flush, lambda: sending.is_away)

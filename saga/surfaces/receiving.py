@@ -9,6 +9,7 @@ would show everything.
 import asyncio
 import re
 import zlib
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -25,9 +26,14 @@ from saga.surfaces.problems import ERRORS_SHOWN, FieldError, Refusal, broken, fi
 KEY = re.compile(r"[!-~]{1,255}")
 Wanted = TypeVar("Wanted", bound=BaseModel)
 T = TypeVar("T")
-UTF_8 = ("utf-8", "utf8", "us-ascii")
+HEARD_MAX = 4 * BODY_MAX
+"""So much of a body that is too long is still taken off the line, and kept nowhere."""
+UTF_8, UTF_16 = ("utf-8", "utf8", "us-ascii"), "utf-16"
 ENCODINGS = ("", "identity", "gzip", "x-gzip")
-OFFERED = "send one header Content-Type: application/json, whose charset is utf-8 where it names one, and no Content-Encoding or gzip"
+OFFERED = (
+    "send one header Content-Type: application/json, whose charset is utf-8 where it names one, or utf-16 of a body that begins with a byte "
+    "order mark, and no Content-Encoding or gzip"
+)
 GZIP = 31
 """zlib's number for a window of any size with the head of gzip."""
 
@@ -35,7 +41,8 @@ GZIP = 31
 async def read_body(request: Request) -> bytes:
     """The body, refused as soon as it is known to be too large. Starlette hands a body to a coroutine only."""
     encoding = ", ".join(request.headers.getlist("content-encoding")).strip().lower()
-    if not _is_json_in_utf_8(", ".join(request.headers.getlist("content-type"))) or encoding not in ENCODINGS:
+    charsets = _charsets_of_json(", ".join(request.headers.getlist("content-type")))
+    if charsets is None or encoding not in ENCODINGS:
         raise Refusal("not_offered_type", OFFERED)
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and int(length[:20]) > BODY_MAX:
@@ -50,15 +57,18 @@ async def read_body(request: Request) -> bytes:
         raise Refusal("bad_request", "the connection ended before the body did; nothing was stored") from None
 
     body = _unpacked(body) if encoding.endswith("gzip") else body
+    if UTF_16 in charsets and not body.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        raise Refusal("not_offered_type", OFFERED)
     return unmarked(body)
 
 
-def _is_json_in_utf_8(content_type: str) -> bool:
+def _charsets_of_json(content_type: str) -> set[str] | None:
+    """The character sets that a head names for JSON; None where it is of another type, or one of them is not read here."""
     kind, *parameters = (part.strip().lower() for part in content_type.split(";"))
-    named = [
+    named = {
         value.strip(' "') for name, _, value in (it.partition("=") for it in parameters) if name.strip() == "charset"
-    ]
-    return kind == "application/json" and all(it in UTF_8 for it in named)
+    }
+    return named if kind == "application/json" and named <= {*UTF_8, UTF_16} else None
 
 
 def _unpacked(body: bytes) -> bytes:
@@ -76,11 +86,17 @@ def _unpacked(body: bytes) -> bytes:
 
 
 async def _whole(request: Request) -> bytes:
-    body = bytearray()
+    """A caller that does not say its length hears the answer when it has sent all: what it still sends to a connection that was closed resets
+    that, and the answer with it."""
+    body, length = bytearray(), 0
     async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_MAX:
-            raise _too_large()
+        length += len(chunk)
+        if length <= BODY_MAX:
+            body += chunk
+        elif length > HEARD_MAX:
+            break
+    if length > BODY_MAX:
+        raise _too_large()
     return bytes(body)
 
 

@@ -1,16 +1,22 @@
 """F: URLs and paths built or masked by hand. Two homes shared a journal, and the tail of a password was printed as a host."""
 
+import os
+import re
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
-from saga.errors import UsageError
+from saga.addresses import shown_brokers, shown_url
+from saga.errors import StoreUnavailable, UsageError
 from saga.runtime.celery.greeting import checked_broker
-from saga.settings import masked, read_settings
+from saga.settings import read_settings
 from saga.store.connecting import conninfo, sqlite_path
 from saga.store.connecting import postgres_url as postgres_url_of
 from saga.store.opening import open_store
 from saga.store.schema import upgrade
+from saga.surfaces.database_named import database_named
+from tests.e2e.commands import Place
 
 NAMES = ["a?x", "a?y", "a#z", "50%", "a%3Fx", "mit blank", "ö"]
 
@@ -44,6 +50,10 @@ def test_each_home_has_a_journal_of_its_own(tmp_path: Path, monkeypatch: pytest.
         "amqp://u:12/hunter2@127.0.0.1//",
         "amqp://u:p@h1;amqp://u:12/hunter2@h2//",
         "rediss://:12/hunter2@127.0.0.1/0",
+        *(f"postgresql://u:hunter2{sign}@h/d" for sign in "[]#?"),
+        *(f"postgresql://u:12{sign}hunter2@h/d" for sign in ("[", "]", "#", "?", "[x]", "\uff0f")),
+        *(f"amqp://u:12{sign}hunter2@h/v" for sign in "[]#?"),
+        *(f"amqp://h1;amqp://u:hunter2{sign}@h2/v" for sign in "[]#?"),
         "sentinel://:12/hunter2@h1/0;sentinel://h2?master_name=m",
     ],
 )
@@ -54,6 +64,61 @@ def test_a_password_in_clear_is_refused_and_not_repeated(url: str, monkeypatch: 
     with pytest.raises(UsageError, match="are written %40") as refused:
         read_settings()
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("sign", ["[", "]", "[x]"])
+def test_a_bracket_in_the_password_of_a_mail_server_is_said(sign: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It begins as a mail server does; what is wrong with it is its password."""
+    set_(monkeypatch, SMTP_URL=f"smtp://u:hunter2{sign}@h:25", MAIL_FROM="a@b.example")
+    with pytest.raises(UsageError, match="%5B, %5D") as refused:
+        read_settings()
+    assert "hunter2" not in str(refused.value)
+
+
+PASSWORDS = [
+    "hunter;2x",
+    ";hunter",
+    "hunter;",
+    "hun:ter;2x",
+    "hunter,2x",
+    "hunter%3B2x",
+    "hunter=2x",
+    "hunter&2x",
+]
+
+
+@pytest.mark.parametrize("password", PASSWORDS)
+def test_no_part_of_a_login_is_printed(password: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ';' stands between brokers, and nowhere else: of a password with one the head was printed as a port."""
+    url = f"postgresql://u:{password}@127.0.0.1:1/d"
+    set_(monkeypatch, DATABASE_URL=url, SMTP_URL=f"smtp://u:{quote(password, safe=';,=&')}@h", MAIL_FROM="a@b.example")
+    settings = read_settings()
+    with pytest.raises(StoreUnavailable) as told, database_named(settings):
+        raise StoreUnavailable("no answer")
+    assert str(told.value) == "SAGA_DATABASE_URL: postgresql://u:***@127.0.0.1:1/d: no answer"
+    assert shown_url(settings.smtp_url or "") == "smtp://u:***@h"
+
+
+@pytest.mark.parametrize("password", ["hun;ter", "hunter[", "12#hunter", "hunter#", "hunter/2", "hun?ter"])
+@pytest.mark.parametrize("scheme", ["postgresql", "amqp", "smtp", "mysql"])
+def test_what_no_setting_took_is_not_shown_either(password: str, scheme: str) -> None:
+    """Whoever shows a URL need not know what it was checked for."""
+    assert not {"hun", "ter", "12"} & set(re.split(r"\W", shown_url(f"{scheme}://u:{password}@h/v")))
+
+
+@pytest.mark.parametrize("name", ["HOME", "home", "MAILBOX", "DATABASE_URL", "BROKER_URL", "SHOP_URL", "TENANT"])
+def test_a_value_that_is_no_utf_8_is_one_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python keeps such a byte as half of a surrogate pair; no URL and no database can hold that."""
+    monkeypatch.setenv(f"SAGA_{name}", os.fsdecode(b"sqlite:///\xff"))
+    what = "the name of the folder" if name.upper() in ("HOME", "MAILBOX") else "its value"
+    with pytest.raises(UsageError, match=f"^SAGA_{name}: {what} must be UTF-8$"):
+        read_settings()
+
+
+def test_a_home_that_is_no_utf_8_ends_a_command_with_2(tmp_path: Path) -> None:
+    """One line, and no traceback."""
+    done = Place(tmp_path, tmp_path / "home", {"SAGA_HOME": os.fsdecode(b"\xff")}).run("list")
+    assert (done.code, done.err.strip()) == (2, "saga: SAGA_HOME: the name of the folder must be UTF-8")
 
 
 def test_several_hosts_are_tried_in_turn(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,9 +166,9 @@ def test_a_broker_is_taken_where_kombu_takes_it(url: str, monkeypatch: pytest.Mo
     set_(monkeypatch, BROKER_URL=url)
     assert read_settings().broker_url == url
     checked_broker(url, "SAGA_BROKER_URL")
-    assert "=:p" not in masked(url)
-    assert ":p@" not in masked(url)
-    assert masked(url).count(":***@") == url.count(":p@")
+    assert "=:p" not in shown_brokers(url)
+    assert ":p@" not in shown_brokers(url)
+    assert shown_brokers(url).count(":***@") == url.count(":p@")
 
 
 def test_a_secret_comes_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

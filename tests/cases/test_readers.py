@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from codecs import BOM_UTF8
+from codecs import BOM_UTF8, BOM_UTF16_BE
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +48,12 @@ def test_an_answer_may_begin_with_a_byte_order_mark() -> None:
         ("utf-32-be", ""),
         ("iso-8859-1", "application/json;charset=ISO-8859-1"),
         ("cp1252", 'application/problem+json; v=1; charset="windows-1252"'),
+        *(
+            ("iso-8859-1", f"application/json; charset={it}")
+            for it in ("ISO_8859-1", "latin-1", "l1", "IBM819", "iso8859_1")
+        ),
+        ("iso-8859-15", "application/json; charset=latin-9"),
+        ("cp1252", "application/json; charset=cp1252"),
     ],
 )
 def test_an_answer_is_read_in_whatever_it_is_written(encoding: str, said: str) -> None:
@@ -59,7 +65,19 @@ def test_an_answer_is_read_in_whatever_it_is_written(encoding: str, said: str) -
     assert (said_no.code, said_no.detail) == (OutcomeCode.REJECTED, "declined: é")
 
 
-@pytest.mark.parametrize("said", ["", "application/json", "application/json; charset=iso-8859-99", "x; charset=utf-7"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        "application/json",
+        "application/json; charset=iso-8859-99",
+        "x; charset=utf-7",
+        "x; charset=U7",
+        "x; charset=us-ascii",
+        "x; charset=rot13",
+        "x; charset=aliases",
+    ],
+)
 def test_an_answer_in_nothing_known_is_a_defect(said: str) -> None:
     """It is not guessed, and no traceback."""
     body = '{"ref": "Zoë"}'.encode("iso-8859-1")
@@ -74,12 +92,15 @@ def test_an_answer_in_nothing_known_is_a_defect(said: str) -> None:
         ({"retry-after": "Sun, 29 Nov 2026 12:00:00 GMT", "date": "Sun, 29 Nov 2026 12:00:30 GMT"}, 0.0),
         ({"retry-after": "Sun, 29 Nov 2026 12:00:30 GMT"}, None),
         ({"retry-after": "soon", "date": "Sun, 29 Nov 2026 12:00:00 GMT"}, None),
-        ({"retry-after": "Sun, 29 Nov 2026 12:00:30 -0000", "date": "Sun, 29 Nov 2026 12:00:00 GMT"}, None),
+        ({"retry-after": "Sun, 29 Nov 2026 12:00:30 -0000", "date": "Sun, 29 Nov 2026 12:00:00 GMT"}, 30.0),
+        ({"retry-after": "Sun Nov 29 12:00:30 2026", "date": "Sun, 29 Nov 2026 12:00:00 GMT"}, 30.0),
+        ({"retry-after": "Sun Nov 29 12:00:30 2026", "date": "Sun Nov 29 12:00:00 2026"}, 30.0),
+        ({"retry-after": "Sunday, 29-Nov-26 12:00:30 GMT", "date": "Sun Nov 29 12:00:00 2026"}, 30.0),
         ({"retry-after": "7"}, 7.0),
     ],
 )
 def test_when_to_try_again_may_be_a_date(headers: dict[str, str], wait_s: float | None) -> None:
-    """Against the date of the answer, since clocks differ."""
+    """Against the date of the answer, since clocks differ. Each of the three forms of RFC 9110 is read; that of asctime names no zone."""
     outcome = classify(Answer(503, headers, b""), BANK, Charged)
     assert (outcome.code, outcome.retry_after_s) == (OutcomeCode.THROTTLED, wait_s)
 
@@ -109,8 +130,17 @@ def test_an_order_may_come_packed_or_marked(client: TestClient) -> None:
         (BOM_UTF8 + body, {}),
         (gzip.compress(body), packed),
         (gzip.compress(BOM_UTF8 + body), packed),
+        (body.decode().encode("utf-16"), {}),
+        (BOM_UTF16_BE + body.decode().encode("utf-16-be"), {"Content-Type": "application/json; charset=UTF-16"}),
+        (gzip.compress(body.decode().encode("utf-16")), packed),
     ):
         assert post(client, sent, **headers) == (202, "")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32", "utf-32-be", "cp500"])
+def test_an_order_in_another_encoding_is_none(client: TestClient, encoding: str) -> None:
+    """What docs/http-api.md says: UTF-8, or UTF-16 with a mark."""
+    assert post(client, json.dumps(order_values()).encode(encoding)) == (400, "not_json")
 
 
 @pytest.mark.parametrize(

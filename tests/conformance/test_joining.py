@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.orm import Session
 
 from saga.core.states import HaltReason, SagaStatus
+from saga.errors import UsageError
 from saga.runtime.engine import Definitions
 from saga.runtime.loop import messages_for
 from saga.store.joining import accept_on
@@ -146,3 +149,34 @@ def test_a_row_that_is_refused_costs_the_caller_nothing(joined: tuple[Engine, St
         assert carts(connection) == 1
     assert len(store.load([new.saga_id])[new.saga_id]) == 1
     assert seen(store, order_id) == []
+
+
+def test_what_is_no_transaction_is_refused_with_what_to_pass(joined: tuple[Engine, Store]) -> None:
+    """A session, an engine, a connection of the driver, and one that commits each statement: nothing is stored."""
+    engine, store = joined
+    new = new_saga(store)
+    with engine.connect() as connection, Session(engine) as session:
+        driver: Any = connection.connection.dbapi_connection
+        others: list[Any] = [session, engine, driver, None]
+        for other in others:
+            with pytest.raises(UsageError, match=rf"is a {type(other).__name__}; pass .*session\.connection\(\)"):
+                accept_on(other, new)
+        assert accept_on(session.connection(), new).status is AcceptStatus.ACCEPTED
+    with (
+        engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+        pytest.raises(UsageError, match=r"commits each statement .*session\.connection\(\)"),
+    ):
+        accept_on(connection, new)
+    assert store.row(new.saga_id) is None
+
+
+def test_a_transaction_that_the_caller_begins_himself_is_one(store_sqlite_url: str) -> None:
+    """As SQLAlchemy's documentation has it for SQLite: the driver begins nothing, an event does."""
+    store, engine = open_store(store_sqlite_url), create_engine(store_sqlite_url, isolation_level="AUTOCOMMIT")
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+    new = new_saga(store)
+    with engine.begin() as connection:
+        assert accept_on(connection, new).status is AcceptStatus.ACCEPTED
+    assert store.row(new.saga_id) is not None
+    store.close()
+    engine.dispose()

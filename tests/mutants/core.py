@@ -38,6 +38,14 @@ CORE = [
         ("tests/simulation/test_traces.py::test_zombie_at_an_old_epoch_is_fenced[memory]",),
     ),
     Mutant(
+        "what-is-called-answers-at-once",
+        "saga/core/options.py",
+        "for it in (function, called, *_dispatched(function)))",
+        "for it in (called,))",
+        "an async entity makes all orders one, and an async compensation never runs",
+        ("tests/cases/test_never_ran.py::test_whatever_else_is_called_gives_its_answer_at_once",),
+    ),
+    Mutant(
         "late-success-counts",
         MACHINE,
         "if is_open or _is_late_success(draft.state, node, event):",

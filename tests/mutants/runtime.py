@@ -1285,6 +1285,22 @@ RUNTIME = [
         (f"{REDIS_ADDRESSES}test_what_a_library_says_of_a_failure_has_no_password[url0]",),
     ),
     Mutant(
+        "the-end-of-time-is-never",
+        CLASSIFY,
+        "return None if expires.year >= YEARS.stop else expires",
+        "return expires",
+        "a participant that writes 9999 for what never expires halts every order after its work was done",
+        ("tests/cases/test_edges_of_values.py::test_what_expires_at_the_end_of_time_never_does",),
+    ),
+    Mutant(
+        "asctime-is-in-utc",
+        CLASSIFY,
+        "return at if at.tzinfo else at.replace(tzinfo=UTC)",
+        "return at",
+        "a date in the form of asctime, which RFC 9110 obliges to read, is passed over",
+        ("tests/cases/test_readers.py::test_when_to_try_again_may_be_a_date",),
+    ),
+    Mutant(
         "an-answer-tells-its-encoding",
         "saga/runtime/classify.py",
         "        return body.decode(json.detect_encoding(body))\n",
@@ -1294,13 +1310,29 @@ RUNTIME = [
     ),
     Mutant(
         "a-slash-of-a-password-is-refused",
-        "saga/settings.py",
+        "saga/addresses.py",
         ' or ("@" not in place and "@" in path.partition("?")[0])',
         "",
         "the tail of a password is printed as a virtual host",
         (
             "tests/cases/test_addresses.py::test_a_password_in_clear_is_refused_and_not_repeated[amqp://u:12/hunter2@127.0.0.1//]",
         ),
+    ),
+    Mutant(
+        "a-semicolon-of-a-password-ends-no-url",
+        "saga/surfaces/database_named.py",
+        "{shown_url(settings.database_url)}",
+        "{';'.join(map(shown_url, settings.database_url.split(';')))}",
+        "the head of a password is printed as a port",
+        ("tests/cases/test_addresses.py::test_no_part_of_a_login_is_printed",),
+    ),
+    Mutant(
+        "a-sign-in-clear-is-no-port",
+        "saga/addresses.py",
+        "IN_CLEAR if _is_cut(url) else PORT",
+        "PORT",
+        "whoever has a bracket in a password is sent to look at the port",
+        ("tests/cases/test_addresses.py::test_a_password_in_clear_is_refused_and_not_repeated",),
     ),
     Mutant(
         "homes-are-quoted",
@@ -1312,7 +1344,7 @@ RUNTIME = [
     ),
     Mutant(
         "a-password-in-clear-is-no-host",
-        "saga/settings.py",
+        "saga/addresses.py",
         '"@" in place.rpartition("@")[0] or ',
         "",
         "the tail of a password is printed as the name of a host",

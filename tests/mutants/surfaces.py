@@ -54,13 +54,31 @@ SURFACES = [
         (f"{BEHIND}test_what_is_no_path_is_left_alone[//evil.example]",),
     ),
     Mutant(
+        "utf-16-has-its-mark",
+        "saga/surfaces/receiving.py",
+        "if UTF_16 in charsets and not body.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):",
+        "if UTF_16 in encoding:",
+        "a body is read in another encoding than the one that it names",
+        (
+            "tests/cases/test_readers.py::test_a_body_is_json_in_utf_8[Content-Type-application/json; charset=utf-16-False]",
+        ),
+    ),
+    Mutant(
+        "a-long-body-is-heard-out",
+        "saga/surfaces/receiving.py",
+        "elif length > HEARD_MAX:",
+        "else:",
+        "whoever sends too much in chunks learns nothing but that the connection was reset",
+        ("tests/integration/api/test_accepting.py::test_a_long_body_in_chunks_hears_that_it_is_too_long",),
+    ),
+    Mutant(
         "a-body-is-json-in-utf-8",
         "saga/surfaces/receiving.py",
-        " and all(it in UTF_8 for it in named)",
+        " and named <= {*UTF_8, UTF_16}",
         "",
         "a body of which the sender says that it is none of ours is read as if it were",
         (
-            "tests/cases/test_readers.py::test_a_body_is_json_in_utf_8[Content-Type-application/json; charset=utf-16-False]",
+            "tests/cases/test_readers.py::test_a_body_is_json_in_utf_8[Content-Type-application/json; charset=iso-8859-1-False]",
         ),
     ),
     Mutant(

@@ -1,10 +1,12 @@
 """POST /v1/orders: one order, one saga, one answer, whatever is sent twice, late or together."""
 
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from http.client import HTTPConnection
 
 import httpx2
 import psycopg
@@ -20,6 +22,7 @@ from saga.store.opening import open_store
 from saga.store.port import Store
 from saga.surfaces.api import broker_check, migrations_check
 from saga.surfaces.contract import BODY_MAX
+from saga.surfaces.receiving import HEARD_MAX
 from tests.integration.api.serving import Shop, opened, order_values, problem, served
 from tests.waiting import wait_until
 
@@ -269,6 +272,19 @@ def test_a_body_over_the_limit_is_refused_before_it_is_parsed(api_sqlite_url: st
         problem(fits, 400, "not_json")
         assert shop.rows() == []
     store.close()
+
+
+def test_a_long_body_in_chunks_hears_that_it_is_too_long(small_shop: Shop) -> None:
+    """Whoever does not say the length sends on for a while; the answer was lost with the connection that had been closed before."""
+    with served(small_shop.store) as shop:
+        address = (shop.client.base_url.host, shop.client.base_url.port or 0)
+        for count in (BODY_MAX // 65536 + 1, 2 * BODY_MAX // 65536, HEARD_MAX // 65536):
+            line = HTTPConnection(*address, timeout=20)
+            headers = {"Idempotency-Key": "k", "Content-Type": "application/json", "Transfer-Encoding": "chunked"}
+            line.request("POST", "/v1/orders", chunks(count), headers, encode_chunked=True)
+            answer = line.getresponse()
+            assert (answer.status, json.loads(answer.read())["code"]) == (413, "too_large"), count
+            line.close()
 
 
 def test_an_announced_size_is_refused_before_the_body_is_sent(small_shop: Shop) -> None:
