@@ -185,6 +185,7 @@ def test_a_record_that_is_too_long(tmp_path: Path, cell: str, count: int) -> Non
     _, records = found(path, has_notes=True)
     last = len(path.read_bytes().splitlines())
     assert [(it.first, it.last, it.cells, it.is_rest) for it in records] == [(2, last, ["0"], True)]
+    assert records[0].fault == (RECORD_TOO_LONG if count > 1 else "field larger than field limit (131072)")
     _, records = found(path)
     assert (records[0].first, records[0].last, records[0].fault) == (2, 2, UNCLOSED)
     assert 3 <= records[1].first <= 2_002
