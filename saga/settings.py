@@ -270,12 +270,12 @@ def _secrets(environment: Mapping[str, str]) -> dict[str, Any]:
         if environment.get(variable):
             raise UsageError(f"{variable}{FILE}: {variable} is set as well; set one of them")
         try:
-            found[name] = Path(path).read_text(encoding="utf-8").strip()
+            found[name] = Path(path).read_text(encoding="utf-8-sig").strip()
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
             raise UsageError(f"{variable}{FILE}: {path}: {why}") from error
-        if not found[name]:
-            raise UsageError(f"{variable}{FILE}: {path} is empty")
+        if (count := len(found[name].splitlines())) != 1:
+            raise UsageError(f"{variable}{FILE}: {path} {f'holds {count} lines; keep one' if count else 'is empty'}")
     return found
 
 

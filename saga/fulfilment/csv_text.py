@@ -8,8 +8,9 @@ Rules of this file
 - A quote that is not closed spoils one line. Its record breaks the rules in a later line, or is still open at the end of the file
   or beyond its bounds, or ends with another number of cells than the header because a quote of a later line closed it: then the
   line that it began in is refused, and reading goes on at the next one, so that no order loses lines in between.
-- Where a column holds what customers write (`has_notes`), a line of a note is never read as an order: a record that is too long, or has
-  another number of cells, is refused with all its lines.
+- Where a column holds what customers write (`has_notes`), a line of a note is never read as an order. A writer that does not double
+  quotes lets a note end its own cell, and a note may hold whole rows: so behind a record that breaks the rules and has a quote in it
+  nothing is certain, and all that follows is refused with it (`Record.is_rest`). One without any quote is refused alone.
 - What is read again is bounded too (`AGAIN_MAX`): a file can be made of lines each of which opens a quote that no later one closes.
   Beyond that a record is one line.
 """
@@ -33,7 +34,6 @@ BEGINNING_MAX = 4096
 RECORD_TOO_LONG = (
     f"is of a record with more than {RECORD_MAX} bytes, {RECORD_LINES_MAX} lines, or 131072 characters in a cell"
 )
-TOO_LONG = (RECORD_TOO_LONG, "field larger")
 UNCLOSED = "opens a quote that is not closed; a quote inside of a quoted cell is doubled"
 IN_WORDS = {
     "unexpected end": UNCLOSED,
@@ -52,6 +52,8 @@ class Record(NamedTuple):
     """The numbers of its lines."""
     cells: list[str]
     fault: str = ""
+    is_rest: bool = False
+    """Whether it is all that the file has from there on, because a note may reach as far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ def _records(lines: Iterable[Line], head: Head, *, has_notes: bool, meter: Meter
         except StopIteration:
             return
         except (csv.Error, _Endless) as error:
-            yield source.skipped() if has_notes and str(error).startswith(TOO_LONG) else source.first_alone(str(error))
+            yield source.rest(str(error)) if has_notes and source.may_hold_a_note else source.first_alone(str(error))
             continue
         first, last = taken[0].number, taken[-1].number
         if not (cells and cells[0].strip()) and not any(map(str.strip, cells)):
@@ -130,7 +132,9 @@ def _records(lines: Iterable[Line], head: Head, *, has_notes: bool, meter: Meter
                 meter.lines.empty += last - first + 1
         elif len(cells) == width:
             yield Record(first, last, cells, source.fault)
-        elif first == last or has_notes:
+        elif has_notes and source.may_hold_a_note:
+            yield source.rest(f"has {len(cells)} cells instead of {width}")
+        elif first == last:
             yield Record(first, last, cells[:1], source.fault or f"has {len(cells)} cells instead of {width}")
         else:
             yield source.first_alone(UNCLOSED)
@@ -181,16 +185,25 @@ class _Lines:
         first, *others = self.taken
         self._again.extendleft(reversed(others))
         self._again_count += self.size if others else 0
-        words = UNCLOSED if others else next((it for begin, it in IN_WORDS.items() if fault.startswith(begin)), fault)
+        words = UNCLOSED if others else _in_words(fault)
         return Record(first.number, first.number, _ended(first, self._separator), text_fault(first.data) or words)
 
-    def skipped(self) -> Record:
-        """All of a record that is too long, as one that is refused: nothing in it is kept, and nothing is read as a record."""
+    @property
+    def may_hold_a_note(self) -> bool:
+        """Whether a quote stands in what was taken, or may stand in what is not kept of it."""
+        return any(b'"' in line.data or not line.is_whole for line in self.taken)
+
+    def rest(self, fault: str) -> Record:
+        """What was taken and all that follows, as one refused record."""
         first, last = self.taken[0], self.taken[-1]
-        is_open = sum(line.data.count(b'"') for line in self.taken) % 2 == 1
-        while is_open and (line := self._again.popleft() if self._again else next(self._lines, None)):
-            last, is_open = line, line.data.count(b'"') % 2 == 0
-        return Record(first.number, last.number, _ended(first, self._separator), RECORD_TOO_LONG)
+        for line in chain(self._again, self._lines):
+            last = line
+        self._again.clear()
+        return Record(first.number, last.number, _ended(first, self._separator), _in_words(fault), is_rest=True)
+
+
+def _in_words(fault: str) -> str:
+    return next((it for begin, it in IN_WORDS.items() if fault.startswith(begin)), fault)
 
 
 def _ended(line: Line, separator: str) -> list[str]:

@@ -11,6 +11,7 @@ and paths. Money is integer minor units (saga.fulfilment.money).
 The lines of one SKU are kept as they came; `Order.stock` adds them up.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -48,11 +49,13 @@ ITEMS_MAX = 10**9
 RESERVATION_TTL_S = 900
 
 
-def broken_rules(error: ValidationError, *, whole: str = "the order") -> str:
+def broken_rules(
+    error: ValidationError, *, whole: str = "the order", named: Callable[[str], str] = lambda field: field
+) -> str:
     """What a person needs of a validation error: each field and the rule it breaks, at most five. A rule that is broken by
-    no field, such as that of being JSON, stands under the name of the `whole`."""
+    no field, such as that of being JSON, stands under the name of the `whole`. `named` says what a file calls a field."""
     rules = [
-        ": ".join(filter(None, (".".join(map(str, one["loc"])) or whole, in_words(one["msg"]))))
+        ": ".join(filter(None, (named(".".join(map(str, one["loc"]))) or whole, in_words(one["msg"]))))
         for one in error.errors(include_url=False)
     ]
     more = f"; and {len(rules) - 5} more" if len(rules) > 5 else ""

@@ -37,6 +37,8 @@ class _Invoice:
     """What has been read of an invoice."""
 
     sheet: Sheet
+    first: int = 0
+    """The line that it begins in."""
     buyer: tuple[str, str] = ("", "")
     """CustomerID and Country."""
     lines: list[OrderLine] = field(default_factory=list)
@@ -44,12 +46,13 @@ class _Invoice:
     fault: str = ""
 
     def take(self, record: Record, values: Values | None) -> None:
+        self.first = self.first or record.first
         if self.fault:
             return
         try:
             self._add(record, values)
         except ValidationError as error:
-            self.fault = f"line {record.first}: {broken_rules(error)}"
+            self.fault = f"line {record.first}: {broken_rules(error, named=self._named)}"
         except ValueError as error:
             self.fault = f"line {record.first}: {error}"
         if self.fault:
@@ -77,11 +80,17 @@ class _Invoice:
         try:
             order = Order.model_validate(self._values(reference))
         except ValidationError as error:
-            yield Refused(reference, broken_rules(error))
+            yield Refused(reference, f"line {self.first}: {broken_rules(error, named=self._named)}")
             return
         if self.rounded_count:
             yield Rounded(reference, self.rounded_count)
         yield order
+
+    def _named(self, field_: str) -> str:
+        """The column that a field of an order was made of."""
+        made_of = {"unit_price": "price", "address.city": "country", "address.postcode": "country"}
+        made_of |= {"address.name": "customer_id", "address.street": "customer_id"}
+        return self.sheet.named(made_of.get(field_, field_))
 
     def _line(self, values: Values) -> tuple[OrderLine, bool]:
         """A row, and whether its price was rounded."""

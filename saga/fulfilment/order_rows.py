@@ -8,6 +8,8 @@ Rules of this file
   out when that row was read: memory holds one number per order and the rows of the orders that are open.
 - Half an order is none: one row that is refused refuses its order. When a broken line does not say whose it is, the orders that it
   may be of are refused: those that are open there, and those of the rows around it.
+- Where a record leaves it open what of the file is a customer's note (`Record.is_rest`), every order of the file is refused: one that
+  stands above it may be out of a note too, or have rows below.
 - Each line ends in an order, a refusal or what is skipped, or is empty: `Meter.lines`.
 """
 
@@ -210,7 +212,7 @@ def read_rows(sheet: Sheet, meter: Meter | None = None) -> Iterator[Found]:
     between the passes.
     """
     meter = meter if meter is not None else Meter()
-    lasts, doubts = _lasts(sheet)
+    lasts, doubts, unsure = _lasts(sheet)
     opened: dict[str, _Open] = {}
     for record in sheet.records(meter):
         reference = sheet.reference(record)
@@ -218,7 +220,8 @@ def read_rows(sheet: Sheet, meter: Meter | None = None) -> Iterator[Found]:
             if record.fault:
                 for one in opened.values():
                     one.doubt = one.doubt or record.first
-            yield from _counted(iter([_nobodys(sheet, record)]), ((record.first, record.last),), meter)
+            nobodys = _unsure(f"line {record.first}", unsure) if unsure else _nobodys(sheet, record)
+            yield from _counted(iter([nobodys]), ((record.first, record.last),), meter)
             continue
         last = lasts.get(reference, 0)
         if record.first > last:
@@ -228,16 +231,19 @@ def read_rows(sheet: Sheet, meter: Meter | None = None) -> Iterator[Found]:
         if record.first == last:
             del opened[reference]
             doubt = one.doubt or doubts.get(reference, 0)
-            found = iter([_doubtful(reference, doubt)]) if doubt else one.order.closed(reference)
+            refused = _unsure(reference, unsure) if unsure else _doubtful(reference, doubt) if doubt else None
+            found = one.order.closed(reference) if refused is None else iter([refused])
             yield from _counted(found, tuple(one.lines), meter)
 
 
-def _lasts(sheet: Sheet) -> tuple[dict[str, int], dict[str, int]]:
-    """The line of the last row of each order; and of those that stand beside a broken line of nobody, that line."""
+def _lasts(sheet: Sheet) -> tuple[dict[str, int], dict[str, int], Record | None]:
+    """The line of the last row of each order; of those that stand beside a broken line of nobody, that line; and the record behind
+    which nothing is certain."""
     lasts: dict[str, int] = {}
     doubts: dict[str, int] = {}
-    before, lost = "", 0
+    before, lost, unsure = "", 0, None
     for record in sheet.records():
+        unsure = record if record.is_rest else None
         reference = sheet.reference(record)
         if reference:
             lasts[reference] = record.first
@@ -248,7 +254,7 @@ def _lasts(sheet: Sheet) -> tuple[dict[str, int], dict[str, int]]:
             lost = record.first
             if before:
                 doubts[before] = lost
-    return lasts, doubts
+    return lasts, doubts, unsure
 
 
 def _nobodys(sheet: Sheet, record: Record) -> Refused:
@@ -257,6 +263,15 @@ def _nobodys(sheet: Sheet, record: Record) -> Refused:
     rule = "is empty" if is_empty else f"is longer than {REFERENCE_MAX} characters"
     return Refused(
         f"line {record.first}", f"the line: {record.fault}" if record.fault else f"{sheet.named('order_id')}: {rule}"
+    )
+
+
+def _unsure(reference: str, record: Record) -> Refused:
+    count = record.last - record.first
+    why = f"line {record.first}: the line: {record.fault}, so that it and the {count} lines behind it may be a customer's note"
+    return Refused(
+        reference,
+        f"{why}: no order of the file is taken; export it again with each quote in a quoted cell doubled, or mend that line",
     )
 
 

@@ -67,7 +67,7 @@ class _ShopOrder:
         try:
             self._add(record, values)
         except ValidationError as error:
-            self.fault = f"line {record.first}: {broken_rules(error)}"
+            self.fault = f"line {record.first}: {broken_rules(error, named=self._named)}"
         except ValueError as error:
             self.fault = f"line {record.first}: {error}"
 
@@ -92,9 +92,23 @@ class _ShopOrder:
             self._refuse_other_sums()
             return Order.model_validate(self._values(reference))
         except ValidationError as error:
-            return Refused(reference, broken_rules(error))
+            return Refused(reference, f"line {self.first}: {broken_rules(error, named=self._named)}")
         except ValueError as error:
             return Refused(reference, str(error))
+
+    def _named(self, field_: str) -> str:
+        """The columns that a field of an order was made of; a field that was made of none by its own name."""
+        side = self._side()
+        parts = {
+            "address.name": [side + it for it in ("name", "first_name", "last_name")],
+            "country": [f"{side}country"],
+            "unit_price": ["line_price" if "line_price" in self.sheet.places else "piece_price"],
+        }
+        made_of = parts.get(field_, [side + field_.removeprefix("address.") if "." in field_ else field_])
+        there = [self.sheet.named(it) for it in made_of if it in self.sheet.places]
+        if field_ == "address.name" and not any(self.said.get(it) for it in made_of):
+            there.append(self.sheet.named(f"{side}company"))
+        return ", ".join(there) or field_
 
     def _say(self, number: int, values: Values) -> None:
         if not self.said:
@@ -143,7 +157,8 @@ class _ShopOrder:
 
     def _refuse_other_sums(self) -> None:
         """`ValueError` when the prices of the lines are not what the order comes to."""
-        if self._status not in TAKEN:  # refunded, or a word in another language, which may mean that
+        # Not taken: refunded, or a word in another language, which may mean that; or nothing where the layout has a word.
+        if self._is_to_be_said("status") or self._status not in TAKEN:
             rule = f"{self.said['status']!r} is no status of an order that is to be charged"
             raise ValueError(f"line {self.first}: {self.sheet.named('status')}: {rule}")
         if "subtotal" in self.said:
@@ -166,9 +181,16 @@ class _ShopOrder:
         if not self.said.get(name) and name not in ("subtotal", "total"):
             return Decimal(0)
         try:
-            return self.sheet.number(self.said, name)
+            found = self.sheet.number(self.said, name)
         except ValueError as error:
             raise ValueError(f"line {self.first}: {error}") from error
+        if found < 0:  # it would make up for another sum that is too great
+            raise ValueError(f"line {self.first}: {self.sheet.named(name)}: {found} is below 0")
+        return found
+
+    def _is_to_be_said(self, name: str) -> bool:
+        """Whether a cell is empty whose column the layout needs."""
+        return not self.said.get(name) and any(it.field == name and it.is_needed for it in self.sheet.layout.columns)
 
     def _values(self, reference: str) -> dict[str, object]:
         customer = self.said.get("customer_id", "")
@@ -182,11 +204,14 @@ class _ShopOrder:
             **self._address(),
         }
 
+    def _side(self) -> str:
+        has_ship = any(cell for name, cell in self.said.items() if name.startswith(SHIP))
+        return SHIP if has_ship or f"{BILL}street" not in self.said else BILL
+
     def _address(self) -> dict[str, object]:
         """Where the parcel goes: the one place that knows which parts of an export an `Address` takes. Where an export has no
         address for shipping at all, shops ship to that of the bill, if the layout has its columns."""
-        ship = {name: cell for name, cell in self.said.items() if name.startswith(SHIP)}
-        side = SHIP if any(ship.values()) or f"{BILL}street" not in self.said else BILL
+        side = self._side()
         part = {name.removeprefix(side): cell for name, cell in self.said.items() if name.startswith(side)}
         for name in ("street", "city", "country"):
             if not part.get(name):

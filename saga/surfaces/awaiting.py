@@ -15,7 +15,7 @@ from typing import Protocol
 from saga.clock import monotonic, sleep
 from saga.core.states import SagaStatus
 from saga.surfaces.partly import UNREADABLE
-from saga.surfaces.submit import Tally
+from saga.surfaces.tally import NOT_COMPLETED_MAX, NotCompleted, Tally
 
 POLL_S = 0.1
 STILL_S = 2.0
@@ -31,8 +31,8 @@ class Ends(Protocol):
         """Where it stands, and whether only a person could still move it."""
         ...
 
-    def why(self, saga_id: str) -> tuple[SagaStatus, str]:
-        """Where it stands, and why it did not complete."""
+    def why(self, saga_id: str) -> tuple[SagaStatus, str, str]:
+        """Where it stands, why it did not complete, and what the participant that refused it said."""
         ...
 
 
@@ -71,14 +71,18 @@ def await_ends(
 
 
 def explain_ends(ends: Ends, tally: Tally) -> None:
-    """Count why sagas did not complete."""
+    """Count why sagas did not complete, and keep of the first ones what was said."""
+    order_of = {saga_id: order_id for order_id, saga_id in tally.saga_of.items()}
     for saga_id in tally.not_completed:
         try:
-            status, why = ends.why(saga_id)
+            status, why, said = ends.why(saga_id)
         except UNREADABLE:
             tally.unreadable.append(saga_id)
             continue
         tally.reasons[status.value, why] += 1
+        if len(tally.explained) < NOT_COMPLETED_MAX:
+            order_id = order_of.get(saga_id, saga_id)
+            tally.explained.append(NotCompleted(order_id, saga_id, status.value, why, said))
 
 
 def _has_ended(ends: Ends, tally: Tally, saga_id: str) -> bool:

@@ -22,6 +22,11 @@ def request_key(order_id: str) -> str:
     return key_of("orders-submit:", order_id)
 
 
+def corrected_key(order_id: str, content: str) -> str:
+    """The key of an order whose plain one belongs to another content: the same for the same content alone."""
+    return key_of(f"orders-submit-corrected:{sha256(content.encode()).hexdigest()[:32]}:", order_id)
+
+
 def return_key(reference: str, order_id: str) -> str:
     """The key of the return that the cancellation `reference` means of an order."""
     return key_of("orders-submit:return:", f"{reference}.{order_id}")

@@ -3,7 +3,9 @@
 Rules of this file
 ------------------
 - The request key of an order is made of its id, so submitting a file again, or going on after a crash, starts nothing
-  twice: an order that is there already is answered with its saga.
+  twice: an order that is there already is answered with its saga. Where the key belongs to another content, the order was corrected:
+  it is offered under a key of its content, and the store starts a next run where the one before was rolled back, and no other. What
+  somebody cancelled is not offered: an export that says something else of it is no wish to have it after all.
 - Stock is provisioned per order, before the order is handed over, under a key made of its id: again at most once.
 - Orders go out from a bounded number of threads, so concurrent starts share commits; memory holds as many orders as are
   on their way.
@@ -14,10 +16,9 @@ Rules of this file
   repeats is handed over once; its repeats share what became of it, so one of an order that is taken is already there.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass, field
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import requests
@@ -26,24 +27,32 @@ from saga.clock import monotonic
 from saga.core.definition import Saga
 from saga.core.outcomes import business_code
 from saga.core.states import ENDED, SagaStatus
-from saga.errors import CodecError, DataRefused, DuplicateOrder, KeyReused, SagaError, StoreUnavailable, UsageError
+from saga.errors import CodecError, DataRefused, DuplicateOrder, KeyReused, StoreUnavailable, UsageError
 from saga.fulfilment.intake import Cancelled, Found, Refused, Repeated, Rounded, Skipped
 from saga.fulfilment.models import Order
-from saga.fulfilment.text_files import LineCount
+from saga.fulfilment.view import OrderView, order_view
 from saga.runtime.engine import fold
 from saga.runtime.starting import Starter, first_hints
 from saga.runtime.work import Hint
-from saga.store.port import Store
+from saga.segments import order_path
+from saga.store.port import SagaFilter, Store
 from saga.surfaces.contract import URN
 from saga.surfaces.draining import is_over
-from saga.surfaces.request_keys import request_key
-from saga.surfaces.returning import OF_ONE_SAGA, Returning, ReturnTally, code_of
+from saga.surfaces.reading import read_cause
+from saga.surfaces.request_keys import corrected_key, request_key
+from saga.surfaces.returning import OF_ONE_SAGA, Returning, code_of
+from saga.surfaces.tally import Tally
 from saga.surfaces.unanswered import why_unanswered
 
 THREADS = 16
 AHEAD = 64
 """Orders on their way at once."""
 CALL_S = 30.0
+KEY_REUSED = "key_reused"
+TAKEN = (
+    "order_id: was submitted before with another content; a corrected order is taken once the one before was rolled back, "
+    "unless that was cancelled: a cancelled one is started with  saga start saga.fulfilment.fulfil_order:fulfil_order @FILE"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +91,35 @@ class DirectIntake:
     publish: Callable[[list[Hint]], None]
 
     def submit(self, order: Order) -> Receipt:
-        started = self.starter.start(self.saga, order, request_key=request_key(order.order_id))
+        try:
+            started = self.starter.start(self.saga, order, request_key=request_key(order.order_id))
+        except KeyReused:
+            if self._is_cancelled(order.order_id):
+                raise
+            key = corrected_key(order.order_id, order.model_dump_json())
+            started = self.starter.start(self.saga, order, request_key=key)
         if not started.is_replayed:
             self.publish(first_hints(self.saga, started.saga_id))
         return Receipt(started.saga_id, started.is_replayed)
+
+    def _is_cancelled(self, order_id: str) -> bool:
+        scope = self.starter.environment, self.starter.tenant
+        wanted = SagaFilter(self.saga.name, entity=order_id, environment=scope[0], tenant=scope[1])
+        runs = self.store.find(wanted, 1)  # the latest comes first
+        return any(order_view(fold(self.store.load([it.saga_id])[it.saga_id])[0]) is OrderView.CANCELLED for it in runs)
 
     def status(self, saga_id: str) -> tuple[SagaStatus, bool]:
         row = self.store.row(saga_id)
         assert row is not None, f"{saga_id} was accepted and is not there"
         return row.status, is_over(row)
 
-    def why(self, saga_id: str) -> tuple[SagaStatus, str]:
+    def why(self, saga_id: str) -> tuple[SagaStatus, str, str]:
         state = fold(self.store.load([saga_id])[saga_id])[0]
         if state.halt is not None:
-            return state.status, state.halt.reason.value
-        cause = state.cause
-        return state.status, "" if cause is None else _reason(cause.step, cause.cause, cause.detail)
+            return state.status, state.halt.reason.value, ""
+        if (cause := read_cause(state.cause)) is None:
+            return state.status, "", ""
+        return state.status, _reason(cause.step, cause.cause, cause.detail), cause.reason
 
 
 class HttpIntake:
@@ -108,8 +130,15 @@ class HttpIntake:
         self._session = session()
 
     def submit(self, order: Order) -> Receipt:
-        key = request_key(order.order_id)
-        answer = self.ask("POST", "/v1/orders", order.model_dump_json(), {"Idempotency-Key": key})
+        body = order.model_dump_json()
+        answer = self.ask("POST", "/v1/orders", body, {"Idempotency-Key": request_key(order.order_id)})
+        if code_of(answer) == KEY_REUSED:
+            if object_of(self.ask("GET", order_path(order.order_id))).get("status") == OrderView.CANCELLED:
+                raise DuplicateOrder(order.order_id, "that was cancelled")
+            answer = self.ask("POST", "/v1/orders", body, {"Idempotency-Key": corrected_key(order.order_id, body)})
+        return self._receipt(order, answer)
+
+    def _receipt(self, order: Order, answer: requests.Response) -> Receipt:
         body = object_of(answer)
         if answer.status_code in (200, 202) and "saga_id" in body:
             return Receipt(str(body["saga_id"]), answer.headers.get("Idempotency-Replayed") == "true")
@@ -132,12 +161,14 @@ class HttpIntake:
         status, halt = SagaStatus(saga["status"]), saga.get("halt")
         return status, status in ENDED or bool(halt and not halt["heals_itself"])
 
-    def why(self, saga_id: str) -> tuple[SagaStatus, str]:
+    def why(self, saga_id: str) -> tuple[SagaStatus, str, str]:
         saga = self.saga(saga_id)
         status, halt, cause = SagaStatus(saga["status"]), saga["halt"], saga["cause"]
         if halt:
-            return status, str(halt["reason"])
-        return status, _reason(cause["step"], cause["cause"], cause["detail"]) if cause else ""
+            return status, str(halt["reason"]), ""
+        if not cause:
+            return status, "", ""
+        return status, _reason(cause["step"], cause["cause"], cause["detail"]), str(cause.get("reason", ""))
 
     def saga(self, saga_id: str) -> dict[str, Any]:
         """A saga as the API shows it. Raises `CodecError` when the API cannot read it."""
@@ -185,66 +216,6 @@ def object_of(answer: requests.Response) -> dict[str, Any]:
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}
-
-
-@dataclass(slots=True)
-class Tally:
-    """What became of a file."""
-
-    orders: int = 0
-    """Different ones that were handed over."""
-    submitted: int = 0
-    already: int = 0
-    not_handed_over: int = 0
-    """Those that nobody took, because database or API went away."""
-    rounded: int = 0
-    refused: list[Refused] = field(default_factory=list)
-    skipped: Counter[str] = field(default_factory=Counter)
-    saga_ids: list[str] = field(default_factory=list)
-    saga_of: dict[str, str] = field(default_factory=dict)
-    """Order id → its saga."""
-    ended: Counter[str] = field(default_factory=Counter)
-    """By status, filled by `await_ends` (`saga.surfaces.awaiting`)."""
-    not_completed: list[str] = field(default_factory=list)
-    """Sagas that ended or wait otherwise, filled by `await_ends`."""
-    unreadable: list[str] = field(default_factory=list)
-    """Sagas whose journal this release cannot read, so that nobody can say how they end; filled by `await_ends`."""
-    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Of those that did not complete by status and reason, filled by `explain_ends`."""
-    open_count: int = 0
-    repeats: list[Repeated] = field(default_factory=list)
-    """Counted in `already` or `refused` once it is known what became of their orders."""
-    seconds: float = 0.0
-    returns: ReturnTally | None = None
-    """What became of the cancellations; None where they were skipped."""
-    lines: LineCount | None = None
-    """Where the lines of the file went; None when it was not read to its end."""
-
-    def as_json(self, *, with_ends: bool) -> dict[str, Any]:
-        ends = {status.value: self.ended[status.value] for status in SagaStatus} if with_ends else {}
-        reasons = [
-            {"status": status, "reason": why, "count": count} for (status, why), count in self.reasons.most_common()
-        ]
-        return {
-            "orders": self.orders,
-            "submitted": self.submitted,
-            "already": self.already,
-            "refused": len(self.refused),
-            "skipped": dict(self.skipped),
-            "rounded": self.rounded,
-            **({"returns": self.returns.as_json()} if self.returns is not None else {}),
-            **ends,
-            **({"not_handed_over": self.not_handed_over} if self.not_handed_over else {}),
-            **({"unreadable": self.unreadable} if self.unreadable else {}),
-            **({"reasons": reasons} if with_ends else {}),
-            **({"lines": asdict(self.lines)} if self.lines is not None else {}),
-            "seconds": round(self.seconds, 3),
-            "refusals": [_told(one) for one in self.refused],
-        }
-
-
-def _told(one: Refused) -> dict[str, str]:
-    return {"reference": one.reference, "reason": one.reason, **({"lines": one.lines_shown} if one.lines else {})}
 
 
 def hand_over(
@@ -328,48 +299,52 @@ def _one(order: Order, intake: Intake, provisioner: Shelf | None) -> Receipt:
 
 def _land_all(flying: dict[Future[Receipt], Order], tally: Tally, progress: Callable[[Tally], None]) -> None:
     """Wait for all, and raise the first failure once none is on its way."""
-    failure: SagaError | None = None
+    failure: BaseException | None = None
     while flying:
-        try:
-            _land(flying, tally)
-        except SagaError as error:
-            failure = failure or error
+        found = _landed(flying, tally)
+        failure = failure or found
         progress(tally)
     if failure is not None:
         raise failure
 
 
 def _land(flying: dict[Future[Receipt], Order], tally: Tally) -> None:
-    """Count those that are there. One that nobody takes is a failure: what has not begun is called off, and it is raised."""
+    if (failure := _landed(flying, tally)) is not None:
+        raise failure
+
+
+def _landed(flying: dict[Future[Receipt], Order], tally: Tally) -> BaseException | None:
+    """Count those that are there. One that nobody takes is a failure, whatever it is: what has not begun is called off, and it is
+    handed back, so that the others are counted first."""
     done, _ = wait(flying, return_when=FIRST_COMPLETED)
-    failure: SagaError | None = None
+    failure: BaseException | None = None
     for future in done:
         order = flying.pop(future)
-        try:
-            receipt = future.result()
-        except (KeyReused, DuplicateOrder):
-            tally.refused.append(Refused(order.order_id, "order_id: was submitted before with another content"))
-            continue
-        except DataRefused as error:
-            tally.refused.append(Refused(order.order_id, error.reason))
-            continue
-        except CancelledError:
+        error = None if future.cancelled() else future.exception()
+        if future.cancelled():
             tally.not_handed_over += 1
-            continue
-        except SagaError as error:
+        elif error is None:
+            _count(order, future.result(), tally)
+        elif isinstance(error, KeyReused | DuplicateOrder):
+            tally.refused.append(Refused(order.order_id, TAKEN))
+        elif isinstance(error, DataRefused):
+            tally.refused.append(Refused(order.order_id, error.reason))
+        else:
             tally.not_handed_over += 1
             failure = failure or error
-            continue
-        tally.saga_ids.append(receipt.saga_id)
-        tally.saga_of[order.order_id] = receipt.saga_id
-        if receipt.is_known:
-            tally.already += 1
-        else:
-            tally.submitted += 1
     if failure is not None:
         for future in flying:
             future.cancel()
-        raise failure
+    return failure
+
+
+def _count(order: Order, receipt: Receipt, tally: Tally) -> None:
+    tally.saga_ids.append(receipt.saga_id)
+    tally.saga_of[order.order_id] = receipt.saga_id
+    if receipt.is_known:
+        tally.already += 1
+    else:
+        tally.submitted += 1
 
 
 def _count_repeats(tally: Tally) -> None:

@@ -185,6 +185,13 @@ def test_a_secret_comes_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("SAGA_LOG_LEVEL", "debug")  # settings are read anew when a variable has changed
     with pytest.raises(UsageError, match="url is empty"):
         read_settings()
+    file.write_bytes(b"\xef\xbb\xbfpostgresql://u:p@h/d\r\n")  # as Windows writes it
+    set_(monkeypatch, LOG_LEVEL="info")
+    assert read_settings().database_url == "postgresql://u:p@h/d"
+    file.write_text("postgresql://u:p@h/d\npostgresql://u:p@h/e\n")
+    set_(monkeypatch, LOG_LEVEL="debug")
+    with pytest.raises(UsageError, match="url holds 2 lines; keep one"):
+        read_settings()
     set_(monkeypatch, DATABASE_URL_FILE=str(tmp_path / "none"))
     with pytest.raises(UsageError, match="none: No such file or directory"):
         read_settings()

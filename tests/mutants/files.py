@@ -9,6 +9,8 @@ ROWS, SHOPS, ORDERS = (
     "saga/fulfilment/order_files.py",
 )
 
+SUBMIT, HANDING = "saga/surfaces/submit.py", "tests/unit/surfaces/test_handing_over_cut.py::"
+
 UNIT = "tests/unit/fulfilment/"
 CASES = "tests/cases/test_files_of_shops.py::"
 FUZZ = "tests/property/test_order_files.py::"
@@ -53,10 +55,29 @@ FILES = [
     Mutant(
         "a-note-is-no-order",
         CSV,
-        "elif first == last or has_notes:",
-        "elif first == last:",
+        "        elif has_notes and source.may_hold_a_note:\n",
+        "        elif has_notes and False:\n",
         "a customer writes a row into his note, and it is read as an order at prices of his own",
-        (f"{UNIT}test_shop_exports.py::test_a_note_is_never_read_as_an_order",),
+        (f"{UNIT}test_csv_text.py::test_behind_a_broken_quote_nothing_is_certain_where_customers_write",),
+    ),
+    Mutant(
+        "a-broken-quote-refuses-the-rest",
+        CSV,
+        "yield source.rest(str(error)) if has_notes and source.may_hold_a_note else",
+        "yield source.rest(str(error)) if False else",
+        "behind a quote that is not doubled the lines of a note are read as orders, and charged",
+        (
+            f"{UNIT}test_shop_exports.py::test_a_note_with_a_quote_that_is_not_doubled_is_no_order",
+            f"{FUZZ}test_a_line_of_a_note_is_no_order",
+        ),
+    ),
+    Mutant(
+        "a-broken-quote-refuses-what-is-above",
+        ROWS,
+        "        unsure = record if record.is_rest else None\n",
+        "",
+        "a note that ends its own cell has its row read as an order before the fault is seen",
+        (f"{UNIT}test_shop_exports.py::test_a_note_with_a_quote_that_is_not_doubled_is_no_order",),
     ),
     Mutant(
         "a-record-is-bounded",
@@ -133,8 +154,8 @@ FILES = [
     Mutant(
         "a-refund-is-not-charged-again",
         SHOPS,
-        "if self._status not in TAKEN:",
-        "if False:",
+        " or self._status not in TAKEN:",
+        ":",
         "an order that the shop paid back, in whatever language it says so, is charged",
         (WRONG,),
     ),
@@ -161,5 +182,45 @@ FILES = [
         "return body",
         "the API refuses what every file may be",
         (f"{CASES}test_a_body_may_have_any_mark",),
+    ),
+    Mutant(
+        "a-sum-is-not-below-0",
+        SHOPS,
+        "        if found < 0:  #",
+        "        if False:  #",
+        "shipping of less than nothing hides a sum of the shop that is less than the goods",
+        (WRONG,),
+    ),
+    Mutant(
+        "a-status-that-is-needed-is-said",
+        SHOPS,
+        'if self._is_to_be_said("status") or self._status',
+        "if self._status",
+        "an order of which the export does not say whether it stands is charged",
+        (WRONG,),
+    ),
+    Mutant(
+        "a-failure-loses-no-count",
+        SUBMIT,
+        "    while flying:\n        found = _landed(flying, tally)\n",
+        "    while flying and failure is None:\n        found = _landed(flying, tally)\n",
+        "orders that were handed over beside one that failed are in no count",
+        (f"{HANDING}test_a_cut_is_counted",),
+    ),
+    Mutant(
+        "a-key-of-stock-is-visible-ascii",
+        "saga/surfaces/provisioning.py",
+        'key_of("provision:", what)',
+        'f"provision:{what}"',
+        "an order whose id has a blank or is beyond ASCII ends the command",
+        ("tests/unit/surfaces/test_provisioning.py::test_any_id_is_provisioned",),
+    ),
+    Mutant(
+        "what-was-cancelled-is-not-started-by-a-file",
+        SUBMIT,
+        "            if self._is_cancelled(order.order_id):\n",
+        "            if False:\n",
+        "an order that its customer cancelled is charged, because the shop exports it again with another phone number",
+        ("tests/unit/surfaces/test_corrected_orders.py::test_what_was_cancelled_is_not_started_by_a_file",),
     ),
 ]

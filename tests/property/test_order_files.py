@@ -19,7 +19,16 @@ from saga.fulfilment.order_files import read_orders
 from saga.fulfilment.order_rows import Reading
 from saga.fulfilment.text_files import ENCODINGS, Meter
 from tests.unit.fulfilment.test_order_files import order_text
-from tests.unit.fulfilment.test_shop_exports import LAYOUTS, SHOPIFY, SHOPIFY_MORE, WOO, WOO_MORE, text_of
+from tests.unit.fulfilment.test_shop_exports import (
+    LAYOUTS,
+    ONE_ROW,
+    SHOPIFY,
+    SHOPIFY_MORE,
+    WOO,
+    WOO_MORE,
+    evil_line,
+    text_of,
+)
 
 SHORT = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 RETAIL = (
@@ -163,6 +172,44 @@ def test_a_broken_line_spoils_no_order_but_its_own(tmp_path: Path, broken: int, 
     found = read(tmp_path / "orders", "\n".join([RETAIL.partition("\n")[0], *rows]).encode())
     assert [it.order_id for it in found if isinstance(it, Order)] == ["0", "1", "2", "3"]
     assert len(found) == 5
+
+
+NOTES_LAST = [name for name in LAYOUTS["shopify"] if name != "Notes"] + ["Notes"]
+EVIL_ROW, EVIL_LAST = evil_line(LAYOUTS["shopify"]), evil_line(NOTES_LAST)
+
+
+def is_without_fault(text: str) -> bool:
+    """Whether a strict reader takes a file, each record with as many cells as the header."""
+    try:
+        return len({len(row) for row in csv.reader(StringIO(text, newline=""), strict=True) if row}) == 1
+    except csv.Error:
+        return False
+
+
+@SHORT
+@given(
+    note=st.lists(
+        st.sampled_from(
+            ['"', '""', "\n", "\n\n", ",", " ", f"\n{EVIL_ROW}\n", f"\n{EVIL_LAST}\n", EVIL_LAST, "\\", "a", "5"]
+        )
+        | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="~\r\0"), max_size=4),
+        max_size=9,
+    ).map("".join),
+    is_last=st.booleans(),
+    is_doubled=st.booleans(),
+)
+def test_a_line_of_a_note_is_no_order(tmp_path: Path, note: str, is_last: bool, is_doubled: bool) -> None:
+    """Whatever a customer writes, whole rows too, and whether or not the shop doubles his quotes. One exception nobody can tell: a
+    file that is without any fault as it stands."""
+    header = NOTES_LAST if is_last else LAYOUTS["shopify"]
+    rows = [ONE_ROW | {"Name": name, "Notes": "~~" if name == "2" else ""} for name in "123"]
+    cell = '"' + (note.replace('"', '""') if is_doubled else note) + '"'
+    text = text_of(header, *rows).replace("~~", cell)
+    ids = [it.order_id for it in read(tmp_path / "orders", text.encode()) if isinstance(it, Order)]
+    if is_doubled:
+        assert ids == ["1", "2", "3"]
+    elif not is_without_fault(text):
+        assert "#EVIL" not in ids
 
 
 @pytest.mark.parametrize("text", VALID)

@@ -6,6 +6,8 @@ Rules of this file
   stand behind its `?`, so that one setting, or one file with a secret, has all of it. They are taken from the address before kombu
   sees it.
 - Every Sentinel has user, password and database of the first one that has them: they are those of the master, which is one.
+- Addresses that differ in the master's name, a password or anything else that is said beside them are refused: one of them would be
+  left out without a word.
 - Every socket has a time-out.
 """
 
@@ -31,6 +33,10 @@ OF_SENTINEL = {"sentinel_username": "username", "sentinel_password": "password"}
 OF_SENTINELS = "sentinel_kwargs"
 
 
+class SentinelsDiffer(ValueError):
+    """Its text names no value."""
+
+
 @dataclass(frozen=True, slots=True)
 class Broker:
     """What kombu is given."""
@@ -50,6 +56,7 @@ def read_broker(broker_url: str) -> Broker:
 
 
 def _read_sentinels(addresses: list[SplitResult]) -> Broker:
+    _refuse_differences(addresses)
     asked = dict(pair for address in addresses for pair in parse_qsl(address.query, keep_blank_values=True))
     from redis.backoff import NoBackoff
     from redis.retry import Retry
@@ -66,6 +73,20 @@ def _read_sentinels(addresses: list[SplitResult]) -> Broker:
     rest = urlencode(asked)  # kombu refuses what it does not know
     hosts = [login + it.netloc.rpartition("@")[2] for it in addresses]
     return Broker(";".join(urlunsplit((SENTINEL, host, path, rest, "")) for host in hosts), options)
+
+
+def _refuse_differences(addresses: list[SplitResult]) -> None:
+    """`SentinelsDiffer` where two say something else of the one master, or of how a Sentinel is asked; no value is named."""
+    said: dict[str, set[str]] = {}
+    for it in addresses:
+        pairs = [("user and password", it.netloc.rpartition("@")[0]), ("database", it.path.strip("/"))]
+        asked = [pair for pair in parse_qsl(it.query, keep_blank_values=True) if pair[0] in (MASTER, *OF_SENTINEL)]
+        for name, value in [*asked, *(pair for pair in pairs if pair[1])]:
+            said.setdefault(name, set()).add(value)
+    if different := sorted(name for name, values in said.items() if len(values) > 1):
+        raise SentinelsDiffer(
+            f"the Sentinels differ in {', '.join(different)}; say it alike in each, or in one of them"
+        )
 
 
 def within(transport: str, options: Mapping[str, Any], bound_s: float) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from kombu import Connection
 from kombu.transport import TRANSPORT_ALIASES
 
 from saga.errors import BrokerRefuses, UsageError
-from saga.runtime.celery.broker import MASTER, SENTINEL, read_broker, within
+from saga.runtime.celery.broker import MASTER, SENTINEL, SentinelsDiffer, read_broker, within
 
 GREETING_S = 2.0
 REFUSALS = frozenset({"AccessRefused", "NotAllowed", "AuthenticationError", "NoPermissionError", "ResponseError"})
@@ -25,6 +25,8 @@ def checked_broker(broker_url: str, setting: str) -> None:
     try:
         broker = read_broker(broker_url)
         databases = {_database_of(url) for url in broker.url.split(";")}
+    except SentinelsDiffer as error:
+        raise UsageError(f"{setting}: {error}") from error
     except ImportError as error:
         raise UsageError(f"{setting}: {scheme}:// needs a package that is not installed: {error.name}") from error
     except (ValueError, KeyError, TypeError) as error:  # whose text may hold a piece of a password

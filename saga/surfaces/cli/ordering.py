@@ -37,7 +37,8 @@ from saga.surfaces.embedded import opened_store, registered
 from saga.surfaces.finding import find_definitions
 from saga.surfaces.inputs import SURROGATES, entity_of, input_of, refuse_doubled, refuse_unstorable
 from saga.surfaces.publishing import Hinting, publisher
-from saga.surfaces.submit import DirectIntake, Tally
+from saga.surfaces.submit import DirectIntake
+from saga.surfaces.tally import Tally
 
 KEY_MAX = 255
 orders = typer.Typer(help="Orders for fulfil_order.", no_args_is_help=True)

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from saga.core.states import SagaStatus
-from saga.errors import SagaError, UsageError
+from saga.errors import UsageError
 from saga.fulfilment.cancellations import Sold
 from saga.fulfilment.fulfil_order import fulfil_order
 from saga.fulfilment.intake import Found
@@ -45,9 +45,9 @@ from saga.surfaces.returning import DirectDesk, HttpDesk, Returning
 from saga.surfaces.submit import (
     DirectIntake,
     HttpIntake,
-    Tally,
     hand_over,
 )
+from saga.surfaces.tally import Tally
 from saga.surfaces.visible import Page, page
 
 REASONS_SHOWN, REFERENCES_SHOWN = 12, 3
@@ -101,7 +101,7 @@ def submit(
     if timeout_s is not None and not (wait or returns):
         raise UsageError("--timeout: says how long --wait or --returns waits; add one of them")
     settings, tally, meter = settings_and_log(), Tally(), Meter()
-    reading, is_over = Reading(known_encoding(encoding), currency), True
+    reading, is_over, is_whole = Reading(known_encoding(encoding), currency), True, False
     with _file_of(file) as path, ExitStack() as parts:
         found = read_orders(path, meter, reading)  # looks at the file, before anything is opened or made for it
         provisioner = Provisioner(_inventory(settings)) if provision else None
@@ -119,10 +119,10 @@ def submit(
                 is_over = returning.finish(bound_s=timeout_s)
             if wait:
                 is_over &= _await(intake, tally, timeout_s)
-        except SagaError:
-            if _is_told(tally):
+            is_whole = True
+        finally:
+            if not is_whole and _is_told(tally):
                 _put_tally(output, tally, with_ends=False)  # of what went before; the error says why it is no more
-            raise
     _put_tally(output, tally, with_ends=wait)
     if not tally.saga_ids:
         say(f"saga: {file}: no order of it was taken" if tally.refused else f"saga: {file}: holds no order")
@@ -272,10 +272,20 @@ def _text_of(tally: Tally, *, with_ends: bool) -> Page:
         lines += [
             f"  {'unreadable':<11} {1:>5}  saga {saga_id}: saga audit" for saga_id in tally.unreadable[:REASONS_SHOWN]
         ]
-        lines += [
-            f"  {status:<11} {count:>5}  {why}" for (status, why), count in tally.reasons.most_common(REASONS_SHOWN)
-        ]
-    return page([*lines, *_refusals(tally, max(shutil.get_terminal_size((WIDTH, 24)).columns, WIDTH_MIN))])
+    width = max(shutil.get_terminal_size((WIDTH, 24)).columns, WIDTH_MIN)
+    return page([*lines, *(_reasons(tally, width) if with_ends else ()), *_refusals(tally, width)])
+
+
+def _reasons(tally: Tally, width: int) -> Iterator[str]:
+    """Why orders did not complete, and of the first ones what the participant said."""
+    for (status, why), count in tally.reasons.most_common(REASONS_SHOWN):
+        yield f"  {status:<11} {count:>5}  {why}"
+        of_it = [it for it in tally.explained if (it.status, it.reason) == (status, why)]
+        for one in of_it[:REFERENCES_SHOWN]:
+            text, indent = f"{one.order_id}: {one.said}" if one.said else one.order_id, " " * 21
+            yield from textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent + "  ")
+        if count > REFERENCES_SHOWN:
+            yield f"{' ' * 21}and {count - REFERENCES_SHOWN} more; -o json has them under not_completed"
 
 
 def _refusals(tally: Tally, width: int) -> Iterator[str]:

@@ -150,6 +150,27 @@ def test_what_a_sentinel_is_not_asked_for_is_refused(tail: str) -> None:
     assert "pw-" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        ("sentinel://h1/0?master_name=m;sentinel://h2/0?master_name=n", "master_name"),
+        ("sentinel://u:pw-a@h1/0;sentinel://u:pw-b@h2/0?master_name=m", "user and password"),
+        (
+            "sentinel://h1?sentinel_password=pw-a;sentinel://h2?master_name=m&sentinel_password=pw-b",
+            "sentinel_password",
+        ),
+        ("sentinel://h1/1;sentinel://h2/2?master_name=m", "database"),
+        ("sentinel://h1?master_name=m&master_name=n", "master_name"),
+    ],
+)
+def test_sentinels_that_differ_are_refused(url: str, what: str) -> None:
+    """Of two answers one would be left out without a word; the message says which, and no value."""
+    with pytest.raises(UsageError, match=f"SAGA_BROKER_URL: the Sentinels differ in {what}; say it alike") as refused:
+        checked_broker(url, "SAGA_BROKER_URL")
+    assert "pw-" not in str(refused.value)
+    read_broker("sentinel://u:p@h1/0?master_name=m;sentinel://u:p@h2/0?master_name=m")
+
+
 def test_every_sentinel_is_asked_for_the_same() -> None:
     """User, password and database are those of the master, wherever they stand; what is said of the Sentinels is not in the address."""
     read = read_broker(

@@ -25,8 +25,9 @@ from saga.store.port import SagaFilter
 from saga.surfaces.cli.submitting import _text_of
 from saga.surfaces.embedded import embedded
 from saga.surfaces.returning import REUSED, DirectDesk, HttpDesk, Returning, ReturnTally
-from saga.surfaces.submit import DirectIntake, HttpIntake, Tally, hand_over
+from saga.surfaces.submit import DirectIntake, HttpIntake, hand_over
 from saga.surfaces.taking_back import ReturnRequest, take_back
+from saga.surfaces.tally import Tally
 from tests.integration.returns.test_returns import END_S, Shop
 from tests.waiting import wait_until
 

@@ -15,7 +15,8 @@ from saga.runtime.engine import fold
 from saga.runtime.starting import Starter
 from saga.surfaces.awaiting import await_ends, explain_ends
 from saga.surfaces.returning import Desk, DirectDesk, HttpDesk, Rest, Returning
-from saga.surfaces.submit import DirectIntake, HttpIntake, Tally
+from saga.surfaces.submit import DirectIntake, HttpIntake
+from saga.surfaces.tally import Tally
 from tests.integration.api.serving import Shop, order_values, served
 from tests.integration.api.test_returning import TouchedStore
 from tests.waiting import wait_until

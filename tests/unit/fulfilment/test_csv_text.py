@@ -8,7 +8,7 @@ import pytest
 
 from saga.clock import monotonic
 from saga.errors import UsageError
-from saga.fulfilment.csv_text import RECORD_MAX, RECORD_TOO_LONG, UNCLOSED, Head, Record, head_of, records_of
+from saga.fulfilment.csv_text import RECORD_MAX, UNCLOSED, Head, Record, head_of, records_of
 from saga.fulfilment.text_files import LINE_MAX, Meter
 
 ROWS = [["id", "note, or so", "price"], ["1", 'two\nlines, "quoted"', "1"], ["2", "", "2;5"], ["3", "a\r\nb\tc", "3"]]
@@ -82,8 +82,8 @@ def test_a_quote_that_is_not_closed_spoils_one_line(tmp_path: Path, behind: list
 
 
 def test_two_broken_quotes_are_not_one_cell(tmp_path: Path) -> None:
-    """The second would close the first, and the order between them would be lost; where customers write notes it is one record,
-    for what stands in it may be theirs."""
+    """The second would close the first, and the order between them would be lost; where customers write notes all that follows is
+    refused with it, for what stands there may be theirs."""
     text = 'id,note,more\n1,"a\n2,b,b\n3,"\n4,d,d\n'
     _, records = found(written(tmp_path, text))
     assert [(it.first, it.last, bool(it.fault)) for it in records] == [
@@ -93,7 +93,7 @@ def test_two_broken_quotes_are_not_one_cell(tmp_path: Path) -> None:
         (5, 5, False),
     ]
     _, records = found(written(tmp_path, text), has_notes=True)
-    assert [(it.first, it.last, it.fault) for it in records] == [(2, 4, "has 2 cells instead of 3"), (5, 5, "")]
+    assert records == [Record(2, 5, ["1"], "has 2 cells instead of 3", is_rest=True)]
 
 
 @pytest.mark.parametrize(
@@ -112,6 +112,32 @@ def test_a_broken_line(tmp_path: Path, line: str, cells: list[str], fault: str) 
     """It says why, and what of it could be read; the lines around it are records."""
     _, records = found(written(tmp_path, f"id,note\n0,a\n{line}\n9,z\n"))
     assert records == [Record(2, 2, ["0", "a"]), Record(3, 3, cells, fault), Record(4, 4, ["9", "z"])]
+
+
+@pytest.mark.parametrize(
+    ("line", "is_rest"),
+    [
+        ('1,"a"b"', True),
+        ('1,"a"b" and "c"', True),
+        ('"1,2', True),
+        ('1,"2",3', True),
+        ('1,2",3', True),
+        ('"1",a\rb', True),
+        ("1," + "x" * LINE_MAX, True),
+        ("1", False),
+        ("1,2,3", False),
+        ("1,a\rb", False),
+        ("1," + "x" * 140_000, False),
+    ],
+)
+def test_behind_a_broken_quote_nothing_is_certain_where_customers_write(
+    tmp_path: Path, line: str, is_rest: bool
+) -> None:
+    """It is refused with all that follows; a line without any quote ends no note and begins none, so it is refused alone."""
+    _, records = found(written(tmp_path, f"id,note\n0,a\n{line}\n8,y\n9,z\n"), has_notes=True)
+    assert (records[0], records[1].is_rest, records[1].first) == (Record(2, 2, ["0", "a"]), is_rest, 3)
+    assert bool(records[1].fault)
+    assert records[2:] == ([] if is_rest else [Record(4, 4, ["8", "y"]), Record(5, 5, ["9", "z"])])
 
 
 def test_a_broken_character_in_a_later_line_is_named(tmp_path: Path) -> None:
@@ -152,14 +178,14 @@ def test_a_file_of_open_quotes_is_read_in_time(tmp_path: Path) -> None:
     ids=["many lines", "many cells", "one cell"],
 )
 def test_a_record_that_is_too_long(tmp_path: Path, cell: str, count: int) -> None:
-    """Its first line is refused and what stands in it is read by itself; where customers write notes all of it is refused, and what
-    comes behind it is read."""
+    """Its first line is refused and what stands in it is read by itself; where customers write notes all that follows is refused
+    with it."""
     cells = ",".join([f'"{cell}"'] * count)
     path = written(tmp_path, f"id,note\n0,{cells}\n9,z\n")
     _, records = found(path, has_notes=True)
-    assert [(it.first, it.fault) for it in records] == [(2, RECORD_TOO_LONG), (records[0].last + 1, "")]
-    assert records[1].cells == ["9", "z"]
-    assert records[0].cells == ["0"]
+    last = len(path.read_bytes().splitlines())
+    assert [(it.first, it.last, it.cells, it.is_rest) for it in records] == [(2, last, ["0"], True)]
+    assert records[0].fault == (RECORD_TOO_LONG if count > 1 else "field larger than field limit (131072)")
     _, records = found(path)
     assert (records[0].first, records[0].last, records[0].fault) == (2, 2, UNCLOSED)
     assert 3 <= records[1].first <= 2_002

@@ -86,14 +86,14 @@ def test_a_cancellation_adds_up_what_comes_back(tmp_path: Path) -> None:
         (row("1", quantity="1.5"), "line 3: Quantity: '1.5' is not a whole number"),
         (row("1", quantity=""), "line 3: Quantity: '' is not a whole number"),
         (row("1", quantity="9" * 30), f"line 3: Quantity: {'9' * 30!r} is not a whole number"),
-        (row("1", quantity="1000001"), "line 3: quantity: Input should be less than or equal to 1000000"),
+        (row("1", quantity="1000001"), "line 3: Quantity: Input should be less than or equal to 1000000"),
         (row("1", price="0.0"), "line 3: UnitPrice: 0.0 is not above 0"),
         (row("1", price="-1"), "line 3: UnitPrice: -1 is not above 0"),
         (row("1", price="NaN"), "line 3: UnitPrice: 'NaN' is not a decimal number"),
         (row("1", price="1e5"), "line 3: UnitPrice: '1e5' is not a decimal number"),
-        (row("1", price="99999999.99"), "line 3: unit_price: Input should be less than or equal to 1000000000"),
-        (row("1", sku="-A"), "line 3: sku: must not begin with '-'"),
-        (row("1", sku=""), "line 3: sku: must be 1 to 64 characters"),
+        (row("1", price="99999999.99"), "line 3: UnitPrice: Input should be less than or equal to 1000000000"),
+        (row("1", sku="-A"), "line 3: StockCode: must not begin with '-'"),
+        (row("1", sku=""), "line 3: StockCode: must be 1 to 64 characters"),
         (row("1", country="France"), "line 3: CustomerID, Country: differ from those of the invoice's first line"),
         ("1,A", "line 3: the line: has 2 cells instead of 8"),
         (row("1") + ",x", "line 3: the line: has 9 cells instead of 8"),
@@ -119,10 +119,10 @@ def test_what_the_order_refuses_is_refused_with_the_rule(tmp_path: Path) -> None
     """Bounds of the whole order hold here too: an id, a NUL in the country."""
     refused = found(tmp_path, row("-56"), row("7", country="U\x00K"), ",A,,1,,1.0,,UK", row("9" * 70))
     assert [(one.reference, one.reason[:40]) for one in refused if isinstance(one, Refused)] == [
-        ("-56", "order_id: must not begin with '-', which"),
-        ("7", "country: character 2 is U+0000; control "),
+        ("-56", "line 2: InvoiceNo: must not begin with '"),
+        ("7", "line 3: Country: character 2 is U+0000; "),
         ("line 4", "InvoiceNo: is empty"),
-        ("9" * 70, "order_id: must be 1 to 64 characters lon"),
+        ("9" * 70, "line 5: InvoiceNo: must be 1 to 64 chara"),
     ]
 
 

@@ -192,7 +192,31 @@ def test_orders_of_the_advanced_export(tmp_path: Path) -> None:
         ("shopify", {"Subtotal": ""}, "line 2: Subtotal: '' is not a decimal number"),
         ("shopify", {"Total": "much"}, "line 2: Total: 'much' is not a decimal number"),
         ("shopify", {"Shipping Country": ""}, "line 2: Shipping Country: is empty; an order needs it"),
-        ("shopify", {"Shipping Province": "x" * 300}, "address.region: String should have at most"),
+        ("shopify", {"Shipping Name": "", "Shipping Company": ""}, "line 2: Shipping Name, Shipping Company: "),
+        ("shopify", {"Shipping Name": "\u200b"}, "line 2: Shipping Name: "),
+        ("shopify", {"Shipping Country": "x" * 300}, "line 2: Shipping Country: "),
+        ("shopify", {"Shipping Phone": "tel. 123"}, "line 2: Shipping Phone: "),
+        ("shopify", {"Lineitem sku": "-A"}, "line 2: Lineitem sku: must not begin with"),
+        ("shopify", {"Lineitem quantity": "1000001"}, "line 2: Lineitem quantity: Input should be"),
+        (
+            "woo",
+            {"shipping_first_name": "", "shipping_last_name": ""},
+            "line 2: shipping_first_name, shipping_last_name, shipping_company: ",
+        ),
+        ("woo", {"billing_email": "no address"}, "line 2: billing_email: "),
+        ("woo", {"customer_id": "-1"}, "line 2: customer_id: "),
+        ("shopify", {"Shipping": "-30.50", "Taxes": "0", "Total": "0.00"}, "line 2: Shipping: -30.50 is below 0"),
+        ("shopify", {"Taxes": "-5.00", "Total": "30.50"}, "line 2: Taxes: -5.00 is below 0"),
+        ("shopify", {"Shipping": "-40.00", "Total": "-7.72"}, "line 2: Shipping: -40.00 is below 0"),
+        ("woo", {"shipping_total": "-1.00", "order_total": "51.70"}, "line 2: shipping_total: -1.00 is below 0"),
+        ("woo", {"status": ""}, "line 2: status: '' is no status of an order that is to be charged"),
+        (
+            "advanced",
+            {"Cart Discount Amount": "-1.00", "Order Subtotal Amount": "410.86"},
+            "line 2: Cart Discount Amount: -1.00 is below 0",
+        ),
+        ("advanced", {"Order Status": " "}, "line 2: Order Status: '' is no status of an order that is to be charged"),
+        ("shopify", {"Shipping Province": "x" * 300}, "line 2: Shipping Province: String should have at most"),
         (
             "woo",
             {"item_total": "28.51"},
@@ -309,3 +333,56 @@ def test_a_note_is_never_read_as_an_order(tmp_path: Path) -> None:
     assert [type(it) for it in found] == [Refused]
     assert isinstance(found[0], Refused)
     assert (found[0].reference, found[0].reason.partition(": has")[0]) == ("#1001", "line 2: the line")
+
+
+ONE_ROW = SHOPIFY | {"Subtotal": "20.50", "Total": "27.28", "Notes": ""}
+"""An order of one line."""
+
+
+def evil_line(header: list[str]) -> str:
+    """What a customer would like to be read."""
+    return text_of(header, ONE_ROW | {"Name": "#EVIL"}).splitlines()[1]
+
+
+@pytest.mark.parametrize("is_last", [False, True], ids=["notes amid", "notes last"])
+@pytest.mark.parametrize(
+    "note",
+    [
+        'my 5" shelf\n{}\nbye',
+        'my 5" shelf, please\n{}\nbye',
+        'a\n{}\nb "quoted" c',
+        'say "hi",\n{}\n',
+        'say "hi"\n{}\n',
+        'shelf of 5"\n{}\nbye',
+        '5",a\n{}\n"c',
+        '\n{}\n"',
+    ],
+)
+def test_a_note_with_a_quote_that_is_not_doubled_is_no_order(tmp_path: Path, note: str, is_last: bool) -> None:
+    """Also when the quote ends the cell by itself: nobody can tell then which lines are of the note, above or below, so no order of
+    the file is taken, and each line is named."""
+    header = [name for name in LAYOUTS["shopify"] if not (is_last and name == "Notes")] + ["Notes"] * is_last
+    text = text_of(
+        header,
+        ONE_ROW | {"Name": "#1"},
+        ONE_ROW | {"Notes": "~~"},
+        ONE_ROW | {"Name": "#9"},
+    ).replace("~~", '"' + note.format(evil_line(header)) + '"')
+    path, meter = tmp_path / "orders.csv", Meter()
+    path.write_text(text)
+    refused = list(read_orders(path, meter))
+    assert {type(it) for it in refused} == {Refused}
+    assert all("export it again with each quote in a quoted cell doubled" in it.reason for it in refused)  # type: ignore[union-attr]
+    assert (meter.lines.refused, meter.lines.empty) == (len(text.splitlines()) - 1, 1)
+
+
+def test_a_quote_that_is_open_at_the_end_refuses_the_file(tmp_path: Path) -> None:
+    """Whose it is cannot be said, nor what stands in it."""
+    path = tmp_path / "orders.csv"
+    header = LAYOUTS["shopify"]
+    text = text_of(header, ONE_ROW | {"Name": "#1"}, ONE_ROW | {"Notes": "~~"})
+    path.write_text(text.partition("~~")[0] + '"ring\n' + evil_line(header))
+    assert {(type(it), getattr(it, "reference", "")) for it in read_orders(path)} == {
+        (Refused, "#1"),
+        (Refused, "#1001"),
+    }

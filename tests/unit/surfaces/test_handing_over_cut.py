@@ -10,7 +10,8 @@ from saga.errors import StoreUnavailable
 from saga.fulfilment.models import Order
 from saga.fulfilment.order_files import read_orders
 from saga.surfaces.cli.submitting import _text_of
-from saga.surfaces.submit import THREADS, Receipt, Tally, hand_over
+from saga.surfaces.submit import THREADS, Receipt, hand_over
+from saga.surfaces.tally import Tally
 
 ORDERS, TAKEN = 200, 30
 TIMEOUT_S = 0.5
@@ -36,6 +37,26 @@ class Cut:
                 return Receipt(f"s-{order.order_id}", is_known=False)
         threading.Event().wait(TIMEOUT_S)  # as long as whoever asks needs to see the first failure
         raise StoreUnavailable("no answer")
+
+
+class Broken:
+    """Fails at one order in a way that nobody foresaw."""
+
+    def submit(self, order: Order) -> Receipt:
+        if order.order_id == "SO-7":
+            raise ValueError("unforeseen")
+        return Receipt(f"s-{order.order_id}", is_known=False)
+
+
+def test_a_failure_that_nobody_foresaw_loses_no_count(tmp_path: Path) -> None:
+    """It is raised once all others are counted."""
+    path, tally = tmp_path / "orders.jsonl", Tally()
+    path.write_text("\n".join(_line(f"SO-{n}") for n in range(ORDERS)))
+    with pytest.raises(ValueError, match="unforeseen"):
+        hand_over(read_orders(path), Broken(), tally=tally)
+    assert tally.submitted == len(tally.saga_ids) >= 7
+    assert tally.submitted + tally.not_handed_over == tally.orders
+    assert tally.not_handed_over >= 1
 
 
 def _line(order_id: str) -> str:

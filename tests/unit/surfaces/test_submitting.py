@@ -16,7 +16,8 @@ from saga.fulfilment.order_files import read_orders
 from saga.runtime.starting import Starter
 from saga.store.memory import MemoryStore
 from saga.surfaces.contract import URN
-from saga.surfaces.submit import DirectIntake, HttpIntake, Tally, hand_over
+from saga.surfaces.submit import DirectIntake, HttpIntake, hand_over
+from saga.surfaces.tally import Tally
 
 
 def order_line(order_id: str, country: str = "Germany") -> str:
