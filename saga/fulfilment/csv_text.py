@@ -7,7 +7,8 @@ Rules of this file
 - A quoted cell may hold the separator, doubled quotes and line breaks. The standard library's reader says where a record ends.
 - A quote that is not closed spoils one line. Its record breaks the rules in a later line, or is still open at the end of the file
   or beyond its bounds, or ends with another number of cells than the header because a quote of a later line closed it: then the
-  line that it began in is refused, and reading goes on at the next one, so that no order loses lines in between.
+  line that it began in is refused, and reading goes on at the next one, so that no order loses lines in between. Where no column holds
+  notes, so is one with a line in it that is a whole record by itself: a quote of that line may have closed it.
 - Where a column holds what customers write (`has_notes`), a line of a note is never read as an order. A writer that does not double
   quotes lets a note end its own cell, and a note may hold whole rows: so behind a record that breaks the rules and has a quote in it
   nothing is certain, and all that follows is refused with it (`Record.is_rest`). One without any quote is refused alone.
@@ -130,7 +131,7 @@ def _records(lines: Iterable[Line], head: Head, *, has_notes: bool, meter: Meter
         if not (cells and cells[0].strip()) and not any(map(str.strip, cells)):
             if meter is not None:
                 meter.lines.empty += last - first + 1
-        elif len(cells) == width:
+        elif len(cells) == width and (has_notes or not source.holds_a_record(width)):
             yield Record(first, last, cells, source.fault)
         elif has_notes and source.may_hold_a_note:
             yield source.rest(f"has {len(cells)} cells instead of {width}")
@@ -179,6 +180,11 @@ class _Lines:
 
     def _is_beyond(self) -> bool:
         return len(self.taken) > RECORD_LINES_MAX or self.size > RECORD_MAX or self._again_count > AGAIN_MAX
+
+    def holds_a_record(self, width: int) -> bool:
+        """Whether a later line of the record has as many cells as the header by itself."""
+        later = (line.data.decode(errors="replace") for line in self.taken[1:])
+        return any(len(_beginning(text, self._separator)) == width for text in later)
 
     def first_alone(self, fault: str) -> Record:
         """The first of the lines that were taken as a refused record; the others are read again."""

@@ -223,4 +223,12 @@ FILES = [
         "an order that its customer cancelled is charged, because the shop exports it again with another phone number",
         ("tests/unit/surfaces/test_corrected_orders.py::test_what_was_cancelled_is_not_started_by_a_file",),
     ),
+    Mutant(
+        "a-line-that-is-a-record-is-not-swallowed",
+        "saga/fulfilment/csv_text.py",
+        "(has_notes or not source.holds_a_record(width))",
+        "True",
+        "a broken quote loses the next order, and the first is charged its price",
+        ("tests/unit/fulfilment/test_csv_text.py::test_a_line_that_is_a_record_by_itself_is_not_swallowed[False]",),
+    ),
 ]
