@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, FilePath, Json, PastDate, Secret, computed_field
 
 from saga.core.models import refuse_lossy
-from saga.core.options import why_unrun
+from saga.core.options import answers_at_once, why_unrun
 from saga.errors import DefinitionError
 
 
@@ -115,3 +115,16 @@ def test_what_does_not_run_its_body_is_seen(function: object, why: str) -> None:
     """In whatever disguise."""
     assert why in why_unrun(function)
     assert bool(why) == bool(why_unrun(function))
+
+
+@cache
+async def kept_later() -> int:
+    return 1
+
+
+@pytest.mark.parametrize(
+    ("function", "does"), [(plain, True), (kept, True), (kept_later, False), (later, False), ("no function", False)]
+)
+def test_what_answers_at_once_is_seen(function: object, does: bool) -> None:
+    """What keeps its answers does, and an async function does not, whoever keeps them; what cannot be called does not."""
+    assert answers_at_once(function) is does
