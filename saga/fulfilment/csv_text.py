@@ -8,7 +8,8 @@ Rules of this file
 - A quote that is not closed spoils one line. Its record breaks the rules in a later line, or is still open at the end of the file
   or beyond its bounds, or ends with another number of cells than the header because a quote of a later line closed it: then the
   line that it began in is refused, and reading goes on at the next one, so that no order loses lines in between. Where no column holds
-  notes, so is one with a line in it that is a whole record by itself: a quote of that line may have closed it.
+  notes, one with a line in it that is a whole record by itself is refused with all its lines, and nobody can say whose it is: a quote
+  of that line may have closed it, or a description may have a line like that.
 - Where a column holds what customers write (`has_notes`), a line of a note is never read as an order. A writer that does not double
   quotes lets a note end its own cell, and a note may hold whole rows: so behind a record that breaks the rules and has a quote in it
   nothing is certain, and all that follows is refused with it (`Record.is_rest`). One without any quote is refused alone.
@@ -34,6 +35,9 @@ AGAIN_MAX = 16 * 2**20
 BEGINNING_MAX = 4096
 RECORD_TOO_LONG = (
     f"is of a record with more than {RECORD_MAX} bytes, {RECORD_LINES_MAX} lines, or 131072 characters in a cell"
+)
+HOLDS_A_RECORD = (
+    "has a line in it that is a record by itself: a quote is not closed, or a text has a line break; export it without"
 )
 UNCLOSED = "opens a quote that is not closed; a quote inside of a quoted cell is doubled"
 IN_WORDS = {
@@ -131,7 +135,9 @@ def _records(lines: Iterable[Line], head: Head, *, has_notes: bool, meter: Meter
         if not (cells and cells[0].strip()) and not any(map(str.strip, cells)):
             if meter is not None:
                 meter.lines.empty += last - first + 1
-        elif len(cells) == width and (has_notes or not source.holds_a_record(width)):
+        elif len(cells) == width and not has_notes and source.holds_a_record(width):
+            yield Record(first, last, [], HOLDS_A_RECORD)
+        elif len(cells) == width:
             yield Record(first, last, cells, source.fault)
         elif has_notes and source.may_hold_a_note:
             yield source.rest(f"has {len(cells)} cells instead of {width}")

@@ -23,6 +23,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from enum import Enum
 from functools import cached_property
 from typing import Any, NoReturn, TypeVar
 from uuid import UUID
@@ -116,7 +117,7 @@ def _difference(one: Any, other: Any, *, may_default: bool = False) -> _Differen
     if cls is not type(other):
         return (), f"it is {_named(one)}, and reads back as {_named(other)}"
     if issubclass(cls, BaseModel):
-        unsaid = cls.model_fields.keys() - one.model_fields_set if may_default else frozenset()
+        unsaid = _read_as_defaults(one, other) if may_default else frozenset()
         return _of_parts(_parts(one, unsaid), _parts(other, unsaid), may_default=may_default)
     if issubclass(cls, Mapping):
         return _of_mapping(one, other, may_default=may_default) or _of_attributes(one, other, _CONTAINED)
@@ -131,6 +132,30 @@ def _difference(one: Any, other: Any, *, may_default: bool = False) -> _Differen
     if is_dataclass(cls):
         return _of_attributes(one, other, [it.name for it in fields(cls)])
     return _of_scalar(one, other)
+
+
+def _read_as_defaults(one: BaseModel, other: BaseModel) -> AbstractSet[str]:
+    """The fields of which nobody said anything, that hold the declared default, and that came back as what it means."""
+    fields_ = type(one).model_fields
+    return {
+        name
+        for name in fields_.keys() - one.model_fields_set
+        if type(part := one.__dict__.get(name)) is type(default := fields_[name].default)
+        and part == default
+        and _means(part, other.__dict__.get(name))
+    }
+
+
+def _means(default: object, back: object) -> bool:
+    """Whether `back` is a default that nobody validated, of the type that its field has: `0` is `0.0`, `"red"` is `Colour.RED`, `[]` is `()`."""
+    if isinstance(default, _NUMBERS):
+        return isinstance(back, _NUMBERS) and default == back
+    if isinstance(default, Enum) or isinstance(back, Enum):
+        return getattr(default, "value", default) == getattr(back, "value", back)
+    if isinstance(default, str):
+        return str(back).removesuffix("/") == default.removesuffix("/")
+    is_empty = isinstance(default, list | tuple | set | frozenset | dict) and not default
+    return is_empty and isinstance(back, list | tuple | set | frozenset | dict) and not back
 
 
 def _parts(model: BaseModel, unsaid: AbstractSet[str] = frozenset()) -> dict[str, Any]:

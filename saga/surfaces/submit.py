@@ -45,6 +45,7 @@ from saga.surfaces.tally import Tally
 from saga.surfaces.unanswered import why_unanswered
 
 THREADS = 16
+RUNS_READ = 100
 AHEAD = 64
 """Orders on their way at once."""
 CALL_S = 30.0
@@ -105,8 +106,12 @@ class DirectIntake:
     def _is_cancelled(self, order_id: str) -> bool:
         scope = self.starter.environment, self.starter.tenant
         wanted = SagaFilter(self.saga.name, entity=order_id, environment=scope[0], tenant=scope[1])
-        runs = self.store.find(wanted, 1)  # the latest comes first
-        return any(order_view(fold(self.store.load([it.saga_id])[it.saga_id])[0]) is OrderView.CANCELLED for it in runs)
+        runs = self.store.find(wanted, RUNS_READ)  # a clock that was set back may have the latest run accepted first
+        latest = max(runs, key=lambda it: it.run, default=None)
+        return (
+            latest is not None
+            and order_view(fold(self.store.load([latest.saga_id])[latest.saga_id])[0]) is OrderView.CANCELLED
+        )
 
     def status(self, saga_id: str) -> tuple[SagaStatus, bool]:
         row = self.store.row(saga_id)

@@ -226,8 +226,8 @@ FILES = [
     Mutant(
         "a-line-that-is-a-record-is-not-swallowed",
         "saga/fulfilment/csv_text.py",
-        "(has_notes or not source.holds_a_record(width))",
-        "True",
+        "not has_notes and source.holds_a_record(width)",
+        "False",
         "a broken quote loses the next order, and the first is charged its price",
         ("tests/unit/fulfilment/test_csv_text.py::test_a_line_that_is_a_record_by_itself_is_not_swallowed[False]",),
     ),
