@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import psycopg
 import pytest
@@ -16,8 +17,10 @@ from saga.errors import DataRefused
 from saga.runtime.engine import Definitions
 from saga.runtime.starting import Starter, start_on
 from saga.scope import EVERYBODY
+from saga.store.connecting import connect_once
 from saga.store.opening import open_store
 from saga.store.port import Store
+from saga.store.postgres import PostgresStore
 from saga.store.schema import upgrade
 from tests.cases.test_values import B
 from tests.simulation.stepping import Process
@@ -33,8 +36,8 @@ ODD = {
     "array_nulls": "off",
     "search_path": "nowhere",
     "lock_timeout": "'1ms'",
-    "statement_timeout": "'1ms'",
-    "idle_in_transaction_session_timeout": "'1ms'",
+    "statement_timeout": "'1s'",
+    "idle_in_transaction_session_timeout": "'1s'",
     "idle_session_timeout": "'1s'",
     "client_min_messages": "debug1",
     "check_function_bodies": "off",
@@ -91,6 +94,24 @@ def test_an_order_goes_through_a_server_with_settings_of_its_own(odd_url: str) -
         assert store.renew_lease("w1")
         assert store.dead_workers() == []
         assert store.sweep_due(10, 1.0) == []
+
+
+def test_no_session_keeps_a_time_out_of_its_database(odd_url: str) -> None:
+    """Neither those of a store nor the one of an upgrade, which takes as long as it takes."""
+    names = ("lock_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout", "statement_timeout")
+
+    def told(session: psycopg.Connection[Any]) -> list[str]:
+        rows = [session.execute(f"SHOW {name}").fetchone() for name in names]
+        return [str(row[0]) for row in rows if row is not None]
+
+    with opened(odd_url) as store:
+        assert isinstance(store, PostgresStore)
+        *others, wall = store._connections.run(told, "asking")
+    assert (others, wall in ("1s", "0")) == (["0"] * 3, False)
+    engine = connect_once(odd_url, has_wall=False)
+    with engine.connect() as connection:
+        assert [connection.exec_driver_sql(f"SHOW {name}").scalar() for name in names] == ["0"] * 4
+    engine.dispose()
 
 
 def test_a_saga_is_accepted_in_the_transaction_of_such_a_server(odd_url: str) -> None:
